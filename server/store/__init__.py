@@ -1,0 +1,64 @@
+"""The contract of a store: what keeps sessions and their logs.
+
+One conformance suite runs over every implementation. Rules that all of them keep:
+
+- a batch is one transaction; each write has its own outcome, and a write that is refused leaves its neighbours alone;
+- `seq` is gapless per session and given inside the transaction, times rise by at least 1 ms;
+- when `commit` returns, what was committed survives power loss, if the store says so in `durability`;
+- the owner (`user_id`) stands in every statement: somebody else's session looks like one that does not exist;
+- "not there" is a value (None, Missing); "could not look" is StoreUnavailable.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from server.store.records import Event, Loaded, Outcome, Summary, Write
+
+
+class Store(Protocol):
+    """What the engine needs of a store."""
+
+    @property
+    def durability(self) -> str:
+        """In a few words, what a commit survives: goes to the log at start."""
+        ...
+
+    async def open(self) -> None:
+        """Connect, and create or migrate the schema. Raises StoreUnavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Finish the running commit and disconnect; every later call raises StoreClosed."""
+        ...
+
+    async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        """Commit a batch as one transaction: one outcome per write, in order. Raises StoreUnavailable."""
+        ...
+
+    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+        """The session, at most `limit` events with `seq > after`, and its unanswered lines, in one consistent read."""
+        ...
+
+    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+        """At most `limit` events with `seq > after`, in order."""
+        ...
+
+    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
+        """The event that took effect under this client id."""
+        ...
+
+    async def deck(self, message_id: str) -> Event | None:
+        """The `slide_update` with this message id, whoever owns it: a deck's link is a capability, shown to anyone."""
+        ...
+
+    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
+        """(session_id, user_id) of sessions with an unanswered line that did not change since `before_ms` (UTC ms)."""
+        ...
+
+    async def delete(self, session_id: str, user_id: str) -> bool:
+        """Remove a session and its log; whether there was one."""
+        ...
+
+    async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
+        """The user's sessions, latest first."""
+        ...

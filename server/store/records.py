@@ -1,0 +1,212 @@
+"""What is stored: events, snapshots, writes and their outcomes, and the law that ties them together.
+
+No I/O, no clock, no randomness here: ids and times arrive from outside.
+
+Fold law: folding all events of a session gives its snapshot. Everything in a snapshot can therefore be rebuilt from
+the log, and `scripts/check_session_state.py` checks that on live data.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from msgspec import Struct, structs
+
+#: Events that a person sees as an item of the conversation; `visible` counts them (the wire's `message_count`).
+VISIBLE_TYPES: Final = frozenset({"chat_message", "action_request", "slide_update", "presentation_url"})
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One line of a session's log, and one durable frame of the wire.
+
+    `seq` and the final `created_at` (UTC ms) are given by the store; before the commit `seq` is 0.
+    `turn` is the `seq` of the user's line that caused the event: its own for a line, 0 for the greeting.
+    `client_id` is the client's own message id, where it gave one.
+    """
+
+    session_id: str
+    type: str
+    role: str
+    message_id: str
+    payload: dict[str, Any]
+    created_at: int
+    seq: int = 0
+    turn: int = 0
+    client_id: str | None = None
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """A session as it stands after event `seq`.
+
+    `version` counts turns, `cursor` is the last user line that was answered, `lined` the last one that was accepted:
+    a session with `lined > cursor` is waiting for an answer. `visible` counts items that a person sees, `card` is the
+    message id of the action request that is still open.
+    """
+
+    session_id: str
+    user_id: str
+    workflow: str
+    state: str
+    memory: dict[str, Any]
+    version: int
+    seq: int
+    cursor: int
+    lined: int
+    visible: int
+    card: str | None
+    created_at: int
+    updated_at: int
+
+
+class Update(Struct, frozen=True, kw_only=True):
+    """What a turn changes in the snapshot. `memory` is the whole new memory, or None when it did not change."""
+
+    workflow: str
+    state: str
+    cursor: int
+    memory: dict[str, Any] | None
+    card: str | None
+
+
+class Write(Struct, frozen=True, kw_only=True):
+    """A request to append `events` to one session, all or nothing.
+
+    *accept* (no `update`): a user's line, durable even while a turn runs; `client_id` makes it take effect once.
+    *turn* (`update` and `expected_version`): refused as a Conflict unless the session still has that version;
+    version 0 creates the session.
+    """
+
+    session_id: str
+    user_id: str
+    events: tuple[Event, ...]
+    client_id: str | None = None
+    expected_version: int | None = None
+    update: Update | None = None
+
+
+class Committed(Struct, frozen=True):
+    """The write is durable. `events` carry their `seq` and final times, `version` is the session's after the write."""
+
+    events: tuple[Event, ...]
+    version: int
+
+
+class Duplicate(Struct, frozen=True):
+    """The write's `client_id` took effect before, as `event`; nothing was written now."""
+
+    event: Event
+
+
+class Conflict(Struct, frozen=True):
+    """The session has moved on to `version`; nothing was written."""
+
+    version: int
+
+
+class Missing(Struct, frozen=True):
+    """There is no such session for this user; nothing was written."""
+
+
+Outcome = Committed | Duplicate | Conflict | Missing
+
+
+class Loaded(Struct, frozen=True):
+    """A session as one consistent read sees it.
+
+    `events` is the page that was asked for, `inbox` the accepted lines that have no answer yet, oldest first.
+    """
+
+    snapshot: Snapshot
+    events: tuple[Event, ...] = ()
+    inbox: tuple[Event, ...] = ()
+
+
+class Summary(Struct, frozen=True):
+    """A row of a list of sessions."""
+
+    session_id: str
+    user_id: str
+    workflow: str
+    state: str
+    seq: int
+    created_at: int
+    updated_at: int
+
+
+def is_line(event: Event) -> bool:
+    """Whether the event is a user's line: something that wants an answer."""
+    return event.role == "user"
+
+
+def count_visible(events: Iterable[Event]) -> int:
+    """How many of the events a person sees as items of the conversation."""
+    return sum(event.type in VISIBLE_TYPES for event in events)
+
+
+def place(events: Sequence[Event], seq: int, updated_at: int) -> tuple[Event, ...]:
+    """Give the events their `seq` behind `seq`, and times that rise by at least 1 ms behind `updated_at`.
+
+    A line's `turn` is its own `seq`, known only here.
+    """
+    placed: list[Event] = []
+    for event in events:
+        seq += 1
+        updated_at = max(event.created_at, updated_at + 1)
+        turn = seq if is_line(event) else event.turn
+        placed.append(structs.replace(event, seq=seq, created_at=updated_at, turn=turn))
+    return tuple(placed)
+
+
+def merge_memory(memory: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The memory after `changes`; a value of None removes its key."""
+    return {key: value for key, value in {**memory, **changes}.items() if value is not None}
+
+
+def next_card(card: str | None, events: Sequence[Event], *, moved: bool) -> str | None:
+    """The open action request after a turn: its own if it made one, none if it moved on, else the one before."""
+    made = [event.message_id for event in events if event.type == "action_request"]
+    if made:
+        return made[-1]
+    return None if moved else card
+
+
+def fold(events: Iterable[Event], user_id: str) -> Snapshot | None:
+    """The snapshot that a log, from its first event on, amounts to; None for an empty log or one without a turn.
+
+    A turn ends with its `state_update` event, which carries what the turn changed. The log does not name its owner,
+    so `user_id` is passed through.
+    """
+    snapshot: Snapshot | None = None
+    turn: list[Event] = []
+    seq = lined = visible = created_at = updated_at = 0
+    for event in events:
+        seq, updated_at = event.seq, event.created_at
+        created_at = created_at or event.created_at
+        visible += event.type in VISIBLE_TYPES
+        if is_line(event):
+            lined = event.seq
+            continue
+        turn.append(event)
+        if event.type != "state_update":
+            continue
+        before, change = snapshot, event.payload
+        snapshot = Snapshot(
+            session_id=event.session_id,
+            user_id=user_id,
+            workflow=change.get("workflow") or (before.workflow if before else ""),
+            state=change["to"],
+            memory=merge_memory(before.memory if before else {}, change["memory"]),
+            version=(before.version if before else 0) + 1,
+            seq=0,
+            cursor=event.turn,
+            lined=0,
+            visible=0,
+            card=next_card(before.card if before else None, turn, moved=change["to"] != change["from"]),
+            created_at=0,
+            updated_at=0,
+        )
+        turn = []
+    if snapshot is None:
+        return None
+    return structs.replace(
+        snapshot, seq=seq, lined=lined, visible=visible, created_at=created_at, updated_at=updated_at
+    )

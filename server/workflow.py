@@ -1,0 +1,314 @@
+"""The vocabulary of workflows: states, intents, buttons, and the step that answers one line.
+
+A workflow is a table; it is checked when it is imported. A step sees a Turn and yields outputs; it never sees the
+store, a socket or another session. No clock and no randomness here: they arrive with the Turn.
+
+How a line becomes a move:
+
+1. a button press is decided by (state, action), before anything else;
+2. text that equals the value or the label of an open button is that button;
+3. any other text is classified by the workflow, among the intents that the state allows;
+4. the table gives the state to enter, and that state's step runs (the workflow's `answer` when it stays).
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from server.errors import StepError, WorkflowError
+from server.store.records import Event
+
+#: Target of an intent that leaves the state as it is; the workflow's `answer` runs.
+STAY: Final = "@stay"
+#: The intent of the turn that opens a session, and of a press on a button that is no longer there.
+OPEN: Final = "Open"
+STALE: Final = "Stale_Action"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A user's line as a step sees it.
+
+    `action` is the value of the button that was pressed, if one was. `words` is what the person wrote themselves: the
+    text, or "" when the text is merely a button's label or value.
+    """
+
+    text: str
+    words: str
+    action: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A durable frame that a step says. `message_id` is given only where something must know it beforehand."""
+
+    type: str
+    payload: dict[str, Any]
+    message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the person to choose: becomes an `action_request` with the buttons of the state that the turn enters."""
+
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Change the session's memory with the turn; a value of None forgets the key."""
+
+    changes: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far long work is: a transient `status_update`. `progress` is 0–100, `estimated_time` in seconds."""
+
+    text: str
+    progress: int | None = None
+    estimated_time: int | None = None
+    status: str = "generating"
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of the text that the turn's next `chat_message` will carry; shown at once, stored never."""
+
+    text: str
+
+
+Output = Frame | Ask | Remember | Progress | Delta
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a step sees.
+
+    `state` is the state that the turn enters and `came_from` the one it leaves. `events` are the last events before
+    the line, oldest first. `memory` is as it was before the turn. `new_id` makes a fresh message id; `public_url` is
+    this server's address as browsers know it, without a slash at the end.
+    """
+
+    session_id: str
+    number: int
+    attempt: int
+    line: Line
+    intent: str
+    came_from: str
+    state: str
+    memory: Mapping[str, Any]
+    events: Sequence[Event]
+    new_id: Callable[[], str]
+    public_url: str
+
+
+Step = Callable[[Turn], AsyncIterator[Output]]
+Classify = Callable[[Turn, Sequence[str]], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """One choice of an action request. With `requires_input` the person's words come with it."""
+
+    value: str
+    label: str
+    intent: str
+    primary: bool = False
+    requires_input: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state: the step that runs when a turn enters it, where its intents lead, and its buttons.
+
+    A `final` state needs no way out of its own.
+    """
+
+    name: str
+    run: Step
+    on: Mapping[str, str] = field(default_factory=dict)
+    buttons: Sequence[Button] = ()
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a step amounts to: the move and everything that is committed with it."""
+
+    intent: str
+    to: str
+    frames: tuple[Frame, ...]
+    memory: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A conversation's table. Raises WorkflowError when the table cannot work.
+
+    `always` are intents that every state understands; `answer` speaks when a turn stays in its state; `classify`
+    names the intent of free text among those it is given; `fallback` is the intent of text that fits none.
+    """
+
+    name: str
+    start: str
+    states: Sequence[State]
+    answer: Step
+    classify: Classify
+    fallback: str
+    always: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        complaints = _complaints(self)
+        if complaints:
+            raise WorkflowError(f"workflow {self.name!r}: " + "; ".join(complaints))
+
+    def state(self, name: str) -> State:
+        """The state of this name. Raises StepError when the table has none (a stored state of an older table)."""
+        for state in self.states:
+            if state.name == name:
+                return state
+        raise StepError("step_failed", f"workflow {self.name} has no state {name}")
+
+    def button(self, value: str) -> Button | None:
+        """The button of this value, in whichever state it stands."""
+        return next((button for state in self.states for button in state.buttons if button.value == value), None)
+
+    def allowed(self, state: State) -> dict[str, str]:
+        """Intent → target, for everything that the state understands."""
+        return {**self.always, **state.on}
+
+    def read_line(self, text: str, action: str | None) -> Line:
+        """A line with its own words told apart from a button's label or value."""
+        button = self.button(action) if action else None
+        same = _fold(text)
+        spoken = button is not None and same in (_fold(button.label), _fold(button.value))
+        return Line(text=text, words="" if spoken else text, action=action)
+
+    def decide(self, state: State, line: Line) -> str | None:
+        """The intent of a button, pressed or typed; STALE for a button of another state; None for free text."""
+        for button in state.buttons:
+            if line.action == button.value:
+                return button.intent
+        if line.action is not None:
+            return STALE
+        return None
+
+    def find_action(self, state_name: str, text: str) -> str | None:
+        """The value of the button that this text names: by value or label in the state, by value elsewhere.
+
+        Older frontends send a button's value as the text, and a value is never a topic.
+        """
+        same = _fold(text)
+        here = next((state for state in self.states if state.name == state_name), None)
+        for button in here.buttons if here else ():
+            if same in (_fold(button.value), _fold(button.label)):
+                return button.value
+        return next((b.value for s in self.states for b in s.buttons if same == _fold(b.value)), None)
+
+
+@dataclass(slots=True)
+class _Collected:
+    frames: list[Frame] = field(default_factory=list)
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+async def step(workflow: Workflow, turn: Turn, *, stale: bool = False) -> AsyncIterator[Progress | Delta | Result]:
+    """Answer one line: yields what may be shown at once, and last the Result.
+
+    `turn.intent` is OPEN for the turn that opens the session, else it is decided here; `stale` says that the line
+    answers an action request that is closed. Raises StepError for what the step cannot do.
+    """
+    move = await _move(workflow, turn, stale=stale)
+    state = workflow.state(move.state)
+    run = workflow.answer if move.intent == STALE or _stays(workflow, move) else state.run
+    collected = _Collected()
+    async for output in run(move):
+        match output:
+            case Progress() | Delta():
+                yield output
+            case Remember(changes):
+                collected.memory.update(changes)
+            case Ask(prompt):
+                collected.frames.append(_action_request(prompt, state.buttons))
+            case Frame():
+                collected.frames.append(output)
+    if not collected.frames:
+        raise StepError("step_failed", f"{workflow.name}: {move.intent} in {turn.came_from} said nothing")
+    yield Result(intent=move.intent, to=move.state, frames=tuple(collected.frames), memory=collected.memory)
+
+
+def chat(text: str, *, sub_title: str | None = None, list_items: Sequence[str] | None = None) -> Frame:
+    """A `chat_message` frame in Markdown."""
+    items = list(list_items) if list_items is not None else None
+    return Frame("chat_message", {"text": text, "sub_title": sub_title, "list_items": items, "format": "markdown"})
+
+
+def _action_request(prompt: str, buttons: Sequence[Button]) -> Frame:
+    actions = [
+        {"label": b.label, "value": b.value, "primary": b.primary, "requires_input": b.requires_input} for b in buttons
+    ]
+    return Frame("action_request", {"prompt_text": prompt, "actions": actions})
+
+
+async def _move(workflow: Workflow, turn: Turn, *, stale: bool) -> Turn:
+    """The turn with its intent decided and its target looked up: the one place that changes a state (L11)."""
+    if turn.intent == OPEN:
+        return turn
+    state = workflow.state(turn.came_from)
+    allowed = workflow.allowed(state)
+    intent = STALE if stale else workflow.decide(state, turn.line)
+    if intent is None:
+        guess = await workflow.classify(turn, tuple(allowed))
+        intent = guess if guess in allowed else workflow.fallback
+    target = allowed.get(intent, STAY)
+    return replace(turn, intent=intent, state=turn.came_from if target == STAY else target)
+
+
+def _stays(workflow: Workflow, turn: Turn) -> bool:
+    return turn.intent != OPEN and workflow.allowed(workflow.state(turn.came_from)).get(turn.intent, STAY) == STAY
+
+
+def _fold(text: str) -> str:
+    return " ".join(text.split()).casefold()
+
+
+def _complaints(workflow: Workflow) -> list[str]:
+    """Everything that is wrong with a workflow's table."""
+    names = [state.name for state in workflow.states]
+    complaints = [f"state {name} is there twice" for name in sorted(set(names)) if names.count(name) > 1]
+    if workflow.start not in names:
+        return [*complaints, f"start {workflow.start} is not a state"]
+    values = [button.value for state in workflow.states for button in state.buttons]
+    for state in workflow.states:
+        allowed = workflow.allowed(state)
+        for intent, target in allowed.items():
+            if target != STAY and target not in names:
+                complaints.append(f"{state.name}: {intent} leads to {target}, which is not a state")
+        if workflow.fallback not in allowed:
+            complaints.append(f"{state.name} does not understand the fallback {workflow.fallback}")
+        for button in state.buttons:
+            if button.intent not in allowed:
+                complaints.append(f"{state.name}: button {button.value} means {button.intent}, which leads nowhere")
+            if values.count(button.value) > 1 and not _same_meaning(workflow, button):
+                complaints.append(f"button {button.value} means different things in different states")
+        if not state.final and not any(target not in (STAY, state.name) for target in state.on.values()):
+            complaints.append(f"{state.name} has no way out and is not final")
+    unreached = set(names) - _reachable(workflow)
+    return complaints + [f"{name} cannot be reached" for name in names if name in unreached]
+
+
+def _same_meaning(workflow: Workflow, button: Button) -> bool:
+    return all(b == button for state in workflow.states for b in state.buttons if b.value == button.value)
+
+
+def _reachable(workflow: Workflow) -> set[str]:
+    by_name = {state.name: state for state in workflow.states}
+    reached, frontier = set[str](), [workflow.start]
+    while frontier:
+        name = frontier.pop()
+        if name in reached or name not in by_name:
+            continue
+        reached.add(name)
+        frontier += [target for target in workflow.allowed(by_name[name]).values() if target != STAY]
+    return reached
