@@ -7,6 +7,7 @@
     ├── StepError           a step cannot answer; carries its error code
     └── StoreError
         ├── StoreUnavailable   temporary: the outcome is unknown or nothing was done, try again
+        ├── InvalidWrite       a write holds what cannot be stored; trying again cannot help
         └── StoreClosed        the store was used after close
 
 Expected outcomes (a duplicate, a conflict, a session that does not exist) are values, not exceptions.
@@ -113,6 +114,10 @@ class StoreError(RejoinderError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached or refused the work; trying the same write again is safe."""
+
+
+class InvalidWrite(StoreError):
+    """A write holds something that cannot be stored (a lone surrogate, an object that is not JSON)."""
 
 
 class StoreClosed(StoreError):

@@ -147,7 +147,8 @@ class Workflow:
     """A conversation's table. Raises WorkflowError when the table cannot work.
 
     `always` are intents that every state understands; `answer` speaks when a turn stays in its state; `classify`
-    names the intent of free text among those it is given; `fallback` is the intent of text that fits none.
+    names the intent of free text among those it is given; `fallback` is the intent of text that fits none. `summary`
+    makes of the memory what `sync_response` tells besides; `context` is how many of the last events a step wants.
     """
 
     name: str
@@ -157,6 +158,8 @@ class Workflow:
     classify: Classify
     fallback: str
     always: Mapping[str, str] = field(default_factory=dict)
+    summary: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda _: {}
+    context: int = 0
 
     def __post_init__(self) -> None:
         complaints = _complaints(self)

@@ -32,7 +32,10 @@ class Store(Protocol):
         ...
 
     async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
-        """Commit a batch as one transaction: one outcome per write, in order. Raises StoreUnavailable."""
+        """Commit a batch as one transaction: one outcome per write, in order.
+
+        Raises StoreUnavailable, or InvalidWrite when one of them cannot be stored; in both cases nothing was written.
+        """
         ...
 
     async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:

@@ -1,0 +1,83 @@
+"""`python -m server`: read the environment, start the server, drain it when the platform says so."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from types import FrameType
+
+import structlog
+import uvicorn
+
+from server import telemetry
+from server.app import create_app
+from server.errors import ConfigError
+from server.settings import Settings
+from server.transport import BoundedWebSocketProtocol
+from server.websocket import Gateway
+from server.workflow import Workflow
+
+log = structlog.get_logger()
+
+#: How long uvicorn waits for sockets after the drain, in seconds.
+_GRACEFUL_S = 3
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn closes every socket before the application hears of the end; here the drain comes first."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._drain: asyncio.Task[None] | None = None
+
+    async def serve(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Serve until a signal, and end with status 0 when it asked us to stop and we did."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A first signal drains, a second one ends at once."""
+        if self._drain is None and self._loop is not None and self.started:
+            self._loop.call_soon_threadsafe(self._start_drain)
+        else:
+            self.force_exit = sig == signal.SIGINT
+            self.should_exit = True
+
+    def _start_drain(self) -> None:
+        log.info("draining")
+        self._drain = asyncio.get_running_loop().create_task(self._gateway.drain())
+        self._drain.add_done_callback(lambda _: setattr(self, "should_exit", True))
+
+
+def main(workflows: Mapping[str, Workflow] | None = None) -> int:
+    """Run the server with the environment's settings; the exit status says whether it could start."""
+    try:
+        settings = Settings.from_env(os.environ)
+        telemetry.configure(settings.log_level, settings.log_format)
+        app = create_app(settings, workflows=workflows)
+    except ConfigError as error:
+        print("The server cannot start:", *error.complaints, sep="\n  ", file=sys.stderr)  # noqa: T201
+        return 2
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        ws=BoundedWebSocketProtocol,
+        ws_max_size=settings.socket_max_bytes,
+        ws_per_message_deflate=settings.ws_compression,
+        timeout_graceful_shutdown=_GRACEFUL_S,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
+    print(f"Rejoinder is listening on http://{settings.host}:{settings.port}", file=sys.stderr)  # noqa: T201
+    server = DrainingServer(config, app.state.gateway)
+    server.run()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

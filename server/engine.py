@@ -1,0 +1,384 @@
+"""The driver: delivers inputs to the session machines and performs their effects.
+
+It owns what the machines must not know: tasks, timers, the clock, fresh ids. One input is taken to its end, effects
+included, before the next; what an effect answers at once waits its turn in the queue.
+"""
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from server import signals
+from server.broker import Broker, Key
+from server.commit import GroupCommit
+from server.errors import StoreError
+from server.protocol import Encoded, encode_event
+from server.session import Limits, Phase, Session
+from server.settings import Settings
+from server.steps import run_step
+from server.store import Store
+from server.store.records import VISIBLE_TYPES, Committed, Event, Loaded
+from server.workflow import Workflow
+
+log = structlog.get_logger()
+
+#: No event stands behind this one: a load with it brings the snapshot and the inbox alone.
+_NO_EVENTS = 0
+#: The share of SESSION_IDLE_MS after which idle sessions are looked for.
+_REST_SHARE = 4
+
+
+class Replies(Protocol):
+    """Whoever sent a line and waits for its ack."""
+
+    def acked(self, effect: signals.Ack) -> None:
+        """The line is durable."""
+        ...
+
+    def rejected(self, effect: signals.Reject) -> None:
+        """The line was refused."""
+        ...
+
+
+class Awake:
+    """A session that is awake: its machine, its running step, its timers, and the times of its turn for the log."""
+
+    __slots__ = ("machine", "started_ms", "step", "stepped_ms", "timers", "touched_ms", "waiting_ms")
+
+    def __init__(self, machine: Session) -> None:
+        self.machine = machine
+        self.step: asyncio.Task[None] | None = None
+        self.timers: dict[str, asyncio.TimerHandle] = {}
+        self.touched_ms = self.started_ms = self.stepped_ms = 0.0
+        self.waiting_ms: dict[int, float] = {}
+
+
+class Engine:
+    """Every session that is awake in this process."""
+
+    def __init__(
+        self, store: Store, broker: Broker, workflows: Mapping[str, Workflow], settings: Settings, *, takeover_ms: int
+    ) -> None:
+        self.store = store
+        self.broker = broker
+        self.workflows = workflows
+        self.settings = settings
+        self.commit = GroupCommit(store, batch_limit=settings.batch_limit, queue_limit=settings.commit_queue_limit)
+        self.replies: dict[int, Replies] = {}
+        self.draining = False
+        self._limits = Limits(
+            inbox=settings.inbox_limit,
+            takeover_ms=takeover_ms,
+            status_after_ms=settings.status_after_ms,
+            retry_ms=settings.store_retry_ms,
+        )
+        self._awake: dict[Key, Awake] = {}
+        self._inputs: deque[tuple[Key, signals.Input]] = deque()
+        self._delivering = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # ------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Begin to commit, and look for lines that nobody answered."""
+        self.commit.start()
+        self._spawn(self._sweep(), "sweep")
+        self._spawn(self._let_rest(), "rest")
+
+    async def drain(self) -> None:
+        """Take no new turns, let the running ones end within DRAIN_MS. What is cut runs again after the restart."""
+        self.draining = True
+        steps = {awake.step for awake in self._awake.values() if awake.step is not None}
+        if steps:
+            await asyncio.wait(steps, timeout=self.settings.drain_ms / 1000)
+
+    async def close(self) -> None:
+        """Stop every task, then commit what is queued."""
+        self.draining = True
+        steps = [awake.step for awake in self._awake.values() if awake.step is not None]
+        for task in (*self._tasks, *steps):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *steps, return_exceptions=True)
+        await self.commit.close()
+        for awake in self._awake.values():
+            for timer in awake.timers.values():
+                timer.cancel()
+        self._awake.clear()
+
+    @property
+    def sessions_awake(self) -> int:
+        """How many sessions are awake."""
+        return len(self._awake)
+
+    # ------------------------------------------------------------ what others ask of a session
+
+    def open(self, key: Key, loaded: Loaded | None, workflow: str) -> bool:
+        """A connection has just read the session (None: start it). False: too many sessions are awake."""
+        if self._awaken(key, loaded.snapshot.workflow if loaded else workflow) is None:
+            return False
+        self.deliver(key, workflow, signals.Opened(loaded))
+        return True
+
+    def deliver(self, key: Key, workflow: str, received: signals.Input) -> bool:
+        """Give an input to a session, waking it if need be. False: too many sessions are awake."""
+        if self._awaken(key, workflow) is None:
+            return False
+        self._inputs.append((key, received))
+        if not self._delivering:
+            self._run()
+        return True
+
+    def running(self, key: Key) -> int | None:
+        """The turn that runs in this session, if one does here."""
+        awake = self._awake.get(key)
+        return awake.machine.running.turn if awake and awake.machine.running else None
+
+    def machine(self, key: Key) -> Session | None:
+        """The session's machine, if it is awake."""
+        awake = self._awake.get(key)
+        return awake.machine if awake else None
+
+    def summary(self, workflow: str, memory: Mapping[str, object]) -> dict[str, object]:
+        """What a workflow tells of a session at a reconnect."""
+        known = self.workflows.get(workflow)
+        return known.summary(memory) if known else {}
+
+    # ------------------------------------------------------------ inputs
+
+    def _run(self) -> None:
+        self._delivering = True
+        try:
+            while self._inputs:
+                key, received = self._inputs.popleft()
+                awake = self._awake.get(key)
+                if awake is None:
+                    continue  # it was evicted; what came for it is in the store
+                awake.touched_ms = _now_ms()
+                self._watch(key, awake, received)
+                for effect in awake.machine.deliver(received):
+                    self._perform(key, awake, effect)
+        finally:
+            self._delivering = False
+
+    def _later(self, key: Key, received: signals.Input) -> None:
+        """Deliver to a session only if it is still awake: the answer to an effect."""
+        self._inputs.append((key, received))
+        if not self._delivering:
+            self._run()
+
+    def _awaken(self, key: Key, workflow: str) -> Awake | None:
+        awake = self._awake.get(key)
+        if awake is not None:
+            return awake
+        if len(self._awake) >= self.settings.session_max_concurrent and not self._make_room():
+            return None
+        machine = Session(key[1], key[0], self.workflows[workflow], self._limits)
+        awake = self._awake[key] = Awake(machine)
+        awake.touched_ms = _now_ms()
+        return awake
+
+    def _make_room(self) -> bool:
+        """Let the sessions rest that have nothing to do, the longest idle ones first; at most a few at a time."""
+        resting = [key for key, awake in self._awake.items() if awake.machine.phase is Phase.IDLE]
+        for key in resting[:16]:
+            self._later(key, signals.Rest())
+        return len(self._awake) < self.settings.session_max_concurrent
+
+    # ------------------------------------------------------------ effects
+
+    def _perform(self, key: Key, awake: Awake, effect: signals.Effect) -> None:
+        match effect:
+            case signals.Append(message, write):
+                if not self.commit.submit(write, lambda outcome: self._later(key, signals.Appended(message, outcome))):
+                    self._later(key, signals.Appended(message, None, "overloaded"))
+            case signals.Commit(run, write, again):
+                if not self.commit.submit(
+                    write, lambda outcome: self._later(key, signals.TurnCommitted(run, outcome)), again=again
+                ):
+                    self._later(key, signals.TurnCommitted(run, None))
+            case signals.Ack(reply_to):
+                if (waiting := self.replies.get(reply_to)) is not None:
+                    waiting.acked(effect)
+            case signals.Reject(reply_to):
+                if (waiting := self.replies.get(reply_to)) is not None:
+                    waiting.rejected(effect)
+            case signals.Publish(events):
+                self.broker.publish(key, events, encode_all(events))
+            case signals.Show(frame):
+                self.broker.publish_transient(key, frame)
+            case signals.RunStep():
+                awake.started_ms = _now_ms()
+                awake.step = asyncio.create_task(self._step(key, awake, effect), name=f"step {key[1]}")
+            case signals.CancelStep():
+                if awake.step is not None:
+                    awake.step.cancel()
+            case signals.SetTimer(name, number, wait_ms):
+                self._set_timer(key, awake, name, number, wait_ms)
+            case signals.Load(number):
+                self._spawn(self._load(key, number), "load")
+            case signals.Read(number, after):
+                self._spawn(self._read(key, number, after), "read")
+            case signals.Find():
+                self._spawn(self._find(key, effect), "find")
+            case signals.Gone(code):
+                for subscriber in self.broker.subscribers(key):
+                    subscriber.close(code)
+            case signals.Evict():
+                for timer in awake.timers.values():
+                    timer.cancel()
+                self._awake.pop(key, None)
+
+    def _set_timer(self, key: Key, awake: Awake, name: str, number: int, wait_ms: int) -> None:
+        if (before := awake.timers.pop(name, None)) is not None:
+            before.cancel()
+        fired = signals.TimerFired(name, number)
+        awake.timers[name] = asyncio.get_running_loop().call_later(wait_ms / 1000, self._later, key, fired)
+
+    async def _step(self, key: Key, awake: Awake, effect: signals.RunStep) -> None:
+        if self.draining:
+            return  # the line is durable and unanswered: whoever starts next runs it
+        async for output in run_step(self.store, awake.machine.workflow, effect, key, self.settings):
+            self._later(key, output)
+
+    async def _load(self, key: Key, number: int) -> None:
+        try:
+            loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS)
+        except StoreError as error:
+            log.warning("load_failed", session_id=key[1], error=str(error))
+            self._later(key, signals.LoadDone(number, None, failed=True))
+        else:
+            self._later(key, signals.LoadDone(number, loaded))
+
+    async def _read(self, key: Key, number: int, after: int) -> None:
+        try:
+            events = await self.store.read(key[1], key[0], after, self.settings.replay_page_limit)
+        except StoreError as error:
+            log.warning("read_failed", session_id=key[1], error=str(error))
+            self._later(key, signals.ReadDone(number, None))
+        else:
+            self._later(key, signals.ReadDone(number, events))
+
+    async def _find(self, key: Key, effect: signals.Find) -> None:
+        asked = effect.asked
+        client_id = asked.say.client_id if isinstance(asked, signals.Message) else asked.client_id
+        try:
+            event = await self.store.find(key[1], key[0], client_id) if client_id is not None else None
+        except StoreError as error:
+            log.warning("find_failed", session_id=key[1], error=str(error))
+            self._later(key, signals.Found(asked, effect.refusal, None, failed=True))
+        else:
+            self._later(key, signals.Found(asked, effect.refusal, event))
+
+    # ------------------------------------------------------------ time
+
+    async def _sweep(self) -> None:
+        """Wake the sessions whose line has no answer: at start, and on a slow tick. Nobody has to come back (L8)."""
+        before_ms = int(_now_ms())
+        while True:
+            try:
+                waiting = await self.store.pending(before_ms, self.settings.sweep_limit)
+                for session_id, user_id in waiting:
+                    await self._wake((user_id, session_id))
+            except StoreError as error:
+                log.warning("sweep_failed", error=str(error))
+                waiting = []
+            if waiting:
+                log.info("sweep", sessions=len(waiting))
+            if len(waiting) < self.settings.sweep_limit:
+                await asyncio.sleep(self.settings.sweep_ms / 1000)
+            else:
+                await asyncio.sleep(self.settings.store_retry_ms / 1000)
+            before_ms = int(_now_ms()) - self._limits.takeover_ms
+
+    async def _wake(self, key: Key) -> None:
+        if key in self._awake:
+            return
+        loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS)
+        if loaded is None or not loaded.inbox:
+            return
+        if loaded.snapshot.workflow not in self.workflows:
+            log.error("unknown_workflow", session_id=key[1], workflow=loaded.snapshot.workflow)
+            return
+        self.open(key, loaded, loaded.snapshot.workflow)
+
+    async def _let_rest(self) -> None:
+        """Forget sessions that have had nothing to do for a while; the store has everything."""
+        while True:
+            await asyncio.sleep(self.settings.session_idle_ms / 1000 / _REST_SHARE)
+            oldest_ms = _now_ms() - self.settings.session_idle_ms
+            for key, awake in list(self._awake.items()):
+                if awake.touched_ms <= oldest_ms:
+                    touched_ms = awake.touched_ms
+                    self._later(key, signals.Rest())
+                    awake.touched_ms = touched_ms
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task_failed", task=task.get_name(), exc_info=error)
+
+    # ------------------------------------------------------------ the log
+
+    def _watch(self, key: Key, awake: Awake, received: signals.Input) -> None:
+        """Take the times of a turn, and log it when it is durable: one record a turn, one a state that moved."""
+        match received:
+            case signals.Appended(message, Committed(events, _)):
+                awake.waiting_ms[events[-1].seq] = _now_ms() - message.now_ms
+            case signals.Done() | signals.Failed():
+                awake.stepped_ms = _now_ms()
+            case signals.TurnCommitted(run, Committed(events, version)):
+                running = awake.machine.running
+                if running is not None and running.run == run:
+                    self._log_turn(key, awake, events, version)
+            case _:
+                pass
+
+    def _log_turn(self, key: Key, awake: Awake, events: tuple[Event, ...], version: int) -> None:
+        running, ended, now_ms = awake.machine.running, events[-1].payload, _now_ms()
+        assert running is not None
+        before = ended["from"], ended["to"]
+        log.info(
+            "turn",
+            session_id=key[1],
+            user_id=key[0],
+            turn=running.turn,
+            from_state=ended["from"],
+            to_state=ended["to"],
+            intent=ended["intent"],
+            outcome=_outcome(events),
+            attempts=running.attempt,
+            ack_ms=round(awake.waiting_ms.pop(running.turn, 0.0), 1),
+            step_ms=round(max(0.0, awake.stepped_ms - awake.started_ms), 1),
+            commit_ms=round(max(0.0, now_ms - awake.stepped_ms), 1),
+        )
+        if before[0] != before[1]:
+            log.info("state_persisted", session_id=key[1], user_id=key[0], state=ended["to"], version=version)
+
+
+def encode_all(events: Sequence[Event]) -> list[Encoded]:
+    """The frames of events, each made once."""
+    return [encode_event(event, visible=event.type in VISIBLE_TYPES) for event in events]
+
+
+def new_id() -> str:
+    """A fresh message id: a UUID, unique among all sessions."""
+    return str(uuid.uuid4())
+
+
+def _outcome(events: tuple[Event, ...]) -> str:
+    kinds = {event.type for event in events}
+    return "failed" if "turn_failed" in kinds else "cancelled" if "turn_cancelled" in kinds else "answered"
+
+
+def _now_ms() -> float:
+    return time.time() * 1000

@@ -1,0 +1,53 @@
+"""A user's line: what is written for it, and whether two of them are the same.
+
+No I/O, clock or randomness here.
+"""
+
+from typing import Any
+
+from server.protocol import Say
+from server.signals import Asked, Cancel, Message
+from server.store.records import Event, Snapshot, Write, is_line
+from server.workflow import Workflow
+
+
+def accept_write(message: Message, snapshot: Snapshot, workflow: Workflow) -> Write:
+    """The write that makes a line durable.
+
+    A line without a client id is keyed by its message id, so that every accept can be repeated safely. Text that is
+    only a button's value (older frontends) is stored as the button's label: a replay shows what the user saw.
+    """
+    say = message.say
+    action = say.action or workflow.find_action(snapshot.state, say.text)
+    button = workflow.button(action) if action else None
+    text = button.label if button is not None and say.text == button.value else say.text
+    payload: dict[str, Any] = {"text": text, "sub_title": None, "list_items": None, "format": "plain"}
+    optional = {"client_id": say.client_id, "action_value": action, "action_message_id": say.action_message_id}
+    payload |= {key: value for key, value in optional.items() if value is not None}
+    line = Event(
+        session_id=snapshot.session_id,
+        type="chat_message",
+        role="user",
+        message_id=message.message_id,
+        payload=payload,
+        created_at=message.now_ms,
+        client_id=say.client_id or message.message_id,
+    )
+    return Write(session_id=snapshot.session_id, user_id=snapshot.user_id, events=(line,), client_id=line.client_id)
+
+
+def is_same(asked: Asked, event: Event, workflow: Workflow) -> bool:
+    """Whether `event`, which took effect under the id of `asked`, is what `asked` wants again."""
+    if isinstance(asked, Cancel):
+        return event.type == "turn_cancelled" and event.turn == asked.turn
+    return is_line(event) and _same_words(asked.say, event.payload, workflow)
+
+
+def _same_words(say: Say, stored: dict[str, Any], workflow: Workflow) -> bool:
+    """Compare what was sent, not what was made of it: a label names an action in one state and nothing in the next."""
+    button = workflow.button(stored.get("action_value") or "")
+    return (
+        say.text in (stored["text"], button.value if button else stored["text"])
+        and say.action in (None, stored.get("action_value"))
+        and say.action_message_id == stored.get("action_message_id")
+    )

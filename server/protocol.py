@@ -1,0 +1,307 @@
+"""The wire. JSON text frames, one object each, in both directions.
+
+Server → client, always `{type, message_id, session_id, timestamp, role, payload, seq?}`:
+
+    durable (with `seq`, in the log, replayed verbatim)
+        chat_message      a line of the user or the assistant
+        action_request    a question with buttons
+        slide_update      an outline of slides
+        presentation_url  a finished deck
+        state_update      ends every turn: {from, to, intent, turn, memory}
+        turn_cancelled    the turn was stopped: {turn}
+        turn_failed       the turn broke: {turn, code, correlation_id, retryable}
+    transient (without `seq`, may be dropped, never replayed)
+        sync_response     first frame of every connection: where the session stands and what follows
+        live              (native) the replay is over: {head}
+        ack               your line is durable: {id, seq, duplicate}
+        error             your frame was refused: {code, id, message, temporary, retry_ms?}
+        status_update     what a running turn is doing: {status, text, progress, estimated_time, turn}
+        stream_delta      a piece of an answer: {turn, attempt, n, text, reset}
+        ping, pong        {n, head} and {n}
+        drain             (native) this process is going away: {after_ms}
+
+Client → server:
+
+    {"type":"user_message","id":"…","data":{"text":"…","action_value":"…","action_message_id":"…"}}
+    {"type":"user_input","data":{"text":"…","frontend_actions":[{"action_id":"…"}]}}      older builders
+    {"type":"resume","after":12}    {"type":"cancel","id":"…","turn":7}
+    {"type":"ping","n":1}    {"type":"pong","n":1}    the bare text `ping`    {"type":"auth","token":"…"}
+
+No asyncio, clock or randomness here: ids and times arrive from outside.
+"""
+
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from server.errors import ERROR_CODES, ProtocolError
+from server.store.records import Event, Snapshot
+
+SUBPROTOCOL: Final = "rejoinder.v1"
+SUBPROTOCOL_FAMILY: Final = "rejoinder."
+CLIENT_ID_MAX_CHARS: Final = 64
+
+#: The existing builder repaints a finished deck only for a state of this name.
+BUILDER_DONE_STATE: Final = "CONTENT_GENERATED"
+
+
+class Dialect(Enum):
+    """Which client is at the other end: one that offered the subprotocol, or the existing builder."""
+
+    NATIVE = "native"
+    BUILDER = "builder"
+
+
+class Say(Struct, frozen=True):
+    """A user's line, or a button that the user pressed."""
+
+    client_id: str | None
+    text: str
+    action: str | None = None
+    action_message_id: str | None = None
+
+
+class Resume(Struct, frozen=True):
+    """The client saw a gap and wants everything behind `after` again."""
+
+    after: int
+
+
+class Cancel(Struct, frozen=True):
+    """Stop the running turn."""
+
+    client_id: str
+    turn: int
+
+
+class Ping(Struct, frozen=True):
+    """Are you there? `bare` is the builder's heartbeat, answered with the bare text `pong`."""
+
+    n: int | None = None
+    bare: bool = False
+
+
+class Pong(Struct, frozen=True):
+    """The answer to our ping; like any inbound frame it counts as life."""
+
+
+class Authenticate(Struct, frozen=True):
+    """A fresh token."""
+
+    token: str
+
+
+Inbound = Say | Resume | Cancel | Ping | Pong | Authenticate
+
+
+class _Action(Struct):
+    action_id: str | None = None
+
+
+class _Body(Struct):
+    text: str | None = None
+    action_value: str | None = None
+    action_message_id: str | None = None
+    handoff_idempotency_key: str | None = None
+    frontend_actions: list[_Action] | None = None
+
+
+class _Received(Struct):
+    """Every field that we read of any inbound frame; msgspec skips the others without keeping them."""
+
+    type: str
+    id: str | None = None
+    data: _Body | None = None
+    after: int | None = None
+    turn: int | None = None
+    n: int | None = None
+    token: str | None = None
+
+
+_decoder = msgspec.json.Decoder(_Received)
+_encoder = msgspec.json.Encoder()
+
+
+def parse(raw: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
+    """One inbound text frame. Raises ProtocolError with the stable code of what is wrong."""
+    if raw == "ping":
+        return Ping(bare=True)
+    if len(raw) > frame_max_bytes or len(raw.encode("utf-8", "surrogatepass")) > frame_max_bytes:
+        raise ProtocolError("too_large")
+    try:
+        frame = _decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise ProtocolError("invalid_frame") from error
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
+        raise ProtocolError("invalid_json") from error
+    match frame.type:
+        case "user_message" | "user_input":
+            return _say(frame, text_max_chars)
+        case "resume":
+            return Resume(after=_natural(frame.after, frame))
+        case "cancel":
+            return Cancel(client_id=_required_id(frame), turn=_natural(frame.turn, frame))
+        case "ping":
+            return Ping(n=frame.n)
+        case "pong":
+            return Pong()
+        case "auth":
+            if not frame.token:
+                raise ProtocolError("invalid_frame", client_id=frame.id)
+            return Authenticate(token=frame.token)
+    raise ProtocolError("unknown_type", client_id=_safe_id(frame.id))
+
+
+def _say(frame: _Received, text_max_chars: int) -> Say:
+    body = frame.data or _Body()
+    client_id = frame.id if frame.id is not None else body.handoff_idempotency_key
+    if client_id is not None and not 1 <= len(client_id) <= CLIENT_ID_MAX_CHARS:
+        raise ProtocolError("invalid_id")
+    pressed = next((action.action_id for action in body.frontend_actions or () if action.action_id), None)
+    action = body.action_value or pressed
+    text = (body.text or "").strip() or (action or "")
+    if not text:
+        raise ProtocolError("empty_text", client_id=client_id)
+    if len(text) > text_max_chars or len(action or "") > text_max_chars:
+        raise ProtocolError("too_large", client_id=client_id)
+    return Say(client_id=client_id, text=text, action=action, action_message_id=body.action_message_id or None)
+
+
+def _required_id(frame: _Received) -> str:
+    if frame.id is None or not 1 <= len(frame.id) <= CLIENT_ID_MAX_CHARS:
+        raise ProtocolError("invalid_id")
+    return frame.id
+
+
+def _safe_id(client_id: str | None) -> str | None:
+    """The id for an error frame: never an echo of something longer than an id may be."""
+    return client_id if client_id is not None and len(client_id) <= CLIENT_ID_MAX_CHARS else None
+
+
+def _natural(number: int | None, frame: _Received) -> int:
+    if number is None or number < 0:
+        raise ProtocolError("invalid_frame", client_id=_safe_id(frame.id))
+    return number
+
+
+class Encoded(Struct, frozen=True):
+    """A durable frame as text, made once per event and shared by every tab and by the replay."""
+
+    seq: int
+    message_id: str
+    visible: bool
+    text: str
+
+
+def encode_event(event: Event, *, visible: bool) -> Encoded:
+    """The durable frame of an event."""
+    envelope = {
+        "type": event.type,
+        "message_id": event.message_id,
+        "session_id": event.session_id,
+        "timestamp": timestamp(event.created_at),
+        "role": event.role,
+        "payload": event.payload,
+        "seq": event.seq,
+    }
+    text = _encoder.encode(envelope).decode()
+    return Encoded(seq=event.seq, message_id=event.message_id, visible=visible, text=text)
+
+
+class Transient(Struct, frozen=True):
+    """A frame that is not in the log. `message_id` is given where it announces one (a stream's deltas)."""
+
+    type: str
+    payload: dict[str, Any]
+    role: str = "system"
+    message_id: str | None = None
+
+
+def encode_transient(frame: Transient, session_id: str, message_id: str, now_ms: int) -> str:
+    """The text of a transient frame, stamped with a fresh id and the present time."""
+    envelope = {
+        "type": frame.type,
+        "message_id": frame.message_id or message_id,
+        "session_id": session_id,
+        "timestamp": timestamp(now_ms),
+        "role": frame.role,
+        "payload": frame.payload,
+    }
+    return _encoder.encode(envelope).decode()
+
+
+def timestamp(ms: int) -> str:
+    """UTC milliseconds as ISO 8601 with a literal `Z`: the existing builder cannot read `+00:00`."""
+    moment = datetime.fromtimestamp(ms / 1000, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+
+
+def ack(client_id: str | None, seq: int, *, duplicate: bool) -> Transient:
+    """The promise that a line is durable."""
+    return Transient("ack", {"id": client_id, "seq": seq, "duplicate": duplicate})
+
+
+def error(code: str, client_id: str | None = None, retry_ms: int | None = None) -> Transient:
+    """A refusal; nothing was stored."""
+    row = ERROR_CODES[code]
+    payload: dict[str, Any] = {"code": code, "id": client_id, "message": row.message, "temporary": row.temporary}
+    if retry_ms is not None:
+        payload["retry_ms"] = retry_ms
+    return Transient("error", payload)
+
+
+def spoken_error(code: str) -> Transient:
+    """The same refusal for the existing builder, which shows nothing but chat messages."""
+    payload = {
+        "text": ERROR_CODES[code].message,
+        "sub_title": None,
+        "list_items": None,
+        "format": "plain",
+        "ephemeral": True,
+    }
+    return Transient("chat_message", payload, role="assistant")
+
+
+def status(
+    turn: int, state: str, text: str, progress: int | None = None, estimated_time_s: int | None = None
+) -> Transient:
+    """What a running turn is doing. `state` is idle, thinking, generating, complete or error."""
+    payload = {
+        "status": state,
+        "text": text,
+        "progress": progress,
+        "estimated_time": estimated_time_s,
+        "turn": turn,
+    }
+    return Transient("status_update", payload, role="assistant")
+
+
+def sync_response(
+    action: str,
+    snapshot: Snapshot,
+    dialect: Dialect,
+    *,
+    running: int | None,
+    summary: dict[str, Any],
+    heartbeat_ms: int,
+    limits: dict[str, int],
+) -> Transient:
+    """Where the session stands; `summary` is what the workflow adds (`has_strawman`, `presentation_url`, …)."""
+    state = snapshot.state
+    if dialect is Dialect.BUILDER and "presentation_url" in summary:
+        state = BUILDER_DONE_STATE
+    payload = {
+        "action": action,
+        "message_count": snapshot.visible,
+        "current_state": state,
+        "workflow": snapshot.workflow,
+        "head": snapshot.seq,
+        "running": running,
+        **summary,
+        "heartbeat_ms": heartbeat_ms,
+        "limits": limits,
+    }
+    return Transient("sync_response", payload)

@@ -1,0 +1,267 @@
+"""What goes into the session machine and what comes out of it.
+
+Inputs are facts: something arrived, something was done. Effects are wishes: the engine performs them and answers with
+an input that carries the effect's number. Nothing here does anything.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from server.errors import CloseCode
+from server.protocol import Say, Transient
+from server.store.records import Event, Loaded, Outcome, Snapshot, Write
+from server.workflow import Progress, Result
+
+# ---------------------------------------------------------------- inputs
+
+
+class Wake(Struct, frozen=True):
+    """Look after this session: it may have unanswered lines."""
+
+
+class Opened(Struct, frozen=True):
+    """A connection has just read the session; None when there is none and it is to be started."""
+
+    loaded: Loaded | None
+
+
+class LoadDone(Struct, frozen=True):
+    """The answer to Load; `failed` when the store could not be read."""
+
+    number: int
+    loaded: Loaded | None
+    failed: bool = False
+
+
+class ReadDone(Struct, frozen=True):
+    """The answer to Read; None when the store could not be read."""
+
+    number: int
+    events: Sequence[Event] | None
+
+
+class Message(Struct, frozen=True):
+    """A user's line, as received. `reply_to` names whoever wants the Ack; `message_id` is the line's new id."""
+
+    reply_to: int
+    say: Say
+    message_id: str
+    now_ms: int
+
+
+class Appended(Struct, frozen=True):
+    """The answer to Append; None when it was not committed, for the reason `refusal`."""
+
+    message: Message
+    outcome: Outcome | None
+    refusal: str = "store_unavailable"
+
+
+class Found(Struct, frozen=True):
+    """The answer to Find: the event that took effect under the id; `failed` when the store could not be read."""
+
+    asked: "Asked"
+    refusal: str
+    event: Event | None
+    failed: bool = False
+
+
+class Shown(Struct, frozen=True):
+    """A running step shows how far it is."""
+
+    run: int
+    progress: Progress
+
+
+class Streamed(Struct, frozen=True):
+    """A running step says a piece of text. `message_id` is fresh; the first one names the message to come."""
+
+    run: int
+    text: str
+    message_id: str
+
+
+class Done(Struct, frozen=True):
+    """A step came to its end. `ids` are fresh message ids, one a frame and one for the turn's state_update."""
+
+    run: int
+    result: Result
+    ids: Sequence[str]
+    now_ms: int
+
+
+class Failed(Struct, frozen=True):
+    """A step broke. `correlation_id` is where the log has the reason."""
+
+    run: int
+    code: str
+    words: str
+    correlation_id: str
+    retryable: bool
+    ids: Sequence[str]
+    now_ms: int
+
+
+class TurnCommitted(Struct, frozen=True):
+    """The answer to Commit; None when the store could not commit."""
+
+    run: int
+    outcome: Outcome | None
+
+
+class Cancel(Struct, frozen=True):
+    """A user wants the running turn stopped."""
+
+    reply_to: int
+    client_id: str
+    turn: int
+    ids: Sequence[str]
+    now_ms: int
+
+
+#: What wants an Ack.
+Asked = Message | Cancel
+
+
+class Remote(Struct, frozen=True):
+    """Events that another process committed."""
+
+    events: Sequence[Event]
+
+
+class TimerFired(Struct, frozen=True):
+    """A timer that SetTimer asked for."""
+
+    name: str
+    number: int
+
+
+class Rest(Struct, frozen=True):
+    """Nothing has happened for a while: let go of the session if it is at rest."""
+
+
+Input = (
+    Wake | Opened | LoadDone | ReadDone | Message | Appended | Found | Shown | Streamed | Done | Failed
+    | TurnCommitted | Cancel | Remote | TimerFired | Rest
+)  # fmt: skip
+
+# ---------------------------------------------------------------- effects
+
+
+class Load(Struct, frozen=True):
+    """Load the snapshot and the inbox."""
+
+    number: int
+
+
+class Read(Struct, frozen=True):
+    """Read the events behind `after`."""
+
+    number: int
+    after: int
+
+
+class Append(Struct, frozen=True):
+    """Commit a line."""
+
+    message: Message
+    write: Write
+
+
+class Find(Struct, frozen=True):
+    """Look up what took effect under a client's id, before refusing it for `refusal`."""
+
+    asked: Asked
+    refusal: str
+
+
+class Commit(Struct, frozen=True):
+    """Commit a turn; `again` when an earlier try may have been committed without our knowing."""
+
+    run: int
+    write: Write
+    again: bool = False
+
+
+class Ack(Struct, frozen=True):
+    """Promise a client that its line is durable."""
+
+    reply_to: int
+    client_id: str | None
+    seq: int
+    duplicate: bool
+
+
+class Reject(Struct, frozen=True):
+    """Refuse a client's line; nothing was stored. `card` names the open action request to show again."""
+
+    reply_to: int
+    client_id: str | None
+    code: str
+    card: str | None = None
+
+
+class Publish(Struct, frozen=True):
+    """Tell every subscriber of committed events."""
+
+    events: Sequence[Event]
+
+
+class Show(Struct, frozen=True):
+    """Tell every subscriber something transient."""
+
+    frame: Transient
+
+
+class RunStep(Struct, frozen=True):
+    """Run the workflow's step for a line (None: open the session)."""
+
+    run: int
+    turn: int
+    attempt: int
+    line: Event | None
+    snapshot: Snapshot | None
+    stale: bool
+
+
+class CancelStep(Struct, frozen=True):
+    """Stop the running step; its result is not wanted any more."""
+
+    run: int
+
+
+class SetTimer(Struct, frozen=True):
+    """Deliver TimerFired after `wait_ms`; a second one of the same name replaces the first."""
+
+    name: str
+    number: int
+    wait_ms: int
+
+
+class Gone(Struct, frozen=True):
+    """The session is not this user's, was deleted or could not be started: send its connections away."""
+
+    code: CloseCode
+
+
+class Evict(Struct, frozen=True):
+    """Forget this machine; the store has everything."""
+
+
+Effect = (
+    Load
+    | Read
+    | Append
+    | Find
+    | Commit
+    | Ack
+    | Reject
+    | Publish
+    | Show
+    | RunStep
+    | CancelStep
+    | SetTimer
+    | Gone
+    | Evict
+)

@@ -1,0 +1,117 @@
+"""Running a workflow's step: from an effect of the session machine to the inputs that it yields.
+
+A step is foreign code. Whatever it does, its turn ends in an input: Done or Failed.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+import structlog
+
+from server import signals
+from server.broker import Key
+from server.errors import ERROR_CODES, StepError, StoreError
+from server.settings import Settings
+from server.store import Store
+from server.store.records import Event
+from server.workflow import OPEN, Delta, Line, Progress, Result, Turn, Workflow, step
+
+log = structlog.get_logger()
+
+#: Message ids that a turn needs besides its frames: turn_failed or turn_cancelled, a chat_message, a state_update.
+SPARE_IDS = 3
+
+
+def fresh_ids(count: int) -> list[str]:
+    """Message ids for a turn's events."""
+    return [str(uuid.uuid4()) for _ in range(count)]
+
+
+async def run_step(
+    store: Store, workflow: Workflow, effect: signals.RunStep, key: Key, settings: Settings
+) -> AsyncIterator[signals.Input]:
+    """Run the step that `effect` asks for. Yields what it shows, and last Done or Failed; cancelling it is silent."""
+    run = effect.run
+    try:
+        async with asyncio.timeout(settings.step_timeout_ms / 1000):
+            turn = await _turn(store, workflow, effect, key, settings)
+            async for output in step(workflow, turn, stale=effect.stale):
+                match output:
+                    case Progress():
+                        yield signals.Shown(run, output)
+                    case Delta(text):
+                        yield signals.Streamed(run, text, str(uuid.uuid4()))
+                    case Result():
+                        _check_size(output, settings)
+                        ids = fresh_ids(len(output.frames) + SPARE_IDS)
+                        yield signals.Done(run, output, ids, _now_ms())
+    except TimeoutError as error:
+        yield _failed(effect, key, "step_timeout", error)
+    except StepError as error:
+        yield _failed(effect, key, error.code, error)
+    except Exception as error:  # noqa: BLE001  a step is foreign code: whatever it raises must end its turn (L8)
+        yield _failed(effect, key, "step_failed", error)
+
+
+def _failed(effect: signals.RunStep, key: Key, code: str, error: Exception) -> signals.Failed:
+    correlation_id = uuid.uuid4().hex
+    row = ERROR_CODES[code]
+    log.error(
+        "step_failed",
+        session_id=key[1],
+        user_id=key[0],
+        turn=effect.turn,
+        attempt=effect.attempt,
+        code=code,
+        correlation_id=correlation_id,
+        exc_info=error,
+    )
+    words = f"{row.message} (Reference {correlation_id[:8]}.)"
+    return signals.Failed(effect.run, code, words, correlation_id, row.temporary, fresh_ids(SPARE_IDS), _now_ms())
+
+
+async def _turn(store: Store, workflow: Workflow, effect: signals.RunStep, key: Key, settings: Settings) -> Turn:
+    """What the step sees. Raises StepError when the last events cannot be read."""
+    user_id, session_id = key
+    snapshot, line = effect.snapshot, effect.line
+    said = Line(text="", words="")
+    events: Sequence[Event] = ()
+    if line is not None:
+        said = workflow.read_line(line.payload["text"], line.payload.get("action_value"))
+        wanted = min(workflow.context, settings.chat_context_limit)
+        if wanted:
+            try:
+                events = await store.read(session_id, user_id, max(0, line.seq - 1 - wanted), wanted)
+            except StoreError as error:
+                raise StepError("step_failed", f"context: {error}") from error
+    state = snapshot.state if snapshot else workflow.start
+    return Turn(
+        session_id=session_id,
+        number=effect.turn,
+        attempt=effect.attempt,
+        line=said,
+        intent=OPEN if line is None else "",
+        came_from=state,
+        state=state,
+        memory=snapshot.memory if snapshot else {},
+        events=[event for event in events if event.seq < effect.turn],
+        new_id=lambda: str(uuid.uuid4()),
+        public_url=settings.public_url,
+    )
+
+
+def _check_size(result: Result, settings: Settings) -> None:
+    """Refuse an answer that is too large, or that the store could not keep."""
+    try:
+        size_bytes = len(msgspec.json.encode([[frame.payload for frame in result.frames], result.memory]))
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise StepError("step_failed", f"the answer is not JSON: {error}") from error
+    if len(result.frames) > settings.turn_max_frames or size_bytes > settings.turn_max_bytes:
+        raise StepError("answer_too_large", f"{len(result.frames)} frames, {size_bytes} bytes")
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

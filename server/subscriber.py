@@ -1,0 +1,265 @@
+"""The driver of one connection machine: between a transport and the engine.
+
+A transport (WebSocket, later server-sent events) gives it parsed frames and an Outlet, and hears nothing of sessions.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from server import connection, protocol, signals
+from server.broker import Key
+from server.connection import Connection, Cursor
+from server.engine import Engine, encode_all, new_id
+from server.errors import CloseCode, StoreError
+from server.protocol import Dialect, Encoded, Transient
+from server.steps import SPARE_IDS, fresh_ids
+
+log = structlog.get_logger()
+
+_numbers = itertools.count(1)
+#: How far back the card of a stale button is looked for, in events.
+_CARD_WINDOW = 200
+#: What a slow reader can do without.
+_DROPPABLE = frozenset({"status_update", "stream_delta", "ping", "presence"})
+
+
+class Outlet(Protocol):
+    """Where frames go. `put` answers False when the queue takes no more; then the frame was not taken."""
+
+    def put(self, text: str, *, gap_ms: int) -> bool:
+        """Queue a durable frame, at least `gap_ms` behind the one before."""
+        ...
+
+    def put_transient(self, text: str, *, droppable: bool) -> None:
+        """Queue a frame that is not in the log; a droppable one only where there is room."""
+        ...
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the queue is short enough for the next page."""
+        ...
+
+    def close(self, code: CloseCode) -> None:
+        """Close the transport once the queue has gone out."""
+        ...
+
+
+class Subscriber:
+    """One connection to one session."""
+
+    def __init__(
+        self, engine: Engine, outlet: Outlet, key: Key, cursor: Cursor, *, workflow: str, dialect: Dialect
+    ) -> None:
+        settings = engine.settings
+        self.number = next(_numbers)
+        self.key = key
+        self.dialect = dialect
+        self.workflow = workflow
+        self.replayed = 0
+        self._engine = engine
+        self._outlet = outlet
+        self._machine = Connection(cursor, page_limit=settings.replay_page_limit)
+        builder = dialect is Dialect.BUILDER
+        self._gap_ms = settings.builder_frame_gap_ms if builder else 0
+        self._replay_gap_ms = settings.builder_replay_gap_ms if builder else 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._log = log.bind(session_id=key[1], user_id=key[0], connection_id=self.number)
+
+    def open(self) -> None:
+        """Begin: subscribe, then read."""
+        self._engine.replies[self.number] = self
+        self._perform(self._machine.open())
+
+    def closed(self) -> None:
+        """The transport is gone."""
+        self._machine.closed()
+        self._engine.replies.pop(self.number, None)
+        self._engine.broker.unsubscribe(self.key, self)
+        for task in self._tasks:
+            task.cancel()
+
+    @property
+    def head(self) -> int:
+        """The highest event of the session that is known here."""
+        return self._machine.high
+
+    # ------------------------------------------------------------ from the transport
+
+    def receive(self, frame: protocol.Say | protocol.Resume | protocol.Cancel) -> None:
+        """A frame of the client that concerns the session."""
+        now_ms = int(time.time() * 1000)
+        match frame:
+            case protocol.Say():
+                self._deliver(signals.Message(self.number, frame, new_id(), now_ms), frame.client_id)
+            case protocol.Cancel(client_id, turn):
+                ids = fresh_ids(SPARE_IDS)
+                self._deliver(signals.Cancel(self.number, client_id, turn, ids, now_ms), client_id)
+            case protocol.Resume(after):
+                self._perform(self._machine.resume(after))
+
+    def drained(self) -> None:
+        """The outlet has room again."""
+        self._perform(self._machine.drained())
+
+    def refuse(self, code: str, client_id: str | None = None, retry_ms: int | None = None) -> None:
+        """Tell the client that its frame was refused; the existing builder shows only chat messages."""
+        self.show(protocol.error(code, client_id, retry_ms))
+        if self.dialect is Dialect.BUILDER:
+            self.show(protocol.spoken_error(code))
+
+    def show(self, frame: Transient) -> None:
+        """Send a transient frame."""
+        text = protocol.encode_transient(frame, self.key[1], new_id(), int(time.time() * 1000))
+        self._outlet.put_transient(text, droppable=frame.type in _DROPPABLE)
+
+    def _deliver(self, received: signals.Input, client_id: str | None) -> None:
+        if self._engine.draining:
+            self.refuse("draining", client_id, self._engine.settings.store_retry_ms)
+        elif not self._engine.deliver(self.key, self.workflow, received):
+            self.refuse("overloaded", client_id, self._engine.settings.store_retry_ms)
+
+    # ------------------------------------------------------------ from the session
+
+    def hear(self, frames: Sequence[Encoded]) -> None:
+        """Events that were just committed."""
+        self._perform(self._machine.live(frames))
+
+    def hear_transient(self, frame: Transient) -> None:
+        """Something transient: only for those who are live, the others are told when they become so."""
+        if self._machine.phase is connection.Phase.LIVE:
+            self.show(frame)
+
+    def acked(self, effect: signals.Ack) -> None:
+        """A line of this client is durable."""
+        self.show(protocol.ack(effect.client_id, effect.seq, duplicate=effect.duplicate))
+
+    def rejected(self, effect: signals.Reject) -> None:
+        """A line of this client was refused; a stale button gets the card that is open now."""
+        temporary = effect.code in ("inbox_full", "overloaded", "store_unavailable")
+        self.refuse(effect.code, effect.client_id, self._engine.settings.store_retry_ms if temporary else None)
+        if effect.card is not None:
+            self._spawn(self._show_card(effect.card))
+
+    def close(self, code: CloseCode) -> None:
+        """Send the client away."""
+        self._machine.closed()
+        if code is CloseCode.STORE_UNAVAILABLE:
+            self.refuse("store_unavailable", None, self._engine.settings.store_retry_ms)
+        self._outlet.close(code)
+
+    async def _show_card(self, message_id: str) -> None:
+        head = self._machine.high
+        try:
+            events = await self._engine.store.read(self.key[1], self.key[0], max(0, head - _CARD_WINDOW), _CARD_WINDOW)
+        except StoreError as error:
+            self._log.warning("card_failed", error=str(error))
+            return
+        for frame in encode_all([event for event in events if event.message_id == message_id]):
+            self._outlet.put_transient(frame.text, droppable=True)
+
+    # ------------------------------------------------------------ effects
+
+    def _perform(self, effects: Sequence[connection.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case connection.Subscribe():
+                    self._engine.broker.subscribe(self.key, self)
+                case connection.Load():
+                    self._spawn(self._load(effect))
+                case connection.Read():
+                    self._spawn(self._read(effect))
+                case connection.Create():
+                    if not self._engine.open(self.key, None, self.workflow):
+                        self.close(CloseCode.OVERLOADED)
+                case connection.Sync():
+                    self._sync(effect)
+                case connection.Send(items, replay):
+                    self._send(items, replay=replay)
+                case connection.WentLive(head):
+                    self._went_live(head)
+                case connection.Close(code):
+                    self.close(code)
+
+    def _send(self, items: Sequence[connection.Numbered], *, replay: bool) -> None:
+        gap_ms = self._replay_gap_ms if replay else self._gap_ms
+        for item in items:
+            assert isinstance(item, Encoded)
+            # The existing builder loses frames that arrive in one render, but only those that it renders.
+            if not self._outlet.put(item.text, gap_ms=gap_ms if item.visible else 0):
+                self._machine.full(item.seq - 1)
+                return
+            self.replayed += replay
+        if replay and self._outlet.has_room:
+            self._perform(self._machine.drained())
+
+    def _sync(self, effect: connection.Sync) -> None:
+        snapshot, settings = effect.snapshot, self._engine.settings
+        self.workflow = snapshot.workflow
+        self.show(
+            protocol.sync_response(
+                effect.action,
+                snapshot,
+                self.dialect,
+                running=self._engine.running(self.key),
+                summary=self._engine.summary(snapshot.workflow, snapshot.memory),
+                heartbeat_ms=settings.heartbeat_ms,
+                limits={
+                    "frame_max_bytes": settings.frame_max_bytes,
+                    "text_max_chars": settings.text_max_chars,
+                    "inbox": settings.inbox_limit,
+                },
+            )
+        )
+        self._log = self._log.bind(state=snapshot.state, action=effect.action)
+
+    def _went_live(self, head: int) -> None:
+        if self.dialect is Dialect.NATIVE:
+            self.show(Transient("live", {"head": head}))
+        machine = self._engine.machine(self.key)
+        for frame in machine.catch_up() if machine else ():
+            self.show(frame)
+        self._log.info("session_restored", head=head, replayed=self.replayed)
+
+    async def _load(self, effect: connection.Load) -> None:
+        user_id, session_id = self.key
+        try:
+            loaded = await self._engine.store.load(session_id, user_id, effect.after, effect.limit)
+        except StoreError as error:
+            self._log.warning("connect_failed", error=str(error))
+            self._perform(self._machine.read_failed(effect.read_id))
+            return
+        if loaded is not None and loaded.snapshot.workflow not in self._engine.workflows:
+            self._log.error("unknown_workflow", workflow=loaded.snapshot.workflow)
+            self.close(CloseCode.INTERNAL)
+            return
+        if loaded is not None and loaded.inbox:
+            # An interrupted turn runs again now, not at the next sweep.
+            self._engine.open(self.key, loaded, loaded.snapshot.workflow)
+        items = encode_all(loaded.events) if loaded else []
+        self._perform(self._machine.loaded(effect.read_id, loaded.snapshot if loaded else None, items))
+
+    async def _read(self, effect: connection.Read) -> None:
+        user_id, session_id = self.key
+        try:
+            events = await self._engine.store.read(session_id, user_id, effect.after, effect.limit)
+        except StoreError as error:
+            self._log.warning("replay_failed", error=str(error))
+            self._perform(self._machine.read_failed(effect.read_id))
+            return
+        self._perform(self._machine.page(effect.read_id, encode_all(events)))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("connection_failed", exc_info=error)
+            self.close(CloseCode.INTERNAL)

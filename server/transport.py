@@ -1,0 +1,46 @@
+"""Two gaps of uvicorn's WebSocket protocol, closed: a peer that does not read must cost nothing.
+
+- A ping flood is answered without flow control, so the write buffer grows for as long as the peer sends and does not
+  read: while writing is paused, we do not read either.
+- Closing waits for the write buffer to drain, for ever if the peer never reads: the application gets `abort`.
+"""
+
+from typing import Any
+
+from uvicorn._types import ASGIReceiveEvent
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+#: The ASGI extension under which the application finds the abort function.
+ABORT_EXTENSION = "rejoinder.abort"
+
+
+class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol with both directions bounded."""
+
+    def handle_connect(self, event: Request) -> None:
+        """Offer `abort` to the application, which starts at the next turn of the loop."""
+        super().handle_connect(event)
+        if hasattr(self, "scope"):
+            extensions: dict[str, Any] = self.scope["extensions"]
+            extensions[ABORT_EXTENSION] = {"abort": self.transport.abort}
+
+    def pause_writing(self) -> None:
+        """The peer does not take what we write: take nothing of it either."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        super().resume_writing()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """The next message; reading goes on when all are taken, unless writing is paused."""
+        message = await self.queue.get()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            if self.writable.is_set():
+                self.transport.resume_reading()
+        return message

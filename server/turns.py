@@ -1,0 +1,150 @@
+"""A turn's end: the one write that carries what was said, the move, the memory and the cursor.
+
+No I/O, clock or randomness here: ids and times arrive with the inputs.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from server.protocol import Transient
+from server.signals import Cancel, Done, Failed
+from server.store.records import Event, Snapshot, Update, Write, merge_memory, next_card
+from server.workflow import Frame, Workflow, chat
+
+#: Frames that tell what became of a turn; nobody says them.
+_SYSTEM_TYPES = frozenset({"state_update", "turn_failed", "turn_cancelled"})
+
+
+class Running(Struct):
+    """The turn that runs: which line, what it has shown so far, and the write that ends it."""
+
+    run: int
+    turn: int
+    attempt: int
+    text: str = ""
+    chunks: int = 0
+    message_id: str | None = None
+    status: Transient | None = None
+    write: Write | None = None
+    cancel: Cancel | None = None
+
+
+class Ending(Struct, frozen=True):
+    """How a turn ends: what is said, where it goes, what it remembers. `client_id` is a cancellation's own."""
+
+    frames: Sequence[Frame]
+    intent: str
+    to: str
+    memory: dict[str, Any]
+    client_id: str | None = None
+
+
+def answered(done: Done, running: Running) -> Ending:
+    """The end of a turn whose step came to its result. A streamed text and its final message share their id."""
+    frames = list(done.result.frames)
+    for place, frame in enumerate(frames):
+        if running.text and frame.type == "chat_message":
+            frames[place] = Frame(frame.type, frame.payload, running.message_id)
+            break
+    return Ending(frames, done.result.intent, done.result.to, done.result.memory)
+
+
+def failed(failure: Failed, running: Running, state: str) -> Ending:
+    """The end of a turn whose step broke: the user sees it, the state stays, the cursor moves on."""
+    payload = {
+        "turn": running.turn,
+        "code": failure.code,
+        "correlation_id": failure.correlation_id,
+        "retryable": failure.retryable,
+    }
+    return Ending([Frame("turn_failed", payload), chat(failure.words)], "Failed", state, {})
+
+
+def cancelled(cancel: Cancel, running: Running, state: str) -> Ending:
+    """The end of a turn that was stopped: what was said so far is kept and marked."""
+    frames = [Frame("turn_cancelled", {"turn": cancel.turn})]
+    if running.text:
+        said = chat(running.text)
+        frames.insert(0, Frame(said.type, {**said.payload, "cancelled": True}, running.message_id))
+    return Ending(frames, "Cancelled", state, {}, cancel.client_id)
+
+
+def turn_write(
+    ending: Ending,
+    running: Running,
+    before: Snapshot | None,
+    workflow: Workflow,
+    *,
+    session_id: str,
+    user_id: str,
+    ids: Sequence[str],
+    now_ms: int,
+) -> Write:
+    """Everything that a turn amounts to, as one write guarded by the version.
+
+    `before` is None for the turn that opens the session; `ids` are fresh, one a frame and one for the state_update.
+    """
+    came_from = before.state if before else None
+    ended: dict[str, Any] = {
+        "from": came_from,
+        "to": ending.to,
+        "intent": ending.intent,
+        "turn": running.turn,
+        "memory": ending.memory,
+    }
+    if before is None:
+        ended["workflow"] = workflow.name
+    frames = [*ending.frames, Frame("state_update", ended)]
+    events = tuple(
+        Event(
+            session_id=session_id,
+            type=frame.type,
+            role="system" if frame.type in _SYSTEM_TYPES else "assistant",
+            message_id=frame.message_id or fresh,
+            payload=frame.payload,
+            created_at=now_ms,
+            turn=running.turn,
+            client_id=ending.client_id if frame.type == "turn_cancelled" else None,
+        )
+        for frame, fresh in zip(frames, ids, strict=True)
+    )
+    remembered = merge_memory(before.memory if before else {}, ending.memory)
+    update = Update(
+        workflow=before.workflow if before else workflow.name,
+        state=ending.to,
+        cursor=running.turn,
+        memory=remembered if ending.memory or before is None else None,
+        card=next_card(before.card if before else None, events, moved=ending.to != came_from),
+    )
+    return Write(
+        session_id=session_id,
+        user_id=user_id,
+        events=events,
+        client_id=ending.client_id,
+        expected_version=before.version if before else 0,
+        update=update,
+    )
+
+
+def snapshot_after(write: Write, events: Sequence[Event], version: int, before: Snapshot | None) -> Snapshot:
+    """The snapshot after a committed turn, as the session machine needs it (the counts are the store's to keep)."""
+    update = write.update
+    assert update is not None
+    memory = before.memory if before else {}
+    return Snapshot(
+        session_id=write.session_id,
+        user_id=write.user_id,
+        workflow=update.workflow,
+        state=update.state,
+        memory=memory if update.memory is None else update.memory,
+        version=version,
+        seq=events[-1].seq,
+        cursor=update.cursor,
+        lined=0,
+        visible=0,
+        card=update.card,
+        created_at=before.created_at if before else events[0].created_at,
+        updated_at=events[-1].created_at,
+    )

@@ -1,0 +1,70 @@
+"""Workflows that do what tests need: echo, wait, stream, break."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from server.workflow import STAY, Ask, Button, Delta, Output, Progress, Remember, State, Turn, Workflow, chat
+
+
+async def greet(turn: Turn) -> AsyncIterator[Output]:
+    yield chat("Welcome.")
+
+
+async def echo(turn: Turn) -> AsyncIterator[Output]:
+    """`sleep 3` waits, `stream a b` streams, `boom` breaks, `huge` is too large; all else comes back."""
+    words = turn.line.text.split()
+    match words:
+        case ["sleep", seconds]:
+            yield Progress("Sleeping …", progress=10)
+            await asyncio.sleep(float(seconds))
+            yield chat(f"slept {seconds}")
+        case ["stream", seconds, *rest]:
+            for word in rest:
+                yield Delta(word)
+                await asyncio.sleep(float(seconds))
+            yield chat("".join(rest))
+        case ["boom"]:
+            raise RuntimeError("the secret reason")
+        case ["huge"]:
+            yield chat("x" * 2_000_000)
+        case ["surrogate"]:
+            yield chat("\ud800")
+        case ["silent"]:
+            return
+        case _:
+            yield Remember({"last": turn.line.text})
+            yield chat(f"you said {turn.line.text}")
+
+
+async def choose(turn: Turn) -> AsyncIterator[Output]:
+    yield chat("Here is a choice.")
+    yield Ask("Which one?")
+
+
+async def classify(turn: Turn, intents: Sequence[str]) -> str:
+    return {"choose": "Choose", "back": "Back"}.get(turn.line.text, "Say")
+
+
+ECHO = Workflow(
+    "echo",
+    start="HELLO",
+    states=[
+        State("HELLO", run=greet, on={"Choose": "CHOICE"}),
+        State(
+            "CHOICE",
+            run=choose,
+            on={"Back": "HELLO", "Left": "HELLO", "Right": "CHOICE"},
+            buttons=[
+                Button("left", "Go left", "Left", primary=True),
+                Button("right", "Go right", "Right", requires_input=True),
+            ],
+        ),
+    ],
+    answer=echo,
+    classify=classify,
+    fallback="Say",
+    always={"Say": STAY},
+    summary=lambda memory: {"last": memory.get("last")},
+)
+
+WORKFLOWS = {"echo": ECHO}
