@@ -26,6 +26,8 @@ log = structlog.get_logger()
 def open_store(settings: Settings) -> Store:
     """The store that STORE_URL names. Raises ConfigError for a kind that this version does not know."""
     url = settings.store_url
+    if settings.redis_url:
+        raise ConfigError(["REDIS_URL: this version runs as one process and knows no Redis; leave it unset"])
     if not url.startswith("sqlite:"):
         raise ConfigError([f"STORE_URL: this version keeps conversations in SQLite only (sqlite:///path), not {url}"])
     path = url.removeprefix("sqlite:").removeprefix("//").removeprefix("/")

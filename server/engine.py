@@ -5,6 +5,7 @@ included, before the next; what an effect answers at once waits its turn in the 
 """
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections import deque
@@ -57,6 +58,12 @@ class Awake:
         self.touched_ms = self.started_ms = self.stepped_ms = 0.0
         self.waiting_ms: dict[int, float] = {}
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn is on its way to its end."""
+        steps = self.step is not None and not self.step.done()
+        return self.machine.phase is Phase.COMMITTING or (self.machine.phase is Phase.RUNNING and steps)
+
 
 class Engine:
     """Every session that is awake in this process."""
@@ -80,6 +87,7 @@ class Engine:
         self._awake: dict[Key, Awake] = {}
         self._inputs: deque[tuple[Key, signals.Input]] = deque()
         self._delivering = False
+        self._moved = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ------------------------------------------------------------ life
@@ -93,9 +101,11 @@ class Engine:
     async def drain(self) -> None:
         """Take no new turns, let the running ones end within DRAIN_MS. What is cut runs again after the restart."""
         self.draining = True
-        steps = {awake.step for awake in self._awake.values() if awake.step is not None}
-        if steps:
-            await asyncio.wait(steps, timeout=self.settings.drain_ms / 1000)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain_ms / 1000):
+                while any(awake.is_busy for awake in self._awake.values()):
+                    self._moved.clear()
+                    await self._moved.wait()
 
     async def close(self) -> None:
         """Stop every task, then commit what is queued."""
@@ -164,6 +174,8 @@ class Engine:
                     self._perform(key, awake, effect)
         finally:
             self._delivering = False
+        if self.draining:
+            self._moved.set()
 
     def _later(self, key: Key, received: signals.Input) -> None:
         """Deliver to a session only if it is still awake: the answer to an effect."""

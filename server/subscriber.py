@@ -68,6 +68,8 @@ class Subscriber:
         self._gap_ms = settings.builder_frame_gap_ms if builder else 0
         self._replay_gap_ms = settings.builder_replay_gap_ms if builder else 0
         self._tasks: set[asyncio.Task[None]] = set()
+        # Lines that came before the session was read or started; None from then on.
+        self._early: list[tuple[signals.Message | signals.Cancel, str | None]] | None = []
         self._log = log.bind(session_id=key[1], user_id=key[0], connection_id=self.number)
 
     def open(self) -> None:
@@ -117,8 +119,12 @@ class Subscriber:
         text = protocol.encode_transient(frame, self.key[1], new_id(), int(time.time() * 1000))
         self._outlet.put_transient(text, droppable=frame.type in _DROPPABLE)
 
-    def _deliver(self, received: signals.Input, client_id: str | None) -> None:
-        if self._engine.draining:
+    def _deliver(self, received: signals.Message | signals.Cancel, client_id: str | None) -> None:
+        if self._early is not None and len(self._early) < self._engine.settings.inbox_limit:
+            self._early.append((received, client_id))  # the session may not be there yet
+        elif self._early is not None:
+            self.refuse("inbox_full", client_id, self._engine.settings.store_retry_ms)
+        elif self._engine.draining:
             self.refuse("draining", client_id, self._engine.settings.store_retry_ms)
         elif not self._engine.deliver(self.key, self.workflow, received):
             self.refuse("overloaded", client_id, self._engine.settings.store_retry_ms)
@@ -216,6 +222,9 @@ class Subscriber:
             )
         )
         self._log = self._log.bind(state=snapshot.state, action=effect.action)
+        early, self._early = self._early, None
+        for received, client_id in early or ():
+            self._deliver(received, client_id)
 
     def _went_live(self, head: int) -> None:
         if self.dialect is Dialect.NATIVE:
