@@ -1,0 +1,181 @@
+"""Every bound is a setting, and this is what happens when it is reached (L12)."""
+
+import asyncio
+import contextlib
+import socket
+import uuid
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from server.settings import Settings
+from server.store.sqlite import MEMORY, SqliteStore
+from tests.example_workflows import WORKFLOWS
+from tests.wire import Client
+from tests.wrapped import FailingStore, serve
+
+
+@pytest.fixture
+def store() -> FailingStore:
+    return FailingStore(SqliteStore(MEMORY))
+
+
+async def test_the_inbox_is_bounded_and_known_lines_are_still_acknowledged(store: FailingStore) -> None:
+    async with serve(store, WORKFLOWS, Settings(inbox_limit=3)) as port, Client(port) as client:
+        await client.until_type("live")
+        for number in range(3):
+            await client.say("sleep 5", f"line {number}")
+            await client.until_type("ack", id=f"line {number}")
+        await client.say("one too many", "line 3")
+        error = await client.until_type("error", id="line 3")
+        assert (error["payload"]["code"], error["payload"]["temporary"]) == ("inbox_full", True)
+        await client.say("sleep 5", "line 1")
+        assert (await client.until_type("ack", id="line 1"))["payload"]["duplicate"] is True
+
+
+async def test_lines_are_limited_in_rate(store: FailingStore) -> None:
+    settings = Settings(line_rate_per_s=1, line_burst=2)
+    async with serve(store, WORKFLOWS, settings) as port, Client(port) as client:
+        await client.until_type("live")
+        for number in range(3):
+            await client.say("quick", f"line {number}")
+        error = await client.until_type("error")
+        assert (error["payload"]["code"], error["payload"]["id"]) == ("rate_limited", "line 2")
+        assert 0 < error["payload"]["retry_ms"] <= 1000
+
+
+async def test_a_flood_of_frames_is_cut(store: FailingStore) -> None:
+    settings = Settings(frame_rate_per_s=1, frame_burst=10)
+    async with serve(store, WORKFLOWS, settings) as port, Client(port) as client:
+        await client.until_type("live")
+        for _ in range(11):
+            await client.send({"type": "ping"})
+        assert await client.until_closed() == 4102
+
+
+async def test_connections_are_limited_in_all_and_to_one_session(store: FailingStore) -> None:
+    settings = Settings(connection_limit=3, connections_per_session_limit=2)
+    async with serve(store, WORKFLOWS, settings) as port:
+        session_id = str(uuid.uuid4())
+        async with Client(port, session_id=session_id) as one, Client(port, session_id=session_id) as two:
+            await one.until_type("live")
+            await two.until_type("live")
+            assert await _refused(port, session_id) == 429
+            async with Client(port) as three:
+                await three.until_type("live")
+                assert await _refused(port, str(uuid.uuid4())) == 503
+        async with Client(port, session_id=session_id) as again:
+            await again.until_type("live")
+
+
+async def test_sessions_awake_are_limited_and_idle_ones_make_room(store: FailingStore) -> None:
+    async with serve(store, WORKFLOWS, Settings(session_max_concurrent=1)) as port, Client(port) as idle:
+        await idle.until_type("live")
+        async with Client(port) as busy:  # the idle session is let go: the store has it
+            await busy.until_type("live")
+            line = await busy.say("sleep 5")
+            await busy.until_type("ack", id=line)
+            await idle.say("hello", "refused")
+            error = await idle.until_type("error", id="refused")
+            assert (error["payload"]["code"], error["payload"]["temporary"]) == ("overloaded", True)
+
+
+async def test_an_idle_session_is_let_go_and_wakes_for_its_next_line(store: FailingStore) -> None:
+    async with serve(store, WORKFLOWS, Settings(session_idle_ms=40)) as port, Client(port) as client:
+        await client.until_type("live")
+        await client.turn("one")
+        loads = store.calls["load"]
+        await asyncio.sleep(0.3)  # longer than SESSION_IDLE_MS and its search
+        await client.turn("two")
+        assert store.calls["load"] == loads + 1
+        assert client.texts() == ["Welcome.", "you said one", "you said two"]
+
+
+async def test_an_answer_is_limited_in_size(store: FailingStore) -> None:
+    async with serve(store, WORKFLOWS) as port, Client(port) as client:
+        await client.until_type("live")
+        await client.turn("huge")
+        failed = next(frame for frame in client.durable if frame["type"] == "turn_failed")
+        assert failed["payload"]["code"] == "answer_too_large"
+
+
+async def test_writes_that_wait_for_a_transaction_are_limited(store: FailingStore) -> None:
+    settings = Settings(commit_queue_limit=1, batch_limit=1)
+    async with serve(store, WORKFLOWS, settings) as port, contextlib.AsyncExitStack() as stack:
+        clients = [Client(port) for _ in range(4)]
+        for client in clients:
+            await stack.enter_async_context(client)
+            await client.until_type("live")
+        for number in range(10):
+            await asyncio.gather(*(client.say(f"line {number}", f"{number}") for client in clients))
+        answers = [await _settled(client, f"{number}") for client in clients for number in range(10)]
+    assert "overloaded" in answers
+    assert "ack" in answers
+
+
+async def test_a_silent_native_client_is_cut(store: FailingStore) -> None:
+    settings = Settings(heartbeat_ms=50, heartbeat_lost_ms=200)
+    async with serve(store, WORKFLOWS, settings) as port, Client(port) as client:
+        await client.until_type("live")
+        ping = await client.until_type("ping")
+        assert ping["payload"]["head"] == 2
+        for _ in range(6):  # a client that answers lives longer than HEARTBEAT_LOST_MS
+            await client.until_type("ping")
+            await client.send({"type": "pong", "n": 1})
+        await client.until_closed()
+
+
+async def test_a_reader_that_stops_costs_nothing_and_loses_nothing(store: FailingStore) -> None:
+    """Its queue is dropped and fed from the store; when it takes nothing at all it is cut, and resumes."""
+    settings = Settings(
+        send_queue_soft_bytes=20_000,
+        send_queue_hard_bytes=60_000,
+        send_stall_ms=1500,
+        line_burst=2000,
+        inbox_limit=2000,
+        frame_burst=5000,
+    )
+    session_id = str(uuid.uuid4())
+    async with serve(store, WORKFLOWS, settings) as port, Client(port, session_id=session_id) as writer:
+        await writer.until_type("live")
+        reader = await connect(
+            f"ws://127.0.0.1:{port}/ws?session_id={session_id}&workflow=echo",
+            subprotocols=["rejoinder.v1"],  # type: ignore[list-item]
+            compression=None,
+            max_queue=1,
+            proxy=None,
+            ping_interval=None,
+        )
+        reader.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        text = "x" * 4000
+        for number in range(1000):
+            await writer.say(f"{number} {text}")
+        await writer.until(lambda frame: frame.get("seq") == 2 + 3 * 1000, "the last frame")
+        async with asyncio.timeout(10):
+            while len(port.gateway.connections) > 1:
+                await asyncio.sleep(0.05)  # the cut comes by the clock
+        reader.transport.abort()
+        async with Client(port, session_id=session_id) as again:
+            await again.until(lambda frame: frame.get("seq") == 2 + 3 * 1000, "the last frame")
+            assert again.durable == writer.durable
+
+
+async def _settled(client: Client, message_id: str) -> str:
+    """`ack`, or the code of a refusal."""
+    while True:
+        answer = next(
+            (f for f in client.frames if f["type"] in ("ack", "error") and f["payload"].get("id") == message_id), None
+        )
+        if answer is not None:
+            return str(answer["payload"].get("code", "ack"))
+        await client.send({"type": "ping", "n": 2})
+        await client.until_type("pong")
+
+
+async def _refused(port: int, session_id: str) -> int:
+    with pytest.raises(InvalidStatus) as refused:
+        async with connect(f"ws://127.0.0.1:{port}/ws?workflow=echo&session_id={session_id}", proxy=None):
+            pass
+    assert refused.value.response.headers["retry-after"]
+    return refused.value.response.status_code
