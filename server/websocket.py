@@ -34,6 +34,9 @@ log = structlog.get_logger()
 
 DEFAULT_WORKFLOW = "builder"
 _JITTER = 0.2
+#: At a drain, over how long the clients are spread: as many as a fresh process takes in comfort.
+_SPREAD_MIN_MS = 500
+_SPREAD_MS_EACH = 2
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -89,8 +92,9 @@ class Gateway:
     async def drain(self) -> None:
         """Send everybody to the next process: a word ahead, then the running turns' end, then the door."""
         self.draining = True
+        spread_ms = _SPREAD_MIN_MS + len(self.connections) * _SPREAD_MS_EACH
         for connection in self.connections:
-            connection.tell_drain(self._settings.drain_ms)
+            connection.tell_drain(spread_ms)
         await self._engine.drain()
         for connection in list(self.connections):
             connection.close(CloseCode.DRAIN)
@@ -167,10 +171,10 @@ class WebSocketConnection:
         """Close with this code once the queue has gone out."""
         self._outlet.close(code)
 
-    def tell_drain(self, within_ms: int) -> None:
+    def tell_drain(self, spread_ms: int) -> None:
         """Tell the client to come back elsewhere, at a moment of its own so that not all come at once."""
         if self._native:
-            after_ms = random.randrange(max(1, within_ms))
+            after_ms = random.randrange(spread_ms)
             self._subscriber.show(Transient("drain", {"after_ms": after_ms}))
 
     async def _write(self) -> None:
