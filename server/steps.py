@@ -7,6 +7,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import msgspec
 import structlog
@@ -45,9 +46,8 @@ async def run_step(
                     case Delta(text):
                         yield signals.Streamed(run, text, str(uuid.uuid4()))
                     case Result():
-                        _check_size(output, settings)
                         ids = fresh_ids(len(output.frames) + SPARE_IDS)
-                        yield signals.Done(run, output, ids, _now_ms())
+                        yield signals.Done(run, _as_stored(output, settings), ids, _now_ms())
     except TimeoutError as error:
         yield _failed(effect, key, "step_timeout", error)
     except StepError as error:
@@ -103,14 +103,20 @@ async def _turn(store: Store, workflow: Workflow, effect: signals.RunStep, key: 
     )
 
 
-def _check_size(result: Result, settings: Settings) -> None:
-    """Refuse an answer that is too large, or that the store could not keep."""
+def _as_stored(result: Result, settings: Settings) -> Result:
+    """The result as JSON keeps it, so that what is sent now is what a replay sends (tuples are lists, NaN is null).
+
+    Raises StepError when it is too large, or is not JSON.
+    """
     try:
-        size_bytes = len(msgspec.json.encode([[frame.payload for frame in result.frames], result.memory]))
+        encoded = msgspec.json.encode([[frame.payload for frame in result.frames], result.memory])
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise StepError("step_failed", f"the answer is not JSON: {error}") from error
-    if len(result.frames) > settings.turn_max_frames or size_bytes > settings.turn_max_bytes:
-        raise StepError("answer_too_large", f"{len(result.frames)} frames, {size_bytes} bytes")
+    if len(result.frames) > settings.turn_max_frames or len(encoded) > settings.turn_max_bytes:
+        raise StepError("answer_too_large", f"{len(result.frames)} frames, {len(encoded)} bytes")
+    payloads, memory = msgspec.json.decode(encoded)
+    frames = tuple(replace(frame, payload=payload) for frame, payload in zip(result.frames, payloads, strict=True))
+    return replace(result, frames=frames, memory=memory)
 
 
 def _now_ms() -> int:

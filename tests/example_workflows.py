@@ -1,6 +1,7 @@
 """Workflows that do what tests need: echo, wait, stream, break."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 
 from server.workflow import STAY, Ask, Button, Delta, Output, Progress, Remember, State, Turn, Workflow, chat
@@ -29,6 +30,9 @@ async def echo(turn: Turn) -> AsyncIterator[Output]:
             yield chat("x" * 2_000_000)
         case ["surrogate"]:
             yield chat("\ud800")
+        case ["strange"]:
+            yield Remember({"score": math.nan, "pair": (1, 2), "by_number": {1: "one"}})
+            yield chat("remembered")
         case ["silent"]:
             return
         case _:

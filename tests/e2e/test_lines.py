@@ -132,6 +132,17 @@ async def test_a_failed_step_ends_its_turn_in_words_without_the_reason(server: S
     assert "the secret reason" in record
 
 
+async def test_what_is_sent_is_what_is_stored_also_for_what_json_does_not_keep(server: ServerProcess) -> None:
+    session_id = str(uuid.uuid4())
+    async with Client(server.port, session_id=session_id) as one:
+        await one.until_type("live")
+        turned = await one.turn("strange")
+        assert turned["payload"]["memory"] == {"score": None, "pair": [1, 2], "by_number": {"1": "one"}}
+        async with Client(server.port, session_id=session_id) as two:
+            await two.until_type("live")
+            assert two.durable == one.durable
+
+
 async def test_cancel_keeps_what_was_said_and_is_a_line_of_its_own(server: ServerProcess) -> None:
     session_id = str(uuid.uuid4())
     async with Client(server.port, session_id=session_id) as one, Client(server.port, session_id=session_id) as two:

@@ -342,6 +342,7 @@ def test_slides_go_and_move(words: str, order: list[int]) -> None:
 @pytest.mark.parametrize(
     ("words", "place", "title"),
     [
+        ("add a slide on a Japanese tea ceremony after slide 2", 3, "Japanese tea ceremony"),
         ("add a slide on risk after slide 2", 3, "Risk"),
         ("add a slide about music at the end", 10, "Music"),
         ("please add another slide about cows before slide 4", 4, "Cows"),

@@ -94,7 +94,7 @@ _ANSWERS: Final = tuple(
         (
             r"\b(?:change|edit|different|modify)\b",
             "You can change everything: the plan before I build, and then each slide. To start something else, say "
-            "*new topic: …*.",
+            "*new topic* and what it is about.",
         ),
         (
             r"\bwhat (?:can|do) you do\b|\bhow (?:does|do) (?:this|it|that|you) work\b|\bhelp\b|\bwhat (?:now|next)\b|"
@@ -152,7 +152,7 @@ def announce_deck(strawman: Strawman, deck_url: str) -> tuple[str, str]:
     text = (
         f"All done: [{plain(strawman.main_title)}]({deck_url}). The arrow keys turn the slides, *N* shows the notes, "
         "and "
-        "printing gives one slide a page. To start another one, say *new topic: …*."
+        "printing gives one slide a page. To start another one, say *new topic* and what it is about."
     )
     return message, text
 
@@ -178,7 +178,7 @@ def describe_place(state: str, memory: Mapping[str, Any]) -> str:
     if state == "CONTENT_GENERATION":
         url = memory.get("presentation_url")
         link = f"Your presentation is [finished]({url}), so it stays as it is. " if url else ""
-        return f"{link}To start another one, say *new topic: …*."
+        return f"{link}To start another one, say *new topic* and what it is about."
     if state == "ASK_CLARIFYING_QUESTIONS" and not memory.get("user_initial_request"):
         return _NO_TOPIC_YET
     return _WHERE.get(state, _TOPICS_ONLY)

@@ -48,7 +48,7 @@ _SLIDE_ON: Final = compile_phrase(
     r"something|more|information|info|points?)\s+(?:on|about|for|with|covering|regarding|of|called|titled|explaining|"
     r"showing|that (?:shows|explains))\s+"
 )
-_ARTICLE: Final = compile_phrase(r"(?:(?:an?|another|one|some|new)\s+)+(?=\S)")
+_ARTICLE: Final = compile_phrase(r"^(?:(?:an?|another|one|some|new)\s+)+(?=\S)")
 _SOME_SLIDES: Final = compile_phrase(
     rf"(?:(?P<one>another|one more|a|an)(?:\s+new)?\s+slide|(?:(?P<number>{NUMBER})|some|a few)\s+(?:more\s+|new\s+|"
     r"extra\s+)*slides?|"

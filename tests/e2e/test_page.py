@@ -1,0 +1,120 @@
+"""The page in a real Chromium."""
+
+import os
+import shutil
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from tests.process import ServerProcess
+
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium_path() -> str | None:
+    """The system's Chromium, else Playwright's own; neither is a failure in CI and a told skip elsewhere."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if path := shutil.which(name):
+            return path
+    return None
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        path = chromium_path()
+        if path is None and not Path(playwright.chromium.executable_path).exists():
+            message = "there is no Chromium here: install the package chromium, or run `playwright install chromium`"
+            if os.environ.get("CI") == "true":
+                pytest.fail(message)
+            pytest.skip(message)
+        browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+async def say(page: Page, text: str) -> None:
+    box = page.get_by_role("textbox").first
+    await box.fill(text)
+    await box.press("Enter")
+
+
+async def test_a_conversation_survives_a_refresh_a_second_tab_and_a_kill(
+    browser: Browser, server: ServerProcess
+) -> None:
+    context = await browser.new_context(viewport={"width": 1280, "height": 900})
+    page = await context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    await page.goto(server.url)
+    log = page.get_by_role("log")
+    await expect(log).to_contain_text("Hello")
+    await say(page, "Krishna")
+    await expect(log).to_contain_text("A few questions first")
+    await say(page, "Children, 10 min")
+    accept = page.get_by_role("button", name="Yes, let's build it!")
+    await expect(accept).to_be_visible()
+    assert uuid.UUID(page.url.split("session_id=")[1][:36])
+
+    before = await log.inner_text()
+    await page.reload()
+    await expect(accept).to_be_visible()
+    assert await log.inner_text() == before
+
+    second = await context.new_page()
+    await second.goto(page.url)
+    await expect(second.get_by_role("button", name="Yes, let's build it!")).to_be_visible()
+    assert await second.get_by_role("log").inner_text() == before
+
+    await server.kill()
+    await say(page, "make it 20 minutes")  # typed while the server is away: it waits in the outbox
+    await server.start()
+    await expect(second.get_by_role("log")).to_contain_text("20 min", timeout=30_000)
+    await expect(log).to_contain_text("20 min", timeout=30_000)
+
+    await page.get_by_role("button", name="Yes, let's build it!").last.click()
+    await expect(page.get_by_role("button", name="Looks perfect!").last).to_be_visible()
+    await page.get_by_role("button", name="Looks perfect!").last.click()
+    deck = page.get_by_role("link", name="Open your presentation").first
+    await expect(deck).to_be_visible()
+    address = await deck.get_attribute("href")
+    assert address is not None
+    path = address[address.index("/decks/") :]
+    await second.goto(server.url + path)
+    await expect(second.get_by_role("heading").first).to_contain_text("Krishna")
+    assert complaints == []
+
+
+async def test_two_clicks_are_one_turn(browser: Browser, server: ServerProcess) -> None:
+    page = await browser.new_page()
+    await page.goto(server.url)
+    await say(page, "Bees")
+    await expect(page.get_by_role("log")).to_contain_text("A few questions first")
+    await say(page, "teenagers, 10 minutes")
+    accept = page.get_by_role("button", name="Yes, let's build it!")
+    await accept.dblclick()
+    await expect(page.get_by_role("button", name="Looks perfect!")).to_have_count(1)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_page_fits_a_phone(browser: Browser, server: ServerProcess, scheme: str) -> None:
+    context = await browser.new_context(
+        viewport={"width": 390, "height": 844},
+        color_scheme=scheme,  # type: ignore[arg-type]
+    )
+    page = await context.new_page()
+    await page.goto(server.url)
+    await expect(page.get_by_role("log")).to_contain_text("Hello")
+    width = await page.evaluate("document.documentElement.scrollWidth")
+    assert width <= 390
