@@ -12,28 +12,14 @@ from starlette.staticfiles import StaticFiles
 from server.api import STATIC, Health, pages
 from server.broker import LocalBroker
 from server.engine import Engine
-from server.errors import ConfigError
 from server.settings import Settings, mask_url
 from server.store import Store
-from server.store.sqlite import MEMORY, SqliteStore
+from server.store.url import open_store
 from server.websocket import Gateway
 from server.workflow import Workflow
 from server.workflows import WORKFLOWS
 
 log = structlog.get_logger()
-
-
-def open_store(settings: Settings) -> Store:
-    """The store that STORE_URL names. Raises ConfigError for a kind that this version does not know."""
-    url = settings.store_url
-    if settings.redis_url:
-        raise ConfigError(["REDIS_URL: this version runs as one process and knows no Redis; leave it unset"])
-    if not url.startswith("sqlite:"):
-        raise ConfigError([f"STORE_URL: this version keeps conversations in SQLite only (sqlite:///path), not {url}"])
-    path = url.removeprefix("sqlite:").removeprefix("//").removeprefix("/")
-    if url.startswith("sqlite:////"):
-        path = "/" + path.lstrip("/")
-    return SqliteStore(path or MEMORY, synchronous=settings.sqlite_synchronous, busy_ms=settings.store_timeout_ms)
 
 
 def create_app(

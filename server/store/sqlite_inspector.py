@@ -1,0 +1,141 @@
+"""Reads the SQLite file of a server that runs, was stopped or was killed, and changes nothing in it.
+
+`mode=ro` neither creates nor migrates the file; under WAL a reader waits for no writer and holds up none; one
+transaction for everything makes it one moment. A file that was closed cleanly has no `-wal`, and SQLite would put an
+empty one beside it even for a reader: there the file is read as `immutable`, and every page makes sure that it was.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import msgspec
+
+from server.errors import StoreUnavailable
+from server.settings import Settings
+from server.store.inspector import Damaged, Inspector
+from server.store.records import Event, Snapshot
+from server.store.sqlite import MEMORY
+from server.store.url import sqlite_path
+
+_SCHEMA_VERSION: Final = 1
+_SESSION_FIELDS: Final = Snapshot.__struct_fields__
+_EVENT_FIELDS: Final = Event.__struct_fields__
+_SESSION: Final = f"select {', '.join(_SESSION_FIELDS)} from sessions where session_id = ?"
+_EVENTS: Final = f"select {', '.join(_EVENT_FIELDS)} from events where session_id = ? and seq > ? order by seq limit ?"
+_REASONS: Final = {
+    "SQLITE_NOTADB": "it is not an SQLite database",
+    "SQLITE_BUSY": "another process has locked it",
+}
+
+_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+def open_inspector(settings: Settings) -> Inspector:
+    """The inspector of the store that STORE_URL names. Raises ConfigError for a kind that has none."""
+    return SqliteInspector(sqlite_path(settings.store_url), busy_ms=settings.store_timeout_ms)
+
+
+class SqliteInspector:
+    """One SQLite file, read in one transaction. `busy_ms` is how long to wait for a lock."""
+
+    def __init__(self, path: str, *, busy_ms: int = 10_000) -> None:
+        self._path = Path(path).absolute()
+        self._is_memory = path == MEMORY
+        self._busy_ms = busy_ms
+        self._connection: sqlite3.Connection | None = None
+        self._quiet: tuple[object, ...] | None = None
+
+    def __enter__(self) -> Self:
+        """Begin the read. Raises StoreUnavailable."""
+        if self._is_memory:
+            raise StoreUnavailable("conversations are in the server's memory (STORE_URL): nobody else can see them")
+        if not self._path.is_file():
+            raise StoreUnavailable(f"there is no file {self._path}")
+        is_quiet = not any(beside.exists() for beside in self._beside("-wal", "-journal"))
+        self._quiet = self._state() if is_quiet else None
+        uri = f"{self._path.as_uri()}?mode=ro{'&immutable=1' if is_quiet else ''}"
+        try:
+            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=self._busy_ms / 1000)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(self._explain(error)) from error
+        try:
+            self._begin()
+        except StoreUnavailable:
+            self._connection.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the read."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def session(self, session_id: str) -> Snapshot | Damaged | None:
+        """The session's row."""
+        rows = self._rows(_SESSION, session_id)
+        if not rows:
+            return None
+        fields = dict(zip(_SESSION_FIELDS, rows[0], strict=True))
+        try:
+            return msgspec.convert({**fields, "memory": _decoder.decode(fields["memory"])}, Snapshot)
+        except (TypeError, msgspec.MsgspecError) as error:
+            return Damaged(0, str(error))
+
+    def events(self, session_id: str, after: int, limit: int) -> list[Event | Damaged]:
+        """A page of the log."""
+        return [_event(row) for row in self._rows(_EVENTS, session_id, after, limit)]
+
+    def _begin(self) -> None:
+        self._rows("begin")
+        ((version,),) = self._rows("pragma user_version")
+        if version == 0:
+            raise StoreUnavailable(f"{self._path} has no conversations: the tables of this server are not in it")
+        if version != _SCHEMA_VERSION:
+            raise StoreUnavailable(
+                f"{self._path} has schema {version}, and this program reads {_SCHEMA_VERSION}: use the server's own"
+            )
+
+    def _rows(self, statement: str, *values: object) -> list[Sequence[Any]]:
+        assert self._connection is not None, "an inspector is used in a `with` block"
+        try:
+            rows = self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            self._check_quiet()
+            raise StoreUnavailable(self._explain(error)) from error
+        self._check_quiet()
+        return rows
+
+    def _check_quiet(self) -> None:
+        """An immutable file is read without locks: what was read counts only if nobody has begun to write."""
+        if self._quiet is not None and self._quiet != self._state():
+            raise StoreUnavailable(f"{self._path} changed while it was read: a server has just started; try again")
+
+    def _state(self) -> tuple[object, ...]:
+        try:
+            file = self._path.stat()
+        except OSError as error:
+            raise StoreUnavailable(f"cannot read {self._path}: {error.strerror}") from error
+        return file.st_ino, file.st_size, file.st_mtime_ns, *(beside.exists() for beside in self._beside("-wal"))
+
+    def _explain(self, error: sqlite3.Error) -> str:
+        (wal,) = self._beside("-wal")
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith("SQLITE_CANTOPEN") and wal.exists():
+            return (
+                f"cannot read {self._path}: a server has left changes in {wal.name}, and to read them {self._path.name}"
+                "-shm must be written: run this as the server's user, or on a copy of the files in a folder of yours"
+            )
+        return f"cannot read {self._path}: {_REASONS.get(name, error)}"
+
+    def _beside(self, *suffixes: str) -> list[Path]:
+        return [self._path.with_name(self._path.name + suffix) for suffix in suffixes]
+
+
+def _event(row: Sequence[Any]) -> Event | Damaged:
+    fields = dict(zip(_EVENT_FIELDS, row, strict=True))
+    try:
+        return msgspec.convert({**fields, "payload": _decoder.decode(fields["payload"])}, Event)
+    except (TypeError, msgspec.MsgspecError) as error:
+        return Damaged(fields["seq"], str(error))

@@ -1,0 +1,150 @@
+"""The diagnosis by itself: a snapshot and a log, no store."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from server.diagnosis import TEXT_CHARS, Report, diagnose, one_line, utc
+from server.store.inspector import Damaged
+from server.store.records import Event, Snapshot, fold
+
+
+def event(seq: int, kind: str, payload: dict[str, Any], turn: int = 0, role: str = "assistant") -> Event:
+    return Event(
+        session_id="s",
+        seq=seq,
+        type=kind,
+        role=role,
+        message_id=f"m{seq}",
+        payload=payload,
+        turn=turn,
+        created_at=1000 + seq,
+        client_id=f"c{seq}" if role == "user" else None,
+    )
+
+
+def line(seq: int, text: str = "hello") -> Event:
+    return event(seq, "chat_message", {"text": text}, seq, "user")
+
+
+def moved(seq: int, came_from: str | None, to: str, turn: int = 0) -> Event:
+    return event(seq, "state_update", {"from": came_from, "to": to, "intent": "I", "memory": {}}, turn, "system")
+
+
+def folded(log: list[Event]) -> Snapshot:
+    snapshot = fold(log, "u")
+    assert snapshot is not None
+    return snapshot
+
+
+def examine(*log: Event, **changes: Any) -> Report:
+    return diagnose(structs.replace(folded(list(log)), **changes), log)
+
+
+def broken(report: Report) -> dict[str, list[str]]:
+    return {name: law.problems for name, law in report.laws.items() if not law.is_kept}
+
+
+def test_a_sound_session_with_lines_that_overtook_an_answer() -> None:
+    report = examine(moved(1, None, "A"), line(2), line(3), moved(4, "A", "B", 2), moved(5, "B", "B", 3), line(6))
+    assert report.is_sound
+    assert [(entry.intent, entry.state) for entry in report.history] == [
+        ("I", "A"), ("I", "B"), ("I", "B"), ("I", "B"), ("I", "B"), (None, None)
+    ]  # fmt: skip
+    assert report.restoration.unanswered == 1
+    assert report.restoration.will_be_answered
+
+
+def test_an_opening_turn_that_is_not_the_first() -> None:
+    behind = examine(line(1), moved(2, None, "A", 1), moved(3, "A", "A"), line(4), moved(5, "A", "A", 4))
+    assert list(broken(behind)) == ["greeting"]
+    late = examine(line(1), moved(2, None, "A"), moved(3, "A", "A", 1))
+    assert broken(late) == {"greeting": ["the opening turn, event 2, is not the first turn"]}
+
+
+def test_a_card_that_the_log_does_not_have() -> None:
+    report = examine(moved(1, None, "A"), card="m9")
+    assert list(broken(report)) == ["fold"]
+    assert report.restoration.action_request is not None
+    assert report.restoration.action_request.seq is None
+
+
+def test_events_that_come_twice() -> None:
+    report = examine(moved(1, None, "A"), line(2), line(2))
+    assert broken(report)["seq"] == ["event 2 stands behind event 2"]
+    assert "times" in broken(report)
+
+
+def test_a_damaged_event_keeps_its_place() -> None:
+    greeting, *turn = moved(1, None, "A"), line(3), moved(4, "A", "A", 3)
+    report = diagnose(folded([greeting, *turn]), [greeting, Damaged(2, "why"), *turn])
+    assert set(broken(report)) == {"readable", "fold"}
+    assert report.history[1].text == "unreadable: why"
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = (
+    "text",
+    "from",
+    "to",
+    "memory",
+    "actions",
+    "metadata",
+    "slides",
+    "url",
+    "code",
+    "intent",
+    "workflow",
+    "operation",
+)
+EVENTS = st.builds(
+    Event,
+    session_id=st.just("s"),
+    seq=st.integers(-(2**63), 2**63 - 1),
+    type=st.sampled_from(
+        ["chat_message", "action_request", "slide_update", "presentation_url", "state_update", "turn_failed", "new"]
+    ),
+    role=st.sampled_from(["user", "assistant", "system", ""]),
+    message_id=st.sampled_from(["", "m1", "m2"]),
+    client_id=st.none() | st.sampled_from(["c1", "c2"]),
+    turn=st.integers(-2, 5),
+    payload=st.dictionaries(st.sampled_from(KEYS), ANY_JSON | st.dictionaries(st.sampled_from(KEYS), ANY_JSON)),
+    created_at=st.integers(-(2**63), 2**63 - 1),
+)
+
+
+@given(st.lists(EVENTS | st.builds(Damaged, st.integers(0, 9), st.text()), max_size=6), ANY_JSON)
+def test_nothing_that_a_row_can_hold_makes_it_raise(log: list[Event | Damaged], value: Any) -> None:
+    snapshot = structs.replace(folded([moved(1, None, "A")]), memory={"presentation_url": value}, card="m1")
+    report = diagnose(snapshot, log)
+    assert not report.is_sound
+    assert all(len(entry.text) <= TEXT_CHARS for entry in report.history)
+    assert len(report.history) == len(log)
+
+
+@given(ANY_JSON, st.integers(2, 100))
+def test_one_line_is_one_line_that_fits(value: Any, chars: int) -> None:
+    shown = one_line(value, chars)
+    assert len(shown) <= chars
+    assert all(character.isprintable() for character in shown)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("a\n b", "a b"), ("abcdef", "abcd…"), ("\x1b[31mx", "[31mx"), (None, "null"), ({"a": 1}, '{"a"…')],
+)
+def test_one_line(value: object, shown: str) -> None:
+    assert one_line(value, 5) == shown
+
+
+def test_a_time_beyond_the_calendar_is_shown_as_it_is() -> None:
+    assert utc(0) == "1970-01-01T00:00:00.000Z"
+    assert utc(10**18) == f"{10**18} ms"
+    assert utc(None) == "?"
