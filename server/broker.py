@@ -4,8 +4,11 @@ Fan-out is a hint. A subscriber that misses a publication reads the store when i
 repeat or delay anything; it never writes and never reads the store.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Protocol
+
+import structlog
 
 from server.errors import CloseCode
 from server.protocol import Encoded, Transient
@@ -13,6 +16,8 @@ from server.store.records import Event
 
 #: A session as the broker knows it: (user_id, session_id). The owner is part of the name.
 Key = tuple[str, str]
+
+log = structlog.get_logger()
 
 
 class Subscriber(Protocol):
@@ -35,7 +40,7 @@ class Broker(Protocol):
     """What the engine needs of a broker."""
 
     def subscribe(self, key: Key, subscriber: Subscriber) -> None:
-        """Tell `subscriber` of everything published for `key` from now on."""
+        """Tell `subscriber` of everything published for `key` from now on; once, however often it subscribes."""
         ...
 
     def unsubscribe(self, key: Key, subscriber: Subscriber) -> None:
@@ -47,7 +52,7 @@ class Broker(Protocol):
         ...
 
     def publish(self, key: Key, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
-        """Tell every subscriber of committed events, in their order."""
+        """Tell every subscriber of committed events, in their order. One that raises is no matter of the others."""
         ...
 
     def publish_transient(self, key: Key, frame: Transient) -> None:
@@ -62,8 +67,10 @@ class LocalBroker:
         self._subscribers: dict[Key, list[Subscriber]] = {}
 
     def subscribe(self, key: Key, subscriber: Subscriber) -> None:
-        """Tell `subscriber` of everything published for `key` from now on."""
-        self._subscribers.setdefault(key, []).append(subscriber)
+        """Tell `subscriber` of everything published for `key` from now on, once, however often it subscribes."""
+        known = self._subscribers.setdefault(key, [])
+        if not any(other is subscriber for other in known):
+            known.append(subscriber)
 
     def unsubscribe(self, key: Key, subscriber: Subscriber) -> None:
         """Stop telling it; unknown ones are ignored."""
@@ -80,9 +87,20 @@ class LocalBroker:
     def publish(self, key: Key, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
         """Tell every subscriber of committed events, in their order."""
         for subscriber in self.subscribers(key):
-            subscriber.hear(frames)
+            with _alone(key):
+                subscriber.hear(frames)
 
     def publish_transient(self, key: Key, frame: Transient) -> None:
         """Tell every subscriber something that is not in the log."""
         for subscriber in self.subscribers(key):
-            subscriber.hear_transient(frame)
+            with _alone(key):
+                subscriber.hear_transient(frame)
+
+
+@contextlib.contextmanager
+def _alone(key: Key) -> Iterator[None]:
+    """One that cannot hear is logged and costs the others nothing; what it missed is in the store."""
+    try:
+        yield
+    except Exception:
+        log.exception("subscriber_failed", session_id=key[1])

@@ -9,16 +9,21 @@ version, so a commit that did happen comes back as Duplicate or Conflict and is 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import structlog
 
-from server.errors import InvalidWrite, StoreUnavailable
+from server.errors import StoreError, StoreUnavailable
 from server.store import Store
-from server.store.records import Committed, Conflict, Duplicate, Event, Outcome, Write
+from server.store.records import Committed, Conflict, Duplicate, Event, Missing, Outcome, Write
 
 #: Told the outcome of a write, or None when the store could not commit it.
 Resolve = Callable[[Outcome | None], None]
+
+#: After so many writes in a row that the store was not there for, the rest of their batch is not tried: each try may
+#: take as long as the store's timeout, and meanwhile nobody else is served.
+_GIVE_UP: Final = 2
+_PAGE: Final = 200
 
 log = structlog.get_logger()
 
@@ -47,11 +52,11 @@ class GroupCommit:
         self._task = asyncio.create_task(self._run(), name="group-commit")
 
     async def close(self) -> None:
-        """Commit what is queued, then stop."""
+        """Commit what is queued, then stop. Giving up this wait does not stop it."""
         self._closing = True
         self._wake.set()
         if self._task is not None:
-            await self._task
+            await asyncio.shield(self._task)
 
     def submit(self, write: Write, resolve: Resolve, *, again: bool = False) -> bool:
         """Queue a write; `resolve` is called once, in the order of the queue. False: the queue is full, nothing done.
@@ -76,52 +81,74 @@ class GroupCommit:
 
     async def _commit(self, batch: list[_Queued]) -> None:
         self.batches += 1
-        try:
-            outcomes: Sequence[Outcome | None] = await self._store.commit([queued.write for queued in batch])
-        except (StoreUnavailable, InvalidWrite) as error:
-            log.warning("commit_failed", writes=len(batch), error=str(error))
-            outcomes = [await self._alone(queued.write) for queued in batch]
+        outcomes = await self._try([queued.write for queued in batch])
+        if isinstance(outcomes, Exception):
+            await self._commit_alone(batch)
+            return
         for queued, outcome in zip(batch, outcomes, strict=True):
-            doubtful = queued.again and outcome is not None
-            queued.resolve(await self._recognise_or_fail(queued.write, outcome) if doubtful else outcome)
+            _resolve(queued, await self._recognise(queued.write, outcome) if queued.again else outcome)
 
-    async def _alone(self, write: Write) -> Outcome | None:
+    async def _commit_alone(self, batch: list[_Queued]) -> None:
+        """Each write in a transaction of its own, until it is clear that the store is away."""
+        in_vain = 0
+        for queued in batch:
+            if in_vain == _GIVE_UP:
+                _resolve(queued, None)
+                continue
+            outcomes = await self._try([queued.write])
+            if isinstance(outcomes, Exception):
+                in_vain += isinstance(outcomes, StoreUnavailable)
+                _resolve(queued, None)
+            else:
+                in_vain = 0
+                _resolve(queued, await self._recognise(queued.write, outcomes[0]))
+
+    async def _try(self, writes: Sequence[Write]) -> list[Outcome] | Exception:
+        """The outcomes, or why there are none. Whatever it was, it must not end the task that everybody waits for."""
         try:
-            [outcome] = await self._store.commit([write])
-        except (StoreUnavailable, InvalidWrite) as error:
-            log.warning("write_failed", session_id=write.session_id, error=str(error))
-            return None
-        return await self._recognise_or_fail(write, outcome)
+            return await self._store.commit(writes)
+        except Exception as error:
+            session_id = writes[0].session_id if len(writes) == 1 else None
+            unknown = None if isinstance(error, StoreError) else error
+            log.warning("commit_failed", writes=len(writes), session_id=session_id, error=str(error), exc_info=unknown)
+            return error
 
-    async def _recognise_or_fail(self, write: Write, outcome: Outcome | None) -> Outcome | None:
+    async def _recognise(self, write: Write, outcome: Outcome) -> Outcome | None:
+        """A refused second try may be the answer to a first one that did happen. None: that could not be looked up."""
         try:
-            return outcome and await self._recognise(write, outcome)
-        except StoreUnavailable as error:
-            log.warning("lookup_failed", session_id=write.session_id, error=str(error))
+            match outcome:
+                case Duplicate(first) if first.message_id in {event.message_id for event in write.events}:
+                    return await self._written(write, max(0, first.seq - len(write.events))) or outcome
+                case Conflict():
+                    return await self._written(write, write.events[-1].turn) or outcome
+                case _:
+                    return outcome
+        except Exception as error:
+            unknown = None if isinstance(error, StoreError) else error
+            log.warning("lookup_failed", session_id=write.session_id, error=str(error), exc_info=unknown)
             return None
 
-    async def _recognise(self, write: Write, outcome: Outcome) -> Outcome:
-        """A refused second try may be the answer to a first one that did happen: its message ids are in the log."""
+    async def _written(self, write: Write, after: int) -> Outcome | None:
+        """What became of the write, if its events are in the log behind `after`, where they stand together."""
         ids = {event.message_id for event in write.events}
-        if isinstance(outcome, Duplicate) and outcome.event.message_id in ids and write.update is None:
-            return Committed((outcome.event,), 0)
-        if isinstance(outcome, Conflict | Duplicate) and write.update is not None:
-            events = await self._written(write, ids)
-            if events:
-                return Committed(events, (write.expected_version or 0) + 1)
-        return outcome
-
-    async def _written(self, write: Write, ids: set[str]) -> tuple[Event, ...]:
-        """The events of this turn, if they are in the log: a turn stands behind the line that it answers."""
-        after = write.events[-1].turn
-        while page := await self._store.read(write.session_id, write.user_id, after, 200):
-            found = tuple(event for event in page if event.message_id in ids)
-            if found:
-                rest = (
-                    []
-                    if len(found) == len(ids)
-                    else await self._store.read(write.session_id, write.user_id, page[-1].seq, len(ids))
-                )
-                return found + tuple(event for event in rest if event.message_id in ids)
+        found: list[Event] = []
+        while page := await self._store.read(write.session_id, write.user_id, after, _PAGE):
+            found += [event for event in page if event.message_id in ids]
+            if len(found) >= len(ids):
+                return await self._committed(write, tuple(found))
             after = page[-1].seq
-        return ()
+        return None
+
+    async def _committed(self, write: Write, events: tuple[Event, ...]) -> Outcome:
+        if write.expected_version is not None:
+            return Committed(events, write.expected_version + 1)
+        loaded = await self._store.load(write.session_id, write.user_id, 0, 0)
+        return Committed(events, loaded.snapshot.version) if loaded is not None else Missing()
+
+
+def _resolve(queued: _Queued, outcome: Outcome | None) -> None:
+    """Tell whoever waits. What goes wrong there is one session's trouble, not that of the next in the queue."""
+    try:
+        queued.resolve(outcome)
+    except Exception:
+        log.exception("resolve_failed", session_id=queued.write.session_id)

@@ -4,6 +4,12 @@ One conformance suite runs over every implementation. Rules that all of them kee
 
 - a batch is one transaction; each write has its own outcome, and a write that is refused leaves its neighbours alone;
 - `seq` is gapless per session and given inside the transaction, times rise by at least 1 ms;
+- the owner is looked at first, then the client id, then the version: a repeated cancellation is a Duplicate however
+  stale it is;
+- what goes in comes out, to the letter: whole numbers of any size, floats, NUL and U+2028 in a text. NaN and the
+  infinities are no JSON and become null, as on the wire. What `check_write` refuses, or what is not JSON, is an
+  InvalidWrite, and the batch that it stands in is not written;
+- a commit whose caller stops waiting is there or is not there, never a part of it, and the store goes on;
 - when `commit` returns, what was committed survives power loss, if the store says so in `durability`;
 - the owner (`user_id`) stands in every statement: somebody else's session looks like one that does not exist;
 - "not there" is a value (None, Missing); "could not look" is StoreUnavailable.
@@ -28,7 +34,7 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish the running commit and disconnect; every later call raises StoreClosed."""
+        """Finish what was asked for and disconnect; every later call raises StoreClosed, but for another `close`."""
         ...
 
     async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
@@ -43,7 +49,7 @@ class Store(Protocol):
         ...
 
     async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
-        """At most `limit` events with `seq > after`, in order."""
+        """At most `limit` events with `seq > after`, in order. Clients say `after`: it may be any number."""
         ...
 
     async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:

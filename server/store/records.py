@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from msgspec import Struct, structs
 
+from server.errors import InvalidWrite
+
 #: Events that a person sees as an item of the conversation; `visible` counts them (the wire's `message_count`).
 VISIBLE_TYPES: Final = frozenset({"chat_message", "action_request", "slide_update", "presentation_url"})
 
@@ -73,6 +75,8 @@ class Write(Struct, frozen=True, kw_only=True):
     *accept* (no `update`): a user's line, durable even while a turn runs; `client_id` makes it take effect once.
     *turn* (`update` and `expected_version`): refused as a Conflict unless the session still has that version;
     version 0 creates the session.
+
+    A `client_id` stands on exactly one of the events, the one that a Duplicate will bring back.
     """
 
     session_id: str
@@ -130,6 +134,37 @@ class Summary(Struct, frozen=True):
     seq: int
     created_at: int
     updated_at: int
+
+
+def check_write(write: Write) -> None:
+    """Raises InvalidWrite for a write that no store takes, whatever is in the store.
+
+    Ids and names are text that every database can keep: no NUL, no lone surrogate. Payloads may hold a NUL: JSON has
+    a way to write it.
+    """
+    if not write.events or any(event.session_id != write.session_id for event in write.events):
+        raise InvalidWrite("a write has events, and all of them are its session's")
+    if (write.update is None) != (write.expected_version is None):
+        raise InvalidWrite("a turn has an update and an expected version, an accept has neither")
+    client_ids = [event.client_id for event in write.events if event.client_id is not None]
+    if client_ids != ([] if write.client_id is None else [write.client_id]):
+        raise InvalidWrite("the client id of a write stands on exactly one of its events")
+    names = [write.session_id, write.user_id, write.client_id or ""]
+    for event in write.events:
+        names += event.type, event.role, event.message_id
+    if (update := write.update) is not None:
+        names += update.workflow, update.state, update.card or ""
+    text = "".join(names)
+    if "\0" in text or not (text.isascii() or _is_unicode(text)):
+        raise InvalidWrite("an id or a name holds a NUL or a lone surrogate")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_line(event: Event) -> bool:

@@ -7,62 +7,52 @@ NORMAL would be faster and lose the last commits.
 """
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-import msgspec
-
-from server.errors import InvalidWrite, StoreClosed, StoreUnavailable
-from server.store.records import (
-    Committed,
-    Conflict,
-    Duplicate,
-    Event,
-    Loaded,
-    Missing,
-    Outcome,
-    Snapshot,
-    Summary,
-    Write,
-    count_visible,
-    is_line,
-    place,
-)
+from server.errors import InvalidWrite, StoreClosed, StoreError, StoreUnavailable
+from server.store.batch import Batch, Head
+from server.store.records import Event, Loaded, Outcome, Summary, Write, check_write
+from server.store.rows import EVENT_COLUMNS, HEAD_COLUMNS, SESSION_COLUMNS, encode, event_of, event_row, snapshot_of
 
 MEMORY: Final = ":memory:"
 _READERS: Final = 2
 _SCHEMA_VERSION: Final = 1
-_EVENT_COLUMNS: Final = "session_id, seq, type, role, message_id, client_id, turn, payload, created_at"
-_JOINED_COLUMNS: Final = ", ".join(f"events.{column}" for column in _EVENT_COLUMNS.split(", "))
-_SESSION_COLUMNS: Final = (
-    "session_id, user_id, workflow, state, memory, version, seq, cursor, lined, visible, card, created_at, updated_at"
+_SEQ_MAX: Final = 2**63 - 1  # a client may ask for what is behind any number
+# Looked up once a statement, not once a row: it names no column of `events`.
+_OWNED: Final = "exists (select 1 from sessions where session_id = :session_id and user_id = :user_id)"
+_PAGE: Final = (
+    f"select {EVENT_COLUMNS} from events where session_id = :session_id and seq > :after and {_OWNED}"
+    " order by seq limit :limit"
 )
-_OWNED: Final = "exists (select 1 from sessions s where s.session_id = events.session_id and s.user_id = ?)"
+_INBOX: Final = (
+    f"select {EVENT_COLUMNS} from events where session_id = :session_id and seq > :cursor and role = 'user'"
+    f" and {_OWNED} order by seq"
+)
+_HEADS: Final = f"select {HEAD_COLUMNS} from sessions where session_id in (select value from json_each(?))"
+_USED: Final = (
+    f"select {EVENT_COLUMNS} from (select json_extract(value, '$[0]') as s, json_extract(value, '$[1]') as c"
+    " from json_each(?)) cross join events where session_id = s and client_id = c"
+)
+_INSERT: Final = f"insert into events ({EVENT_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPSERT: Final = (
-    f"insert into sessions ({_SESSION_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    f"insert into sessions ({SESSION_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
     " on conflict (session_id) do update set workflow = excluded.workflow, state = excluded.state,"
-    " memory = excluded.memory, version = excluded.version, seq = excluded.seq, cursor = excluded.cursor,"
-    " lined = excluded.lined, visible = excluded.visible, card = excluded.card, updated_at = excluded.updated_at"
-    " where user_id = excluded.user_id"
+    " memory = iif(excluded.memory = '', memory, excluded.memory), version = excluded.version, seq = excluded.seq,"
+    " cursor = excluded.cursor, lined = excluded.lined, visible = excluded.visible, card = excluded.card,"
+    " updated_at = excluded.updated_at where user_id = excluded.user_id"
 )
+#: Trying these again cannot help: they are about what was to be written, not about the file.
+_INVALID: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError)
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class _Head:
-    """A session's row while a batch is worked out: what the writes before left behind."""
-
-    __slots__ = ("card", "created_at", "cursor", "lined", "memory", "seq", "state", "updated_at", "user_id",
-                 "version", "visible", "workflow")  # fmt: skip
-
-    def __init__(self, row: Sequence[Any]) -> None:
-        (self.user_id, self.workflow, self.state, self.memory, self.version, self.seq, self.cursor, self.lined,
-         self.visible, self.card, self.created_at, self.updated_at) = row  # fmt: skip
 
 
 class SqliteStore:
@@ -78,10 +68,10 @@ class SqliteStore:
         self._writer = ThreadPoolExecutor(1, "sqlite-writer")
         # A database in memory belongs to its one connection, so there its writer reads, too.
         self._readers = self._writer if path == MEMORY else ThreadPoolExecutor(_READERS, "sqlite-reader")
-        self._write: sqlite3.Connection | None = None
-        self._reads: asyncio.Queue[sqlite3.Connection] = asyncio.Queue()
-        self._open: set[sqlite3.Connection] = set()
-        self._closed = False
+        self._own = threading.local()  # `connection`: each thread has one that no other uses
+        self._connections: list[sqlite3.Connection] = []
+        self._opened = False
+        self._closing: asyncio.Future[None] | None = None
 
     @property
     def durability(self) -> str:
@@ -93,243 +83,210 @@ class SqliteStore:
 
     async def open(self) -> None:
         """Create the file and its tables where they are not there. Raises StoreUnavailable."""
-        loop = asyncio.get_running_loop()
+        if self._closing is not None:
+            raise StoreClosed("the store is closed")
         try:
-            self._write = await loop.run_in_executor(self._writer, self._connect_writer)
-            for _ in range(_READERS):
-                read = self._write if self._readers is self._writer else self._connect(read_only=True)
-                self._reads.put_nowait(read)
+            await asyncio.get_running_loop().run_in_executor(self._writer, self._connect_writer)
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"cannot open {self._path}: {error}") from error
+        self._opened = True
 
     async def close(self) -> None:
-        """Finish what runs, then close every connection."""
-        if self._closed:
-            return
-        self._closed = True
-        await asyncio.to_thread(self._writer.shutdown)
-        await asyncio.to_thread(self._readers.shutdown)
-        for connection in self._open:
-            connection.close()
+        """Finish what was asked for, then close every connection; a second call waits for the same end."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(asyncio.to_thread(self._disconnect))
+        await asyncio.shield(self._closing)
 
     async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         """One transaction for the batch, one outcome a write. Raises StoreUnavailable: then nothing was written."""
-        if self._closed or self._write is None:
-            raise StoreClosed("the store is closed")
-        work = asyncio.get_running_loop().run_in_executor(self._writer, _commit, self._write, writes)
-        try:
-            # A commit that has begun is finished, whoever stops waiting for it.
-            return await asyncio.shield(work)
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"commit: {error}") from error
-        except (TypeError, ValueError, msgspec.MsgspecError) as error:
-            raise InvalidWrite(f"commit: {error}") from error
+        return await self._run(self._writer, _commit, writes)
 
     async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
         """Snapshot, page and inbox of one moment."""
-        return await self._run(_load, session_id, user_id, after, limit)
+        return await self._run(self._readers, _load, session_id, user_id, after, limit)
 
     async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
         """A page of the log."""
-        return await self._run(_read, session_id, user_id, after, limit)
+        return await self._run(self._readers, _read, session_id, user_id, after, limit)
 
     async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
         """What took effect under a client's id."""
-        return await self._run(_find, session_id, user_id, client_id)
+        return await self._run(self._readers, _find, session_id, user_id, client_id)
 
     async def deck(self, message_id: str) -> Event | None:
         """The slide_update behind a deck's link."""
-        return await self._run(_deck, message_id)
+        return await self._run(self._readers, _deck, message_id)
 
     async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
         """Sessions that wait for an answer since `before_ms`, oldest first."""
-        return await self._run(_pending, before_ms, limit)
+        return await self._run(self._readers, _pending, before_ms, limit)
 
     async def delete(self, session_id: str, user_id: str) -> bool:
         """Remove a session and its log."""
-        if self._closed or self._write is None:
-            raise StoreClosed("the store is closed")
-        work = asyncio.get_running_loop().run_in_executor(self._writer, _delete, self._write, session_id, user_id)
-        try:
-            return await asyncio.shield(work)
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"delete: {error}") from error
+        return await self._run(self._writer, _delete, session_id, user_id)
 
     async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
         """The user's sessions, latest first."""
-        return await self._run(_list, user_id, limit)
+        return await self._run(self._readers, _list, user_id, limit)
 
     async def _run(
-        self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        executor: ThreadPoolExecutor,
+        work: Callable[Concatenate[sqlite3.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
-        """Run a query on a reader's thread with a connection that nobody else uses meanwhile."""
-        if self._closed:
-            raise StoreClosed("the store is closed")
-        connection = await self._reads.get()
-        work = asyncio.get_running_loop().run_in_executor(self._readers, lambda: query(connection, *args, **kwargs))
-        # The connection goes back when its thread is through with it, not when the waiter gives up.
-        work.add_done_callback(lambda _: self._reads.put_nowait(connection))
+        """Work on a thread of `executor`, with its connection. What has begun is finished, whoever stops waiting."""
+        if not self._opened or self._closing is not None:
+            raise StoreClosed("the store is not open")
+        loop = asyncio.get_running_loop()
         try:
-            return await asyncio.shield(work)
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"read: {error}") from error
+            return await asyncio.shield(
+                loop.run_in_executor(executor, lambda: work(self._connection(), *args, **kwargs))
+            )
+        except (sqlite3.Error, OverflowError) as error:
+            raise _store_error(error) from error
 
-    def _connect_writer(self) -> sqlite3.Connection:
+    def _connection(self) -> sqlite3.Connection:
+        """The connection of this thread; a reader's is made when it is first needed."""
+        connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
+        if connection is None:
+            connection = self._connect()
+            connection.execute("pragma query_only = on")
+            self._own.connection = connection
+        return connection
+
+    def _connect_writer(self) -> None:
         if self._path != MEMORY:
             Path(self._path).parent.mkdir(parents=True, exist_ok=True)
-        connection = self._connect(read_only=False)
-        connection.execute("pragma journal_mode = wal")
+        connection = self._connect()
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()  # and let go of its locks
+            raise
+        self._own.connection = connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
+        if mode != ("memory" if self._path == MEMORY else "wal"):
+            raise sqlite3.OperationalError(f"its file system has no write-ahead log, only journal_mode={mode}")
         connection.execute(f"pragma synchronous = {self._synchronous}")
+        connection.execute("pragma fullfsync = on")  # macOS: its fsync alone stops short of the disk
         (version,) = connection.execute("pragma user_version").fetchone()
         if version > _SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"its schema {version} is newer than this server's {_SCHEMA_VERSION}")
         if version < _SCHEMA_VERSION:
-            connection.executescript(resources.files("server.store").joinpath("sqlite.sql").read_text())
-        return connection
+            tables = resources.files("server.store").joinpath("sqlite.sql").read_text(encoding="utf-8")
+            connection.executescript(f"begin immediate; {tables} commit;")
 
-    def _connect(self, *, read_only: bool) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, timeout=self._busy_ms / 1000
         )
-        self._open.add(connection)
-        if read_only:
-            connection.execute("pragma query_only = on")
+        self._connections.append(connection)
         return connection
+
+    def _disconnect(self) -> None:
+        self._writer.shutdown()
+        self._readers.shutdown()
+        for connection in self._connections:
+            connection.close()
+
+
+def _store_error(error: Exception) -> StoreError:
+    kind = InvalidWrite if isinstance(error, _INVALID) else StoreUnavailable
+    return kind(f"{type(error).__name__}: {error}")
 
 
 def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Outcome]:
+    for write in writes:
+        check_write(write)
+    with _transaction(connection):
+        return _write_batch(connection, writes)
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing, with the lock from the start: what is read inside is still so when it is written."""
     connection.execute("begin immediate")
     try:
-        outcomes = _write_batch(connection, writes)
+        yield
         connection.execute("commit")
     except BaseException:
         if connection.in_transaction:
             connection.execute("rollback")
         raise
-    return outcomes
 
 
 def _write_batch(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Outcome]:
-    """Read what the batch touches, work out every outcome in memory, write what is new."""
-    heads = _heads(connection, {write.session_id for write in writes})
+    """Read what the batch touches, work out every outcome in memory, write what is new: four statements."""
+    heads = connection.execute(_HEADS, (encode(list({write.session_id for write in writes})),))
     keys = {(write.session_id, write.client_id) for write in writes if write.client_id is not None}
-    used = _used(connection, keys)
-    events: list[Event] = []
-    outcomes: list[Outcome] = []
-    changed: set[str] = set()
-    for write in writes:
-        outcome = _decide(write, heads, used)
-        if isinstance(outcome, Committed):
-            events += outcome.events
-            changed.add(write.session_id)
-        outcomes.append(outcome)
-    connection.executemany(
-        f"insert into events ({_EVENT_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?)", map(_event_row, events)
-    )
-    connection.executemany(
-        _UPSERT,
-        (_session_row(session_id, heads[session_id]) for session_id in changed),
-    )
+    used = connection.execute(_USED, (encode(list(keys)),))
+    batch = Batch({row[0]: Head(row[1:]) for row in heads}, map(event_of, used))
+    outcomes = [batch.apply(write) for write in writes]
+    connection.executemany(_INSERT, map(event_row, batch.events))
+    connection.executemany(_UPSERT, (_session_row(session_id, batch.heads[session_id]) for session_id in batch.changed))
     return outcomes
 
 
-def _decide(write: Write, heads: dict[str, _Head], used: dict[tuple[str, str], Event]) -> Outcome:
-    """The outcome of one write, and in `heads` and `used` what it leaves to the next."""
-    head = heads.get(write.session_id)
-    if head is not None and head.user_id != write.user_id:
-        return Missing()
-    if write.client_id is not None and (before := used.get((write.session_id, write.client_id))) is not None:
-        return Duplicate(before) if head is not None else Missing()
-    version = head.version if head is not None else 0
-    if head is None and write.expected_version != 0:
-        return Missing()
-    if write.expected_version is not None and write.expected_version != version:
-        return Conflict(version)
-    if head is None:
-        head = _Head((write.user_id, "", "", "{}", 0, 0, 0, 0, 0, None, 0, 0))
-        heads[write.session_id] = head
-    events = place(write.events, head.seq, head.updated_at)
-    head.seq, head.updated_at = events[-1].seq, events[-1].created_at
-    head.created_at = head.created_at or events[0].created_at
-    head.visible += count_visible(events)
-    head.lined = max([head.lined, *(event.seq for event in events if is_line(event))])
-    if (update := write.update) is not None:
-        head.version = version + 1
-        head.workflow, head.state, head.cursor, head.card = update.workflow, update.state, update.cursor, update.card
-        if update.memory is not None:
-            head.memory = _encode(update.memory)
-    for event in events:
-        if event.client_id is not None:
-            used[event.session_id, event.client_id] = event
-    return Committed(events, head.version)
-
-
-def _heads(connection: sqlite3.Connection, session_ids: Iterable[str]) -> dict[str, _Head]:
-    rows = connection.execute(
-        "select session_id, user_id, workflow, state, memory, version, seq, cursor, lined, visible, card, created_at,"
-        " updated_at from sessions where session_id in (select value from json_each(?))",
-        (_encode(list(session_ids)),),
+def _session_row(session_id: str, head: Head) -> tuple[Any, ...]:
+    """SESSION_COLUMNS of a session; a memory that did not change is the empty text."""
+    return (
+        session_id,
+        head.user_id,
+        head.workflow,
+        head.state,
+        "" if head.memory is None else encode(head.memory),
+        head.version,
+        head.seq,
+        head.cursor,
+        head.lined,
+        head.visible,
+        head.card,
+        head.created_at,
+        head.updated_at,
     )
-    return {row[0]: _Head(row[1:]) for row in rows}
-
-
-def _used(connection: sqlite3.Connection, keys: Iterable[tuple[str, str | None]]) -> dict[tuple[str, str], Event]:
-    """The events that took effect under these (session, client id) keys: one probe of the unique index a key."""
-    rows = connection.execute(
-        f"select {_JOINED_COLUMNS} from json_each(?) as key cross join events"
-        " where session_id = json_extract(key.value, '$[0]') and client_id = json_extract(key.value, '$[1]')",
-        (_encode(list(keys)),),
-    )
-    found = [_event(row) for row in rows]
-    return {(event.session_id, event.client_id): event for event in found if event.client_id is not None}
 
 
 def _load(connection: sqlite3.Connection, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
     connection.execute("begin")
     try:
         row = connection.execute(
-            f"select {_SESSION_COLUMNS} from sessions where session_id = ? and user_id = ?", (session_id, user_id)
+            f"select {SESSION_COLUMNS} from sessions where session_id = ? and user_id = ?", (session_id, user_id)
         ).fetchone()
         if row is None:
             return None
-        snapshot = _snapshot(row)
-        page = _read(connection, session_id, user_id, after, limit) if limit else []
+        snapshot = snapshot_of(row)
+        page = _read(connection, session_id, user_id, after, limit) if limit > 0 else []
         inbox: list[Event] = []
         if snapshot.lined > snapshot.cursor:
-            inbox = [
-                _event(line)
-                for line in connection.execute(
-                    f"select {_EVENT_COLUMNS} from events where session_id = ? and seq > ? and role = 'user'"
-                    f" and {_OWNED} order by seq",
-                    (session_id, snapshot.cursor, user_id),
-                )
-            ]
+            waiting = {"session_id": session_id, "user_id": user_id, "cursor": snapshot.cursor}
+            inbox = [event_of(line) for line in connection.execute(_INBOX, waiting)]
         return Loaded(snapshot, tuple(page), tuple(inbox))
     finally:
         connection.execute("rollback")
 
 
 def _read(connection: sqlite3.Connection, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
-    rows = connection.execute(
-        f"select {_EVENT_COLUMNS} from events where session_id = ? and seq > ? and {_OWNED} order by seq limit ?",
-        (session_id, after, user_id, limit),
-    )
-    return [_event(row) for row in rows]
+    asked = {"session_id": session_id, "user_id": user_id, "after": min(after, _SEQ_MAX), "limit": max(limit, 0)}
+    return [event_of(row) for row in connection.execute(_PAGE, asked)]
 
 
 def _find(connection: sqlite3.Connection, session_id: str, user_id: str, client_id: str) -> Event | None:
     row = connection.execute(
-        f"select {_EVENT_COLUMNS} from events where session_id = ? and client_id = ? and {_OWNED}",
-        (session_id, client_id, user_id),
+        f"select {EVENT_COLUMNS} from events where session_id = :session_id and client_id = :client_id and {_OWNED}",
+        {"session_id": session_id, "user_id": user_id, "client_id": client_id},
     ).fetchone()
-    return _event(row) if row else None
+    return event_of(row) if row else None
 
 
 def _deck(connection: sqlite3.Connection, message_id: str) -> Event | None:
     row = connection.execute(
-        f"select {_EVENT_COLUMNS} from events where message_id = ? and type = 'slide_update'", (message_id,)
+        f"select {EVENT_COLUMNS} from events where message_id = ? and type = 'slide_update'", (message_id,)
     ).fetchone()
-    return _event(row) if row else None
+    return event_of(row) if row else None
 
 
 def _pending(connection: sqlite3.Connection, before_ms: int, limit: int) -> list[tuple[str, str]]:
@@ -349,91 +306,8 @@ def _list(connection: sqlite3.Connection, user_id: str, limit: int) -> list[Summ
 
 
 def _delete(connection: sqlite3.Connection, session_id: str, user_id: str) -> bool:
-    connection.execute("begin immediate")
-    try:
-        gone = connection.execute(
-            "delete from sessions where session_id = ? and user_id = ?", (session_id, user_id)
-        ).rowcount
-        if gone:
+    with _transaction(connection):
+        cursor = connection.execute("delete from sessions where session_id = ? and user_id = ?", (session_id, user_id))
+        if cursor.rowcount:
             connection.execute("delete from events where session_id = ?", (session_id,))
-        connection.execute("commit")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
-    return gone > 0
-
-
-_encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(dict[str, Any])
-
-
-def _encode(value: Any) -> str:
-    return _encoder.encode(value).decode()
-
-
-def _event_row(event: Event) -> tuple[Any, ...]:
-    return (
-        event.session_id,
-        event.seq,
-        event.type,
-        event.role,
-        event.message_id,
-        event.client_id,
-        event.turn,
-        _encode(event.payload),
-        event.created_at,
-    )
-
-
-def _event(row: Sequence[Any]) -> Event:
-    session_id, seq, kind, role, message_id, client_id, turn, payload, created_at = row
-    return Event(
-        session_id=session_id,
-        seq=seq,
-        type=kind,
-        role=role,
-        message_id=message_id,
-        client_id=client_id,
-        turn=turn,
-        payload=_decoder.decode(payload),
-        created_at=created_at,
-    )
-
-
-def _session_row(session_id: str, head: _Head) -> tuple[Any, ...]:
-    return (
-        session_id,
-        head.user_id,
-        head.workflow,
-        head.state,
-        head.memory,
-        head.version,
-        head.seq,
-        head.cursor,
-        head.lined,
-        head.visible,
-        head.card,
-        head.created_at,
-        head.updated_at,
-    )
-
-
-def _snapshot(row: Sequence[Any]) -> Snapshot:
-    session_id, user_id, workflow, state, memory, *rest = row
-    version, seq, cursor, lined, visible, card, created_at, updated_at = rest
-    return Snapshot(
-        session_id=session_id,
-        user_id=user_id,
-        workflow=workflow,
-        state=state,
-        memory=_decoder.decode(memory),
-        version=version,
-        seq=seq,
-        cursor=cursor,
-        lined=lined,
-        visible=visible,
-        card=card,
-        created_at=created_at,
-        updated_at=updated_at,
-    )
+    return cursor.rowcount > 0

@@ -1,0 +1,86 @@
+"""Records as rows of the tables, and back. JSON is text, made and read by msgspec.
+
+No I/O here. JSON has no NaN and no infinity: they are stored as null, which is also what the wire makes of them.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from server.errors import InvalidWrite
+from server.store.records import Event, Snapshot
+
+EVENT_COLUMNS: Final = "session_id, seq, type, role, message_id, client_id, turn, payload, created_at"
+SESSION_COLUMNS: Final = (
+    "session_id, user_id, workflow, state, memory, version, seq, cursor, lined, visible, card, created_at, updated_at"
+)
+HEAD_COLUMNS: Final = SESSION_COLUMNS.replace("memory, ", "")
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+def encode(value: Any) -> str:
+    """JSON text. Raises InvalidWrite for what is not JSON: a lone surrogate, an object, a nesting without end."""
+    try:
+        return _encoder.encode(value).decode()
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise InvalidWrite(f"not JSON: {error}") from error
+
+
+def decode(text: str) -> dict[str, Any]:
+    """The object that `encode` made a text of."""
+    return _decoder.decode(text)
+
+
+def event_row(event: Event) -> tuple[Any, ...]:
+    """EVENT_COLUMNS of an event."""
+    return (
+        event.session_id,
+        event.seq,
+        event.type,
+        event.role,
+        event.message_id,
+        event.client_id,
+        event.turn,
+        encode(event.payload),
+        event.created_at,
+    )
+
+
+def event_of(row: Sequence[Any]) -> Event:
+    """The event of EVENT_COLUMNS."""
+    session_id, seq, kind, role, message_id, client_id, turn, payload, created_at = row
+    return Event(
+        session_id=session_id,
+        seq=seq,
+        type=kind,
+        role=role,
+        message_id=message_id,
+        client_id=client_id,
+        turn=turn,
+        payload=decode(payload),
+        created_at=created_at,
+    )
+
+
+def snapshot_of(row: Sequence[Any]) -> Snapshot:
+    """The snapshot of SESSION_COLUMNS."""
+    session_id, user_id, workflow, state, memory, *rest = row
+    version, seq, cursor, lined, visible, card, created_at, updated_at = rest
+    return Snapshot(
+        session_id=session_id,
+        user_id=user_id,
+        workflow=workflow,
+        state=state,
+        memory=decode(memory),
+        version=version,
+        seq=seq,
+        cursor=cursor,
+        lined=lined,
+        visible=visible,
+        card=card,
+        created_at=created_at,
+        updated_at=updated_at,
+    )

@@ -1,0 +1,26 @@
+"""SQLite stores for tests that look behind the contract."""
+
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator
+
+from server.store.sqlite import SqliteStore
+
+
+@contextlib.asynccontextmanager
+async def opened(path: str, **settings: int | str) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path, **settings)  # type: ignore[arg-type]
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()
+
+
+def writer(store: SqliteStore) -> sqlite3.Connection:
+    """The connection that writes: the first that was made."""
+    return store._connections[0]
+
+
+def pragma(connection: sqlite3.Connection, name: str) -> object:
+    return connection.execute(f"pragma {name}").fetchone()[0]

@@ -1,0 +1,147 @@
+"""What a broker promises: whoever subscribed hears, in order, and nobody else does."""
+
+from collections.abc import Sequence
+
+from server.broker import Broker, Key
+from server.errors import CloseCode
+from server.protocol import Encoded, Transient, encode_event
+from server.store.records import Event
+from tests.writes import event
+
+KEY: Key = ("ann", "session")
+
+
+class Listener:
+    """Keeps what it hears; `then` is what it does on hearing."""
+
+    def __init__(self) -> None:
+        self.heard: list[Encoded] = []
+        self.transient: list[Transient] = []
+
+    def hear(self, frames: Sequence[Encoded]) -> None:
+        self.heard += frames
+
+    def hear_transient(self, frame: Transient) -> None:
+        self.transient.append(frame)
+
+    def close(self, code: CloseCode) -> None:
+        raise AssertionError(f"closed with {code}")
+
+
+class Leaver(Listener):
+    """Ends a subscription, its own or another's, as soon as it hears something."""
+
+    def __init__(self, broker: Broker, leaves: Listener | None = None) -> None:
+        super().__init__()
+        self.broker, self.leaves = broker, leaves or self
+
+    def hear(self, frames: Sequence[Encoded]) -> None:
+        super().hear(frames)
+        self.broker.unsubscribe(KEY, self.leaves)
+
+
+class Breaker(Listener):
+    """Cannot hear."""
+
+    def hear(self, frames: Sequence[Encoded]) -> None:
+        raise ValueError("cannot hear")
+
+    def hear_transient(self, frame: Transient) -> None:
+        raise ValueError("cannot hear")
+
+
+def published(broker: Broker, count: int, key: Key = KEY) -> list[Encoded]:
+    """Publish `count` events at once; their frames."""
+    events: list[Event] = [event(key[1], seq=number) for number in range(1, count + 1)]
+    frames = [encode_event(said, visible=True) for said in events]
+    broker.publish(key, events, frames)
+    return frames
+
+
+def test_every_subscriber_hears_in_order(broker: Broker) -> None:
+    listeners = [Listener() for _ in range(3)]
+    for listener in listeners:
+        broker.subscribe(KEY, listener)
+    frames = published(broker, 3) + published(broker, 2)
+    assert [listener.heard for listener in listeners] == [frames] * 3
+
+
+def test_what_was_published_before_is_not_heard(broker: Broker) -> None:
+    published(broker, 1)
+    listener = Listener()
+    broker.subscribe(KEY, listener)
+    assert listener.heard == []
+    frames = published(broker, 1)
+    assert listener.heard == frames
+
+
+def test_only_the_session_of_the_user_is_heard(broker: Broker) -> None:
+    """A session is named by its owner, too: the same id under another user is another session."""
+    listeners = {key: Listener() for key in (KEY, ("eve", "session"), ("ann", "other"))}
+    for key, listener in listeners.items():
+        broker.subscribe(key, listener)
+    frames = published(broker, 1)
+    broker.publish_transient(KEY, Transient("status_update", {}))
+    assert [listener.heard for listener in listeners.values()] == [frames, [], []]
+    assert [len(listener.transient) for listener in listeners.values()] == [1, 0, 0]
+
+
+def test_transient_frames_are_heard_by_all(broker: Broker) -> None:
+    listeners = [Listener(), Listener()]
+    for listener in listeners:
+        broker.subscribe(KEY, listener)
+    frame = Transient("stream_delta", {"text": "hel"})
+    broker.publish_transient(KEY, frame)
+    assert [listener.transient for listener in listeners] == [[frame], [frame]]
+
+
+def test_who_subscribes_twice_hears_once(broker: Broker) -> None:
+    listener = Listener()
+    broker.subscribe(KEY, listener)
+    broker.subscribe(KEY, listener)
+    assert len(published(broker, 1)) == len(listener.heard)
+    broker.unsubscribe(KEY, listener)
+    published(broker, 1)
+    assert len(listener.heard) == 1
+
+
+def test_who_unsubscribed_hears_nothing(broker: Broker) -> None:
+    leaving, staying = Listener(), Listener()
+    broker.subscribe(KEY, leaving)
+    broker.subscribe(KEY, staying)
+    broker.unsubscribe(KEY, leaving)
+    frames = published(broker, 1)
+    broker.publish_transient(KEY, Transient("status_update", {}))
+    assert (leaving.heard, leaving.transient, staying.heard) == ([], [], frames)
+
+
+def test_unsubscribing_what_is_unknown_does_nothing(broker: Broker) -> None:
+    listener = Listener()
+    broker.unsubscribe(KEY, listener)
+    broker.subscribe(KEY, listener)
+    broker.unsubscribe(KEY, Listener())
+    broker.unsubscribe(("eve", "session"), listener)
+    assert list(broker.subscribers(KEY)) == [listener]
+    broker.unsubscribe(KEY, listener)
+    assert list(broker.subscribers(KEY)) == []
+
+
+def test_hearing_may_end_a_subscription(broker: Broker) -> None:
+    """The others hear all the same; whether the one that was just ended still does is open: fan-out is a hint."""
+    last = Listener()
+    first, second = Leaver(broker), Leaver(broker, last)
+    for listener in (first, second, last):
+        broker.subscribe(KEY, listener)
+    frames = published(broker, 1)
+    assert first.heard == second.heard == frames
+    assert list(broker.subscribers(KEY)) == [second]
+
+
+def test_one_that_cannot_hear_costs_the_others_nothing(broker: Broker) -> None:
+    listener = Listener()
+    broker.subscribe(KEY, Breaker())
+    broker.subscribe(KEY, listener)
+    frames = published(broker, 2)
+    broker.publish_transient(KEY, Transient("status_update", {}))
+    assert listener.heard == frames
+    assert len(listener.transient) == 1

@@ -1,0 +1,198 @@
+"""What only the SQLite store promises: its settings, its statements, one file for two of them, and its locks."""
+
+import asyncio
+import contextlib
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from server.errors import StoreUnavailable
+from server.store.records import Committed, Conflict, Write
+from server.store.sqlite import MEMORY, SqliteStore
+from tests.conformance.opened import opened, pragma, writer
+from tests.writes import (
+    USER,
+    accept,
+    commit,
+    committed,
+    log_of,
+    open_session,
+    snapshot,
+    turn,
+)
+
+HOLD_THE_LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("begin immediate")
+print("locked", flush=True)
+sys.stdin.readline()
+connection.execute("rollback")
+print("released", flush=True)
+sys.stdin.readline()
+"""
+
+
+# ---------------------------------------------------------------- settings
+
+
+async def test_the_writer_has_a_synced_write_ahead_log(path: str) -> None:
+    async with opened(path) as store:
+        assert pragma(writer(store), "journal_mode") == "wal"
+        assert pragma(writer(store), "synchronous") == 2  # FULL
+        assert pragma(writer(store), "fullfsync") == 1
+        assert "WAL, synchronous=FULL" in store.durability
+
+
+async def test_durability_does_not_promise_too_much(path: str) -> None:
+    async with opened(path, synchronous="NORMAL") as store:
+        assert pragma(writer(store), "synchronous") == 1
+        assert store.durability.startswith("process crash only")
+    assert SqliteStore(MEMORY).durability == "none (in memory)"
+
+
+async def test_readers_are_apart_and_cannot_write(path: str) -> None:
+    async with opened(path) as store:
+        before = await open_session(store)
+        await log_of(store, before.session_id)
+        readers = store._connections[1:]
+        assert readers
+        for reader in readers:
+            assert pragma(reader, "query_only") == 1
+            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+                reader.execute("delete from events")
+
+
+async def test_readers_do_not_wait_for_a_writer(path: str) -> None:
+    async with opened(path, busy_ms=600_000) as store:
+        before = await open_session(store)
+        with locked(path):
+            writing = asyncio.create_task(commit(store, accept(before.session_id, "c1")))
+            async with asyncio.timeout(20):
+                for _ in range(10):
+                    assert await snapshot(store, before.session_id) == before
+                    assert len(await log_of(store, before.session_id)) == 2
+            assert not writing.done()
+        assert isinstance(await writing, Committed)
+
+
+async def test_what_was_committed_is_there_after_a_restart(path: str) -> None:
+    async with opened(path) as store:
+        before = await open_session(store)
+        await committed(store, accept(before.session_id, "c1"))
+        log = await log_of(store, before.session_id)
+    async with opened(path) as store:
+        assert await log_of(store, before.session_id) == log
+        assert not isinstance(await commit(store, accept(before.session_id, "c1")), Committed)
+
+
+# ---------------------------------------------------------------- statements
+
+
+async def _statements(store: SqliteStore, writes: list[Write]) -> tuple[list[str], int]:
+    """The statements of one batch by their first words, each once however many rows it was run for, and those rows."""
+    traced: list[str] = []
+    writer(store).set_trace_callback(traced.append)
+    await store.commit(writes)
+    writer(store).set_trace_callback(None)
+    kinds = [" ".join(sql.split()[:3]) for sql in traced]
+    rows = sum(kind.startswith("insert") for kind in kinds)
+    return [kind for place, kind in enumerate(kinds) if kinds[place - 1 : place] != [kind]], rows
+
+
+@pytest.mark.parametrize("path", [MEMORY])
+async def test_a_larger_batch_has_more_rows_and_not_more_statements(path: str) -> None:
+    async with opened(path) as store:
+        sessions = [await open_session(store) for _ in range(101)]
+
+        def batch(count: int) -> list[Write]:
+            some = [sessions.pop() for _ in range(count)]
+            return [write for one in some for write in (accept(one.session_id, "c1"), turn(one, answers=3))]
+
+        expected = ["begin immediate", "select session_id, user_id,", "select session_id, seq,"]
+        expected += ["insert into events", "insert into sessions", "commit"]
+        assert await _statements(store, batch(1)) == (expected, 2 + 1)  # two events, one session
+        assert await _statements(store, batch(100)) == (expected, 200 + 100)
+
+
+# ---------------------------------------------------------------- two stores, one file
+
+
+async def test_two_stores_on_one_file_see_each_others_commits(path: str) -> None:
+    async with opened(path) as one, opened(path) as two:
+        before = await open_session(one)
+        assert await snapshot(two, before.session_id) == before
+        [line] = await committed(two, accept(before.session_id, "c1"))
+        assert await one.find(before.session_id, USER, "c1") == line
+        await committed(one, turn(before, answers=3))
+        assert await commit(two, turn(before, answers=3)) == Conflict(2)
+
+
+async def test_two_stores_have_one_winner_a_version(path: str) -> None:
+    async with opened(path) as one, opened(path) as two:
+        before = await open_session(one)
+        for version in range(1, 21):
+            outcomes = await asyncio.gather(commit(one, turn(before)), commit(two, turn(before)))
+            assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Committed", "Conflict"]
+            before = await snapshot(two, before.session_id)
+            assert before.version == version + 1
+        assert before.seq == 2 + 20
+
+
+async def test_many_stores_may_open_a_new_file_at_once(path: str) -> None:
+    stores = [SqliteStore(path) for _ in range(8)]
+    await asyncio.gather(*(store.open() for store in stores))
+    before = await open_session(stores[0])
+    for store in stores:
+        assert await snapshot(store, before.session_id) == before
+        await store.close()
+
+
+# ---------------------------------------------------------------- locks
+
+
+@contextlib.contextmanager
+def locked(path: str) -> Iterator[Callable[[], None]]:
+    """Another process holds the write lock until the end, or until it is told to let go."""
+    command = [sys.executable, "-c", HOLD_THE_LOCK, path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+
+        def release() -> None:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.stdout.readline() == "released\n"
+
+        yield release
+        with contextlib.suppress(BrokenPipeError):
+            process.communicate("\n\n", timeout=60)
+
+
+async def test_a_lock_is_waited_for(path: str) -> None:
+    async with opened(path, busy_ms=60_000) as store:
+        before = await open_session(store)
+        with locked(path) as release:
+            writing = asyncio.create_task(commit(store, accept(before.session_id, "c1")))
+            await asyncio.wait([writing], timeout=0.2)
+            assert not writing.done()
+            release()
+            assert isinstance(await writing, Committed)
+
+
+async def test_a_lock_that_is_held_too_long_is_given_up(path: str) -> None:
+    async with opened(path, busy_ms=50) as store:
+        before = await open_session(store)
+        with locked(path):
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await commit(store, accept(before.session_id, "c1"))
+            with pytest.raises(StoreUnavailable, match="locked"):
+                await store.delete(before.session_id, USER)
+            assert await snapshot(store, before.session_id) == before
+        await committed(store, accept(before.session_id, "c1"))

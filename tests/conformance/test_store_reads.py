@@ -1,0 +1,282 @@
+"""What a store promises of everything but `commit`, and of its own life."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from msgspec import structs
+
+from server.errors import StoreClosed
+from server.store import Store
+from server.store.records import Committed, Conflict, Duplicate, Missing, Outcome, Summary, Write, fold
+from tests.writes import (
+    STRANGER,
+    T0_MS,
+    USER,
+    accept,
+    commit,
+    committed,
+    event,
+    greeting,
+    log_of,
+    new_session,
+    open_session,
+    snapshot,
+    turn,
+)
+
+# ---------------------------------------------------------------- read, load
+
+
+@pytest.mark.parametrize(
+    ("after", "limit", "seqs"),
+    [
+        (0, 100, [1, 2, 3, 4, 5, 6]),
+        (0, 1, [1]),
+        (0, 0, []),
+        (2, 3, [3, 4, 5]),
+        (5, 100, [6]),
+        (6, 100, []),
+        (7, 100, []),
+        (2**63 - 1, 100, []),
+        (2**70, 100, []),  # what a client asks for may be any number
+    ],
+)
+async def test_read_and_load_keep_their_bounds(store: Store, after: int, limit: int, seqs: list[int]) -> None:
+    before = await open_session(store)
+    for _ in range(4):
+        await committed(store, accept(before.session_id))
+    assert [said.seq for said in await store.read(before.session_id, USER, after, limit)] == seqs
+    loaded = await store.load(before.session_id, USER, after, limit)
+    assert loaded is not None
+    assert [said.seq for said in loaded.events] == seqs
+
+
+async def test_paging_sees_every_event_once(store: Store) -> None:
+    before = await open_session(store)
+    await store.commit([accept(before.session_id) for _ in range(21)])
+    seen = await store.read(before.session_id, USER, 0, 5)
+    while page := await store.read(before.session_id, USER, seen[-1].seq, 5):
+        seen += page
+    assert [said.seq for said in seen] == list(range(1, 24))
+    assert seen == await log_of(store, before.session_id)
+
+
+async def test_load_brings_the_page_and_the_whole_inbox(store: Store) -> None:
+    before = await open_session(store)
+    lines = [(await committed(store, accept(before.session_id)))[0] for _ in range(3)]
+    await committed(store, turn(before, answers=lines[0].seq))
+    loaded = await store.load(before.session_id, USER, 4, 1)
+    assert loaded is not None
+    assert [said.seq for said in loaded.events] == [5]
+    assert loaded.inbox == (lines[1], lines[2])
+    await committed(store, turn(loaded.snapshot, answers=lines[2].seq))
+    loaded = await store.load(before.session_id, USER, 0, 0)
+    assert loaded is not None
+    assert (loaded.events, loaded.inbox) == ((), ())
+
+
+async def test_load_is_of_one_moment(store: Store) -> None:
+    """While turns are committed, no load sees a snapshot that its own page and inbox belie."""
+    before = await open_session(store)
+
+    async def write() -> None:
+        head = before
+        for _ in range(40):
+            line, _ = await store.commit([accept(head.session_id), turn(head, answers=head.seq + 1)])
+            assert isinstance(line, Committed)
+            await committed(store, accept(head.session_id))
+            head = await snapshot(store, head.session_id)
+
+    async def watch() -> None:
+        while not writing.done():
+            loaded = await store.load(before.session_id, USER, 0, 1000)
+            assert loaded is not None
+            head = loaded.snapshot
+            assert fold(loaded.events, USER) == head
+            assert loaded.inbox == tuple(
+                said for said in loaded.events if said.role == "user" and said.seq > head.cursor
+            )
+            await asyncio.sleep(0)
+
+    writing = asyncio.create_task(write())
+    await asyncio.gather(writing, watch(), watch())
+
+
+# ---------------------------------------------------------------- find, deck, pending, list
+
+
+async def test_find_knows_what_took_effect_under_an_id(store: Store) -> None:
+    before, other = await open_session(store), await open_session(store)
+    [line] = await committed(store, accept(before.session_id, "c1"))
+    assert await store.find(before.session_id, USER, "c1") == line
+    assert await store.find(before.session_id, USER, "c2") is None
+    assert await store.find(other.session_id, USER, "c1") is None
+
+
+async def test_a_deck_is_a_slide_update_and_nothing_else(store: Store) -> None:
+    before = await open_session(store)
+    said, slides = event(before.session_id), event(before.session_id, "slide_update", payload={"slides": [{"n": 1}]})
+    events = await committed(store, turn(before, said, slides))
+    assert await store.deck(slides.message_id) == events[1]
+    assert await store.deck(said.message_id) is None
+    assert await store.deck("unknown") is None
+
+
+async def test_pending_names_exactly_the_sessions_that_wait(store: Store) -> None:
+    asked, answered, silent, asked_again = [await open_session(store) for _ in range(4)]
+    await committed(store, accept(asked.session_id, created_at=T0_MS + 300))
+    await store.commit([accept(answered.session_id, created_at=T0_MS + 100), turn(answered, answers=3)])
+    await store.commit([accept(asked_again.session_id, created_at=T0_MS + 200), turn(asked_again, answers=3)])
+    await committed(store, accept(asked_again.session_id, created_at=T0_MS + 250))
+    oldest_first = [(asked_again.session_id, USER), (asked.session_id, USER)]
+    assert await store.pending(T0_MS + 10_000, 10) == oldest_first
+    assert await store.pending(T0_MS + 10_000, 1) == oldest_first[:1]
+    assert await store.pending(T0_MS + 300, 10) == oldest_first
+    assert await store.pending(T0_MS + 299, 10) == oldest_first[:1]
+    assert await store.pending(T0_MS + 249, 10) == []
+    assert silent.session_id not in dict(await store.pending(T0_MS + 10_000, 10))
+
+
+async def test_list_has_the_users_sessions_latest_first(store: Store) -> None:
+    opened = [await open_session(store) for _ in range(3)]
+    await open_session(store, user_id=STRANGER)
+    for place, before in enumerate([opened[1], opened[0], opened[2]]):
+        await committed(store, accept(before.session_id, created_at=T0_MS + 100 * place + 100))
+    after = [await snapshot(store, before.session_id) for before in (opened[2], opened[0], opened[1])]
+    summaries = [
+        Summary(
+            session_id=session.session_id,
+            user_id=USER,
+            workflow="echo",
+            state="TALK",
+            seq=3,
+            created_at=session.created_at,
+            updated_at=session.updated_at,
+        )
+        for session in after
+    ]
+    assert list(await store.list(USER, 10)) == summaries
+    assert list(await store.list(USER, 2)) == summaries[:2]
+    assert list(await store.list("nobody", 10)) == []
+
+
+# ---------------------------------------------------------------- delete
+
+
+async def test_delete_leaves_nothing(store: Store) -> None:
+    gone, kept = await open_session(store), await open_session(store)
+    slides = event(gone.session_id, "slide_update")
+    await store.commit([accept(gone.session_id, "c1"), turn(gone, slides, answers=3), accept(gone.session_id, "c2")])
+    await committed(store, accept(kept.session_id, "c1"))
+    assert await store.delete(gone.session_id, USER) is True
+    assert await store.load(gone.session_id, USER, 0, 10) is None
+    assert await log_of(store, gone.session_id) == []
+    assert await store.find(gone.session_id, USER, "c1") is None
+    assert await store.deck(slides.message_id) is None
+    assert await store.pending(T0_MS + 10_000, 10) == [(kept.session_id, USER)]
+    assert [summary.session_id for summary in await store.list(USER, 10)] == [kept.session_id]
+    assert await store.delete(gone.session_id, USER) is False
+    assert [await commit(store, accept(gone.session_id, "c1")), await commit(store, turn(gone))] == [Missing()] * 2
+
+
+async def test_after_delete_the_session_begins_anew_and_its_ids_are_free(store: Store) -> None:
+    before = await open_session(store)
+    await committed(store, accept(before.session_id, "c1"))
+    await store.delete(before.session_id, USER)
+    await committed(store, greeting(before.session_id, user_id=STRANGER))
+    [line] = await committed(store, accept(before.session_id, "c1", user_id=STRANGER))
+    assert line.seq == 3
+
+
+# ---------------------------------------------------------------- owners
+
+
+def _strange_writes(session_id: str) -> list[Write]:
+    stop = event(session_id, "turn_cancelled", client_id="c1")
+    known = greeting(session_id, user_id=STRANGER)
+    return [
+        accept(session_id, "new", user_id=STRANGER),
+        accept(session_id, "c1", user_id=STRANGER),
+        known,
+        structs.replace(known, expected_version=1),
+        structs.replace(known, expected_version=9),
+        structs.replace(known, events=(stop,), expected_version=1, client_id="c1"),
+    ]
+
+
+async def test_a_stranger_sees_nothing_and_changes_nothing(store: Store) -> None:
+    before = await open_session(store)
+    await committed(store, accept(before.session_id, "c1"))
+    seen, log = await store.load(before.session_id, USER, 0, 10), await log_of(store, before.session_id)
+
+    assert await store.load(before.session_id, STRANGER, 0, 10) is None
+    assert await store.read(before.session_id, STRANGER, 0, 10) == []
+    assert await store.find(before.session_id, STRANGER, "c1") is None
+    assert list(await store.list(STRANGER, 10)) == []
+    assert await store.delete(before.session_id, STRANGER) is False
+    for write in _strange_writes(before.session_id):
+        assert await commit(store, write) == Missing()
+    assert await store.commit(_strange_writes(before.session_id)) == [Missing()] * 6
+
+    assert await store.load(before.session_id, USER, 0, 10) == seen
+    assert await log_of(store, before.session_id) == log
+
+
+# ---------------------------------------------------------------- cancellation, close
+
+
+@pytest.mark.parametrize("steps", range(6))
+async def test_a_cancelled_commit_is_there_or_is_not(store: Store, steps: int) -> None:
+    before = await open_session(store)
+    writes = [accept(before.session_id, "c1"), turn(before, answers=3, memory={"a": 1})]
+    committing = asyncio.create_task(store.commit(writes))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    committing.cancel()
+    await asyncio.wait([committing])
+
+    line, answer = await store.commit(writes)
+    assert isinstance(answer, Conflict if isinstance(line, Duplicate) else Committed)
+    assert [said.seq for said in await log_of(store, before.session_id)] == [1, 2, 3, 4]
+    after = await snapshot(store, before.session_id)
+    assert (after.version, after.cursor, after.memory) == (2, 3, {"a": 1})
+
+
+async def test_close_finishes_what_was_asked(store: Store) -> None:
+    before = await open_session(store)
+    commits = [asyncio.create_task(commit(store, accept(before.session_id))) for _ in range(10)]
+    reads = [asyncio.create_task(store.read(before.session_id, USER, 0, 10)) for _ in range(10)]
+    await asyncio.sleep(0)
+    await asyncio.gather(store.close(), store.close())
+    outcomes: list[Outcome] = await asyncio.gather(*commits)
+    assert [type(outcome) for outcome in outcomes] == [Committed] * 10
+    assert all(await asyncio.gather(*reads))
+
+
+async def test_after_close_everything_raises(store: Store) -> None:
+    before = await open_session(store)
+    await store.close()
+    await store.close()
+    calls: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.commit([accept(before.session_id)]),
+        lambda: store.load(before.session_id, USER, 0, 1),
+        lambda: store.read(before.session_id, USER, 0, 1),
+        lambda: store.find(before.session_id, USER, "c1"),
+        lambda: store.deck("m1"),
+        lambda: store.pending(T0_MS, 1),
+        lambda: store.delete(before.session_id, USER),
+        lambda: store.list(USER, 1),
+        store.open,
+    ]
+    for call in calls:
+        with pytest.raises(StoreClosed):
+            await call()
+
+
+async def test_a_session_that_is_not_there_is_none_everywhere(store: Store) -> None:
+    session_id = new_session()
+    assert await store.load(session_id, USER, 0, 10) is None
+    assert await store.read(session_id, USER, 0, 10) == []
+    assert await store.find(session_id, USER, "c1") is None
+    assert await store.delete(session_id, USER) is False
