@@ -7,15 +7,21 @@ when the replay falls short of it, read again. So the store is the only source o
 path, and the race between the read and the subscription cannot lose or double a frame.
 
     input            LOADING                REPLAYING                       LIVE
-    loaded           Sync, Send → REPLAYING (resume: the same)              –
-                     None: Create, wait for a live event, Load again
-    page             –                      Send; short of high: Read       –
+    loaded           Sync, Send → REPLAYING –                               –
+                     (a resume: Send alone)
+                     None: Create, wait for
+                     an event, Load again
+    page             –                      Send; does not join: Close 4203 –
     live(items)      note high              note high                       seq ≤ last drop, = last+1 Send,
                                                                             > last+1 Read → REPLAYING
+    hint(head)       note high              note high                       > last Read → REPLAYING
     full(last)       –                      note where the queue ends       the same → REPLAYING
-    drained          –                      Read, or WentLive → LIVE        –
+    drained          –                      short of high: Read,            –
+                                            else WentLive → LIVE
     resume(after)    –                      Load → LOADING                  Load → LOADING
     read_failed      Close 4103             Close 4103                      –
+
+`loaded` with nothing to send goes on at once, without `drained`.
 """
 
 from collections.abc import Sequence
@@ -120,6 +126,7 @@ class Connection:
         self._reading = False
         self._creating = False
         self._greeted = False
+        self._unknown = False  # there was no session when the client claimed to have some of it
         self.phase = Phase.NEW
         self.last = 0
         self.high = 0
@@ -136,7 +143,9 @@ class Connection:
         if snapshot is None:
             if self._greeted:
                 return self._close(CloseCode.SESSION_ENDED)
+            self._unknown = True
             if self.high > 0:  # another tab started it between our read and now
+                self.high = 0  # what was heard so far, the next read will see; if not, there is none again
                 return self._load()
             self._creating = True
             return [Create()]
@@ -152,7 +161,7 @@ class Connection:
         if read_id != self._read_id or self.phase is not Phase.REPLAYING:
             return []
         self._reading = False
-        if not items or items[0].seq != self.last + 1:
+        if not self._joins(items):
             return self._close(CloseCode.INSUFFICIENT_STATE)
         return self._send(items)
 
@@ -166,24 +175,18 @@ class Connection:
         """Events that were just committed, or hints of them."""
         if not items:
             return []
-        self.high = max(self.high, items[-1].seq)
-        if self.phase is Phase.LOADING and self._creating:
-            self._creating = False
-            return self._load()
-        if self.phase is not Phase.LIVE:
-            return []
         fresh = [item for item in items if item.seq > self.last]
-        if not fresh:
-            return []
-        if fresh[0].seq != self.last + 1:
-            self.phase = Phase.REPLAYING
-            return self._go_on()
-        self.last = fresh[-1].seq
+        if self.phase is not Phase.LIVE or not self._joins(fresh):
+            return self.hint(items[-1].seq)
+        self.high = self.last = fresh[-1].seq
         return [Send(fresh, replay=False)]
 
     def hint(self, head: int) -> list[Effect]:
         """The session's head, learnt by other ways than an event."""
         self.high = max(self.high, head)
+        if self._creating and self.phase is Phase.LOADING and head > 0:
+            self._creating = False
+            return self._load()
         if self.phase is Phase.LIVE and self.high > self.last:
             self.phase = Phase.REPLAYING
             return self._go_on()
@@ -206,7 +209,7 @@ class Connection:
         """The client saw a gap: start again behind what it has."""
         if self.phase not in (Phase.REPLAYING, Phase.LIVE):
             return []
-        self._cursor = Cursor(after=after)
+        self._cursor, self._unknown = Cursor(after=after), False
         return self._load()
 
     def closed(self) -> None:
@@ -229,7 +232,7 @@ class Connection:
         self.last = 0
         if cursor.after:
             claimed = cursor.last_message_id
-            if cursor.after > snapshot.seq:
+            if cursor.after > snapshot.seq or self._unknown:
                 return "reset"
             if claimed is not None and (not items or items[0].message_id != claimed):
                 return "reset"
@@ -242,10 +245,14 @@ class Connection:
 
     def _send(self, items: Sequence[Numbered]) -> list[Effect]:
         """Send a page. The next read waits for `drained`, so that a slow client paces its own replay."""
-        if not items or items[0].seq != self.last + 1:
+        if not self._joins(items):
             return self._go_on()
         self.last = items[-1].seq
         return [Send(items, replay=True)]
+
+    def _joins(self, items: Sequence[Numbered]) -> bool:
+        """Whether the items go on where we are, without a hole."""
+        return bool(items) and items[0].seq == self.last + 1 and items[-1].seq == self.last + len(items)
 
     def _go_on(self) -> list[Effect]:
         if self.last < self.high:

@@ -23,7 +23,8 @@ from server.session import Limits, Phase, Session
 from server.settings import Settings
 from server.steps import run_step
 from server.store import Store
-from server.store.records import VISIBLE_TYPES, Committed, Event, Loaded
+from server.store.records import VISIBLE_TYPES, Event, Loaded
+from server.turn_times import TurnTimes
 from server.workflow import Workflow
 
 log = structlog.get_logger()
@@ -32,6 +33,8 @@ log = structlog.get_logger()
 _NO_EVENTS = 0
 #: The share of SESSION_IDLE_MS after which idle sessions are looked for.
 _REST_SHARE = 4
+#: How many idle sessions are let go at once to make room for another.
+_ROOM = 16
 
 
 class Replies(Protocol):
@@ -47,16 +50,16 @@ class Replies(Protocol):
 
 
 class Awake:
-    """A session that is awake: its machine, its running step, its timers, and the times of its turn for the log."""
+    """A session that is awake: its machine, its running step, its timers, and what the log will tell of its turn."""
 
-    __slots__ = ("machine", "started_ms", "step", "stepped_ms", "timers", "touched_ms", "waiting_ms")
+    __slots__ = ("machine", "step", "timers", "times", "touched_ms")
 
     def __init__(self, machine: Session) -> None:
         self.machine = machine
         self.step: asyncio.Task[None] | None = None
         self.timers: dict[str, asyncio.TimerHandle] = {}
-        self.touched_ms = self.started_ms = self.stepped_ms = 0.0
-        self.waiting_ms: dict[int, float] = {}
+        self.touched_ms = 0.0
+        self.times = TurnTimes()
 
     @property
     def is_busy(self) -> bool:
@@ -85,7 +88,7 @@ class Engine:
             retry_ms=settings.store_retry_ms,
         )
         self._awake: dict[Key, Awake] = {}
-        self._inputs: deque[tuple[Key, signals.Input]] = deque()
+        self._inputs: deque[tuple[Key, Awake, signals.Input]] = deque()
         self._delivering = False
         self._moved = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -136,11 +139,10 @@ class Engine:
 
     def deliver(self, key: Key, workflow: str, received: signals.Input) -> bool:
         """Give an input to a session, waking it if need be. False: too many sessions are awake."""
-        if self._awaken(key, workflow) is None:
+        awake = self._awaken(key, workflow)
+        if awake is None:
             return False
-        self._inputs.append((key, received))
-        if not self._delivering:
-            self._run()
+        self._later(key, awake, received)
         return True
 
     def running(self, key: Key) -> int | None:
@@ -164,12 +166,11 @@ class Engine:
         self._delivering = True
         try:
             while self._inputs:
-                key, received = self._inputs.popleft()
-                awake = self._awake.get(key)
-                if awake is None:
-                    continue  # it was evicted; what came for it is in the store
+                key, awake, received = self._inputs.popleft()
+                if self._awake.get(key) is not awake:
+                    continue  # it was evicted, and this is no answer for its successor; the store has everything
                 awake.touched_ms = _now_ms()
-                self._watch(key, awake, received)
+                awake.times.watch(key, awake.machine, received)
                 for effect in awake.machine.deliver(received):
                     self._perform(key, awake, effect)
         finally:
@@ -177,9 +178,9 @@ class Engine:
         if self.draining:
             self._moved.set()
 
-    def _later(self, key: Key, received: signals.Input) -> None:
-        """Deliver to a session only if it is still awake: the answer to an effect."""
-        self._inputs.append((key, received))
+    def _later(self, key: Key, awake: Awake, received: signals.Input) -> None:
+        """Deliver to a session if it is still awake when its turn comes."""
+        self._inputs.append((key, awake, received))
         if not self._delivering:
             self._run()
 
@@ -196,9 +197,9 @@ class Engine:
 
     def _make_room(self) -> bool:
         """Let the sessions rest that have nothing to do, the longest idle ones first; at most a few at a time."""
-        resting = [key for key, awake in self._awake.items() if awake.machine.phase is Phase.IDLE]
-        for key in resting[:16]:
-            self._later(key, signals.Rest())
+        resting = [(key, awake) for key, awake in self._awake.items() if awake.machine.phase is Phase.IDLE]
+        for key, awake in resting[:_ROOM]:
+            self._later(key, awake, signals.Rest())
         return len(self._awake) < self.settings.session_max_concurrent
 
     # ------------------------------------------------------------ effects
@@ -206,13 +207,15 @@ class Engine:
     def _perform(self, key: Key, awake: Awake, effect: signals.Effect) -> None:
         match effect:
             case signals.Append(message, write):
-                if not self.commit.submit(write, lambda outcome: self._later(key, signals.Appended(message, outcome))):
-                    self._later(key, signals.Appended(message, None, "overloaded"))
+                if not self.commit.submit(
+                    write, lambda outcome: self._later(key, awake, signals.Appended(message, outcome))
+                ):
+                    self._later(key, awake, signals.Appended(message, None, "overloaded"))
             case signals.Commit(run, write, again):
                 if not self.commit.submit(
-                    write, lambda outcome: self._later(key, signals.TurnCommitted(run, outcome)), again=again
+                    write, lambda outcome: self._later(key, awake, signals.TurnCommitted(run, outcome)), again=again
                 ):
-                    self._later(key, signals.TurnCommitted(run, None))
+                    self._later(key, awake, signals.TurnCommitted(run, None))
             case signals.Ack(reply_to):
                 if (waiting := self.replies.get(reply_to)) is not None:
                     waiting.acked(effect)
@@ -224,7 +227,7 @@ class Engine:
             case signals.Show(frame):
                 self.broker.publish_transient(key, frame)
             case signals.RunStep():
-                awake.started_ms = _now_ms()
+                awake.times.step_started()
                 awake.step = asyncio.create_task(self._step(key, awake, effect), name=f"step {key[1]}")
             case signals.CancelStep():
                 if awake.step is not None:
@@ -232,11 +235,11 @@ class Engine:
             case signals.SetTimer(name, number, wait_ms):
                 self._set_timer(key, awake, name, number, wait_ms)
             case signals.Load(number):
-                self._spawn(self._load(key, number), "load")
+                self._spawn(self._load(key, awake, number), "load")
             case signals.Read(number, after):
-                self._spawn(self._read(key, number, after), "read")
+                self._spawn(self._read(key, awake, number, after), "read")
             case signals.Find():
-                self._spawn(self._find(key, effect), "find")
+                self._spawn(self._find(key, awake, effect), "find")
             case signals.Gone(code):
                 for subscriber in self.broker.subscribers(key):
                     subscriber.close(code)
@@ -249,42 +252,42 @@ class Engine:
         if (before := awake.timers.pop(name, None)) is not None:
             before.cancel()
         fired = signals.TimerFired(name, number)
-        awake.timers[name] = asyncio.get_running_loop().call_later(wait_ms / 1000, self._later, key, fired)
+        awake.timers[name] = asyncio.get_running_loop().call_later(wait_ms / 1000, self._later, key, awake, fired)
 
     async def _step(self, key: Key, awake: Awake, effect: signals.RunStep) -> None:
         if self.draining:
             return  # the line is durable and unanswered: whoever starts next runs it
         async for output in run_step(self.store, awake.machine.workflow, effect, key, self.settings):
-            self._later(key, output)
+            self._later(key, awake, output)
 
-    async def _load(self, key: Key, number: int) -> None:
+    async def _load(self, key: Key, awake: Awake, number: int) -> None:
         try:
             loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS)
         except StoreError as error:
             log.warning("load_failed", session_id=key[1], error=str(error))
-            self._later(key, signals.LoadDone(number, None, failed=True))
+            self._later(key, awake, signals.LoadDone(number, None, failed=True))
         else:
-            self._later(key, signals.LoadDone(number, loaded))
+            self._later(key, awake, signals.LoadDone(number, loaded))
 
-    async def _read(self, key: Key, number: int, after: int) -> None:
+    async def _read(self, key: Key, awake: Awake, number: int, after: int) -> None:
         try:
             events = await self.store.read(key[1], key[0], after, self.settings.replay_page_limit)
         except StoreError as error:
             log.warning("read_failed", session_id=key[1], error=str(error))
-            self._later(key, signals.ReadDone(number, None))
+            self._later(key, awake, signals.ReadDone(number, None))
         else:
-            self._later(key, signals.ReadDone(number, events))
+            self._later(key, awake, signals.ReadDone(number, events))
 
-    async def _find(self, key: Key, effect: signals.Find) -> None:
+    async def _find(self, key: Key, awake: Awake, effect: signals.Find) -> None:
         asked = effect.asked
         client_id = asked.say.client_id if isinstance(asked, signals.Message) else asked.client_id
         try:
             event = await self.store.find(key[1], key[0], client_id) if client_id is not None else None
         except StoreError as error:
             log.warning("find_failed", session_id=key[1], error=str(error))
-            self._later(key, signals.Found(asked, effect.refusal, None, failed=True))
+            self._later(key, awake, signals.Found(asked, effect.refusal, None, failed=True))
         else:
-            self._later(key, signals.Found(asked, effect.refusal, event))
+            self._later(key, awake, signals.Found(asked, effect.refusal, event))
 
     # ------------------------------------------------------------ time
 
@@ -308,10 +311,11 @@ class Engine:
             before_ms = int(_now_ms()) - self._limits.takeover_ms
 
     async def _wake(self, key: Key) -> None:
-        if key in self._awake:
-            return
         loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS)
         if loaded is None or not loaded.inbox:
+            return
+        if (awake := self._awake.get(key)) is not None:
+            self._later(key, awake, signals.Remote(loaded.inbox))  # news that it may have missed
             return
         if loaded.snapshot.workflow not in self.workflows:
             log.error("unknown_workflow", session_id=key[1], workflow=loaded.snapshot.workflow)
@@ -326,7 +330,7 @@ class Engine:
             for key, awake in list(self._awake.items()):
                 if awake.touched_ms <= oldest_ms:
                     touched_ms = awake.touched_ms
-                    self._later(key, signals.Rest())
+                    self._later(key, awake, signals.Rest())
                     awake.touched_ms = touched_ms
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -339,43 +343,6 @@ class Engine:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task_failed", task=task.get_name(), exc_info=error)
 
-    # ------------------------------------------------------------ the log
-
-    def _watch(self, key: Key, awake: Awake, received: signals.Input) -> None:
-        """Take the times of a turn, and log it when it is durable: one record a turn, one a state that moved."""
-        match received:
-            case signals.Appended(message, Committed(events, _)):
-                awake.waiting_ms[events[-1].seq] = _now_ms() - message.now_ms
-            case signals.Done() | signals.Failed():
-                awake.stepped_ms = _now_ms()
-            case signals.TurnCommitted(run, Committed(events, version)):
-                running = awake.machine.running
-                if running is not None and running.run == run:
-                    self._log_turn(key, awake, events, version)
-            case _:
-                pass
-
-    def _log_turn(self, key: Key, awake: Awake, events: tuple[Event, ...], version: int) -> None:
-        running, ended, now_ms = awake.machine.running, events[-1].payload, _now_ms()
-        assert running is not None
-        before = ended["from"], ended["to"]
-        log.info(
-            "turn",
-            session_id=key[1],
-            user_id=key[0],
-            turn=running.turn,
-            from_state=ended["from"],
-            to_state=ended["to"],
-            intent=ended["intent"],
-            outcome=_outcome(events),
-            attempts=running.attempt,
-            ack_ms=round(awake.waiting_ms.pop(running.turn, 0.0), 1),
-            step_ms=round(max(0.0, awake.stepped_ms - awake.started_ms), 1),
-            commit_ms=round(max(0.0, now_ms - awake.stepped_ms), 1),
-        )
-        if before[0] != before[1]:
-            log.info("state_persisted", session_id=key[1], user_id=key[0], state=ended["to"], version=version)
-
 
 def encode_all(events: Sequence[Event]) -> list[Encoded]:
     """The frames of events, each made once."""
@@ -385,11 +352,6 @@ def encode_all(events: Sequence[Event]) -> list[Encoded]:
 def new_id() -> str:
     """A fresh message id: a UUID, unique among all sessions."""
     return str(uuid.uuid4())
-
-
-def _outcome(events: tuple[Event, ...]) -> str:
-    kinds = {event.type for event in events}
-    return "failed" if "turn_failed" in kinds else "cancelled" if "turn_cancelled" in kinds else "answered"
 
 
 def _now_ms() -> float:

@@ -1,4 +1,4 @@
-"""A user's line: what is written for it, and whether two of them are the same.
+"""A user's line: what is written for it, whether two of them are the same, and what its sender is told.
 
 No I/O, clock or randomness here.
 """
@@ -6,7 +6,7 @@ No I/O, clock or randomness here.
 from typing import Any
 
 from server.protocol import Say
-from server.signals import Asked, Cancel, Message
+from server.signals import Ack, Asked, Cancel, Message, Reject
 from server.store.records import Event, Snapshot, Write, is_line
 from server.workflow import Workflow
 
@@ -41,6 +41,23 @@ def is_same(asked: Asked, event: Event, workflow: Workflow) -> bool:
     if isinstance(asked, Cancel):
         return event.type == "turn_cancelled" and event.turn == asked.turn
     return is_line(event) and _same_words(asked.say, event.payload, workflow)
+
+
+def client_id(asked: Asked) -> str | None:
+    """The id under which a client asked, if it gave one."""
+    return asked.say.client_id if isinstance(asked, Message) else asked.client_id
+
+
+def reject(asked: Asked, code: str, card: str | None = None) -> Reject:
+    """Refuse what was asked; nothing was stored."""
+    return Reject(asked.reply_to, client_id(asked), code, card)
+
+
+def repeat(asked: Asked, event: Event, workflow: Workflow) -> Ack | Reject:
+    """An id that took effect before, as `event`: the first promise again, or a refusal of something else (L4)."""
+    if is_same(asked, event, workflow):
+        return Ack(asked.reply_to, client_id(asked), event.seq, duplicate=True)
+    return reject(asked, "id_reuse")
 
 
 def _same_words(say: Say, stored: dict[str, Any], workflow: Workflow) -> bool:

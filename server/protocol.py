@@ -43,6 +43,8 @@ from server.store.records import Event, Snapshot
 SUBPROTOCOL: Final = "rejoinder.v1"
 SUBPROTOCOL_FAMILY: Final = "rejoinder."
 CLIENT_ID_MAX_CHARS: Final = 64
+#: The largest whole number that every client and every store can hold.
+NUMBER_MAX: Final = 2**53 - 1
 
 #: The existing builder repaints a finished deck only for a state of this name.
 BUILDER_DONE_STATE: Final = "CONTENT_GENERATED"
@@ -150,7 +152,7 @@ def parse(raw: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
             return Pong()
         case "auth":
             if not frame.token:
-                raise ProtocolError("invalid_frame", client_id=frame.id)
+                raise ProtocolError("invalid_frame", client_id=_safe_id(frame.id))
             return Authenticate(token=frame.token)
     raise ProtocolError("unknown_type", client_id=_safe_id(frame.id))
 
@@ -158,7 +160,7 @@ def parse(raw: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
 def _say(frame: _Received, text_max_chars: int) -> Say:
     body = frame.data or _Body()
     client_id = frame.id if frame.id is not None else body.handoff_idempotency_key
-    if client_id is not None and not 1 <= len(client_id) <= CLIENT_ID_MAX_CHARS:
+    if client_id is not None and not _is_id(client_id):
         raise ProtocolError("invalid_id")
     pressed = next((action.action_id for action in body.frontend_actions or () if action.action_id), None)
     action = body.action_value or pressed
@@ -171,18 +173,23 @@ def _say(frame: _Received, text_max_chars: int) -> Say:
 
 
 def _required_id(frame: _Received) -> str:
-    if frame.id is None or not 1 <= len(frame.id) <= CLIENT_ID_MAX_CHARS:
+    if frame.id is None or not _is_id(frame.id):
         raise ProtocolError("invalid_id")
     return frame.id
 
 
+def _is_id(text: str) -> bool:
+    """Whether a text can be an id: short, and nothing that a store cannot keep."""
+    return 1 <= len(text) <= CLIENT_ID_MAX_CHARS and "\0" not in text
+
+
 def _safe_id(client_id: str | None) -> str | None:
-    """The id for an error frame: never an echo of something longer than an id may be."""
-    return client_id if client_id is not None and len(client_id) <= CLIENT_ID_MAX_CHARS else None
+    """The id for an error frame: never an echo of what cannot be one."""
+    return client_id if client_id is not None and _is_id(client_id) else None
 
 
 def _natural(number: int | None, frame: _Received) -> int:
-    if number is None or number < 0:
+    if number is None or not 0 <= number <= NUMBER_MAX:
         raise ProtocolError("invalid_frame", client_id=_safe_id(frame.id))
     return number
 

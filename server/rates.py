@@ -15,11 +15,11 @@ class TokenBucket:
         self._stamp = time.monotonic()
 
     def wait_ms(self) -> int:
-        """Take one token: 0; or, when there is none, the ms until there is one (at least 1), and take nothing."""
+        """Take one token: 0; or, when there is none, the ms after which there is one, and take nothing."""
         now = time.monotonic()
         self._tokens = min(self._burst, self._tokens + (now - self._stamp) * self._rate_per_s)
         self._stamp = now
         if self._tokens >= 1:
             self._tokens -= 1
             return 0
-        return max(1, int((1 - self._tokens) / self._rate_per_s * 1000))
+        return int((1 - self._tokens) / self._rate_per_s * 1000) + 1

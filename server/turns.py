@@ -1,4 +1,4 @@
-"""A turn's end: the one write that carries what was said, the move, the memory and the cursor.
+"""A turn: what it shows while it runs, and the one write that ends it: what was said, the move, the memory, the cursor.
 
 No I/O, clock or randomness here: ids and times arrive with the inputs.
 """
@@ -8,10 +8,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from server import protocol
 from server.protocol import Transient
 from server.signals import Cancel, Done, Failed
 from server.store.records import Event, Snapshot, Update, Write, merge_memory, next_card
-from server.workflow import Frame, Workflow, chat
+from server.workflow import Frame, Progress, Workflow, chat
 
 #: Frames that tell what became of a turn; nobody says them.
 _SYSTEM_TYPES = frozenset({"state_update", "turn_failed", "turn_cancelled"})
@@ -30,6 +31,35 @@ class Running(Struct):
     write: Write | None = None
     cancel: Cancel | None = None
 
+    def show(self, progress: Progress) -> Transient:
+        """What the step is doing; kept for connections that come later."""
+        self.status = protocol.status(
+            self.turn, progress.status, progress.text, progress.progress, progress.estimated_time
+        )
+        return self.status
+
+    def stream(self, text: str, message_id: str) -> Transient:
+        """A piece of the answer; the first one names the message to come."""
+        self.message_id = self.message_id or message_id
+        self.text += text
+        self.chunks += 1
+        return self._delta(text, reset=False)
+
+    def catch_up(self) -> list[Transient]:
+        """What a connection that comes while the step runs must see: its status, its text so far."""
+        frames = [self.status or protocol.status(self.turn, "thinking", "Thinking …")]
+        if self.text:
+            frames.append(self._delta(self.text, reset=True))
+        return frames
+
+    def take_back(self) -> list[Transient]:
+        """What ends a status that was shown."""
+        return [protocol.status(self.turn, "idle", "")] if self.status is not None else []
+
+    def _delta(self, text: str, *, reset: bool) -> Transient:
+        payload = {"turn": self.turn, "attempt": self.attempt, "n": self.chunks, "text": text, "reset": reset}
+        return Transient("stream_delta", payload, role="assistant", message_id=self.message_id)
+
 
 class Ending(Struct, frozen=True):
     """How a turn ends: what is said, where it goes, what it remembers. `client_id` is a cancellation's own."""
@@ -45,7 +75,7 @@ def answered(done: Done, running: Running) -> Ending:
     """The end of a turn whose step came to its result. A streamed text and its final message share their id."""
     frames = list(done.result.frames)
     for place, frame in enumerate(frames):
-        if running.text and frame.type == "chat_message":
+        if running.message_id is not None and frame.type == "chat_message":
             frames[place] = Frame(frame.type, frame.payload, running.message_id)
             break
     return Ending(frames, done.result.intent, done.result.to, done.result.memory)

@@ -234,8 +234,8 @@ async def step(workflow: Workflow, turn: Turn, *, stale: bool = False) -> AsyncI
                 collected.memory.update(changes)
             case Ask(prompt):
                 collected.frames.append(_action_request(prompt, state.buttons))
-            case Frame():
-                collected.frames.append(output)
+            case frame:
+                collected.frames.append(frame)
     if not collected.frames:
         raise StepError("step_failed", f"{workflow.name}: {move.intent} in {turn.came_from} said nothing")
     yield Result(intent=move.intent, to=move.state, frames=tuple(collected.frames), memory=collected.memory)

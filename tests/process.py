@@ -22,7 +22,7 @@ class ServerProcess:
         self.port = free_port()
         self.log_path = folder / "server.log"
         self.database = folder / "rejoinder.db"
-        self._environ = {
+        self.environ = {
             **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV")},
             "PORT": str(self.port),
             "STORE_URL": f"sqlite:///{self.database}",
@@ -44,7 +44,7 @@ class ServerProcess:
     async def start(self) -> None:
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.serve", env=self._environ, stdout=log, stderr=log, cwd=ROOT
+                sys.executable, "-m", "tests.serve", env=self.environ, stdout=log, stderr=log, cwd=ROOT
             )
         async with asyncio.timeout(START_S), httpx.AsyncClient() as client:
             while not await self._is_ready(client):

@@ -21,7 +21,7 @@ async def server(tmp_path: Path):  # type: ignore[no-untyped-def]
 async def test_the_example_client_runs(server: ServerProcess, capsys: pytest.CaptureFixture[str]) -> None:
     [source] = re.findall(r"```python\n(import asyncio.*?)```", README, re.DOTALL)
     names: dict[str, object] = {}
-    exec(source.replace("asyncio.run(main())", ""), names)  # noqa: S102  the README is ours
+    exec(source.replace("asyncio.run(main())", ""), names)
     await names["main"](f"ws://127.0.0.1:{server.port}/ws")  # type: ignore[operator]
     assert "state_update" in capsys.readouterr().out
 

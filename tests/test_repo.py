@@ -124,6 +124,8 @@ def test_railway_starts_what_the_procfile_starts_and_waits_for_the_drain() -> No
     assert f"`{deploy['drainingSeconds']}`, more than `DRAIN_MS`" in page
 
 
-@pytest.mark.parametrize("name", ["scripts/setup", "scripts/serve", "scripts/test", ".ci/run"])
+@pytest.mark.parametrize(
+    "name", ["scripts/setup", "scripts/serve", "scripts/test", "scripts/check_session_state.py", ".ci/run"]
+)
 def test_scripts_can_be_run(name: str) -> None:
     assert os.access(ROOT / name, os.X_OK)

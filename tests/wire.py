@@ -20,7 +20,7 @@ Frame = dict[str, Any]
 class Client:
     """One connection. `frames` is what came, in order; texts that are not JSON are there as {"raw": …}."""
 
-    def __init__(self, port: int, *, native: bool = True, **query: object) -> None:
+    def __init__(self, port: int, *, native: bool = True, **query: Any) -> None:
         query.setdefault("workflow", "echo")
         self.url = f"ws://127.0.0.1:{port}/ws?{urlencode({k: str(v) for k, v in query.items()})}"
         self.frames: list[Frame] = []

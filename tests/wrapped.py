@@ -48,7 +48,7 @@ class FailingStore:
         self._count("load")
         return await self._store.load(session_id, user_id, after, limit)
 
-    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> Sequence[Event]:
+    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
         self._count("read")
         return await self._store.read(session_id, user_id, after, limit)
 
@@ -60,7 +60,7 @@ class FailingStore:
         self._count("deck")
         return await self._store.deck(message_id)
 
-    async def pending(self, before_ms: int, limit: int) -> Sequence[tuple[str, str]]:
+    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
         self._count("pending")
         return await self._store.pending(before_ms, limit)
 

@@ -6,11 +6,13 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin, Subprotocol
 
+from tests.e2e.conftest import Start
 from tests.process import ServerProcess
 from tests.wire import Client
 
-BAD = {
+BAD: dict[str, tuple[str | bytes, str]] = {
     "not JSON": ("{oops", "invalid_json"),
     "an array": ("[]", "invalid_frame"),
     "a string": ('"hello"', "invalid_frame"),
@@ -81,11 +83,8 @@ async def test_unknown_parameters_are_ignored_and_a_missing_session_is_made(serv
 
 
 async def test_an_unknown_version_is_told_so(server: ServerProcess) -> None:
-    async with connect(
-        f"ws://127.0.0.1:{server.port}/ws",
-        subprotocols=["rejoinder.v99"],
-        proxy=None,  # type: ignore[list-item]
-    ) as socket:
+    future = [Subprotocol("rejoinder.v99")]
+    async with connect(f"ws://127.0.0.1:{server.port}/ws", subprotocols=future, proxy=None) as socket:
         await socket.wait_closed()
         assert socket.close_code == 4010
 
@@ -102,14 +101,14 @@ async def test_a_session_of_somebody_else_is_not_there(server: ServerProcess) ->
         await alice.turn("still mine")
 
 
-async def test_a_page_of_a_foreign_site_may_not_connect(start: object, tmp_path: object) -> None:
-    process: ServerProcess = await start(ALLOWED_ORIGINS="https://app.example.com")  # type: ignore[operator]
+async def test_a_page_of_a_foreign_site_may_not_connect(start: Start) -> None:
+    process = await start(ALLOWED_ORIGINS="https://app.example.com")
     url = f"ws://127.0.0.1:{process.port}/ws?workflow=echo"
     with pytest.raises(InvalidStatus) as refused:
-        async with connect(url, origin="https://app.example.com.evil.example", proxy=None):  # type: ignore[arg-type]
+        async with connect(url, origin=Origin("https://app.example.com.evil.example"), proxy=None):
             pass
     assert refused.value.response.status_code == 403
-    async with connect(url, origin="https://app.example.com", proxy=None):  # type: ignore[arg-type]
+    async with connect(url, origin=Origin("https://app.example.com"), proxy=None):
         pass
 
 

@@ -1,10 +1,10 @@
 """The page in a real Chromium."""
 
+import asyncio
 import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright, expect
@@ -34,7 +34,7 @@ def chromium_path() -> str | None:
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         path = chromium_path()
-        if path is None and not Path(playwright.chromium.executable_path).exists():
+        if path is None and not await asyncio.to_thread(os.path.exists, playwright.chromium.executable_path):
             message = "there is no Chromium here: install the package chromium, or run `playwright install chromium`"
             if os.environ.get("CI") == "true":
                 pytest.fail(message)

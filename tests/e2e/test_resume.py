@@ -1,6 +1,7 @@
 """A reconnect brings the state and exactly the frames that were missed, or says `reset` and brings everything."""
 
 import uuid
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ async def talk(server: ServerProcess, session_id: str, *lines: str) -> list[Fram
         return client.durable
 
 
-async def replay(server: ServerProcess, session_id: str, **query: object) -> tuple[Frame, list[Frame]]:
+async def replay(server: ServerProcess, session_id: str, **query: Any) -> tuple[Frame, list[Frame]]:
     """What a reconnect with this cursor brings: its sync_response and its durable frames."""
     async with Client(server.port, session_id=session_id, **query) as client:
         await client.until_type("live")
@@ -66,11 +67,12 @@ async def test_a_cursor_brings_exactly_what_is_behind_it(server: ServerProcess, 
 async def test_a_cursor_that_the_log_does_not_have_resets(server: ServerProcess) -> None:
     session_id = str(uuid.uuid4())
     log = await talk(server, session_id, "one")
-    for cursor in (
+    cursors: list[dict[str, Any]] = [
         {"after": len(log) + 1},
         {"after": 3, "last_message_id": str(uuid.uuid4())},
         {"after": 3, "last_message_id": log[3]["message_id"]},
-    ):
+    ]
+    for cursor in cursors:
         sync, frames = await replay(server, session_id, **cursor)
         assert sync["action"] == "reset", cursor
         assert frames == log, cursor
@@ -82,11 +84,11 @@ async def test_a_cursor_into_an_unknown_session_resets(server: ServerProcess) ->
     assert [frame["seq"] for frame in frames] == [1, 2]
 
 
-async def test_a_long_history_is_paged(start: object, server: ServerProcess) -> None:
+async def test_a_long_history_is_paged(server: ServerProcess) -> None:
     session_id = str(uuid.uuid4())
     log = await talk(server, session_id, *[f"line {n}" for n in range(12)])
     await server.kill()
-    server._environ["REPLAY_PAGE_LIMIT"] = "7"
+    server.environ["REPLAY_PAGE_LIMIT"] = "7"
     await server.start()
     _, frames = await replay(server, session_id)
     assert frames == log

@@ -1,0 +1,57 @@
+"""The log as a session machine follows it: how far it is known, how far it is said to go, which lines want an answer.
+
+No I/O, clock or randomness here.
+"""
+
+from collections.abc import Sequence
+
+from server.store.records import Event, is_line
+
+
+class Inbox:
+    """`head` is the last event that was taken, `high` the last one that was heard of, `lines` the unanswered lines."""
+
+    def __init__(self) -> None:
+        self.head = 0
+        self.high = 0
+        self.lines: list[Event] = []
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is a gap: only the store can fill it (L2)."""
+        return self.high > self.head
+
+    def forget(self) -> None:
+        """The store is asked anew: it will tell of everything that was heard of until now."""
+        self.high = 0
+
+    def begin(self, head: int, lines: Sequence[Event]) -> None:
+        """Start from what the store told."""
+        self.head = head
+        self.lines = list(lines)
+
+    def hear(self, events: Sequence[Event]) -> None:
+        """Note how far the log goes, and take nothing."""
+        if events:
+            self.high = max(self.high, events[-1].seq)
+
+    def joins(self, events: Sequence[Event]) -> bool:
+        """Whether a page goes on where we are: one that does not is of another log than ours."""
+        return bool(events) and events[0].seq <= self.head + 1
+
+    def take(self, events: Sequence[Event]) -> int | None:
+        """Take what joins on; the answer is the last turn that ended in it."""
+        turn: int | None = None
+        for event in events:
+            if event.seq != self.head + 1:
+                continue
+            self.head = event.seq
+            if is_line(event):
+                self.lines.append(event)
+            elif event.type == "state_update":
+                turn = event.turn
+        return turn
+
+    def drop_answered(self, cursor: int) -> None:
+        """Keep the lines behind `cursor`."""
+        self.lines = [line for line in self.lines if line.seq > cursor]

@@ -1,0 +1,302 @@
+"""The wire: what is understood, what is refused and how, and what a frame looks like."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server import protocol
+from server.errors import ERROR_CODES, ProtocolError
+from server.protocol import Authenticate, Cancel, Dialect, Inbound, Ping, Pong, Resume, Say, Transient
+from tests.builders import SESSION, event, line, snapshot
+
+LIMIT = 20
+
+
+def parse(frame: Any) -> Inbound:
+    raw = frame if isinstance(frame, str) else json.dumps(frame)
+    return protocol.parse(raw, frame_max_bytes=1000, text_max_chars=LIMIT)
+
+
+def refused(frame: Any) -> tuple[str, str | None]:
+    with pytest.raises(ProtocolError) as raised:
+        parse(frame)
+    assert raised.value.code in ERROR_CODES
+    return raised.value.code, raised.value.client_id
+
+
+# ---------------------------------------------------------------- what is understood
+
+
+def test_a_line_carries_its_id_and_its_text_without_the_space_around_it() -> None:
+    frame = {"type": "user_message", "id": "a", "data": {"text": "  hello \n"}}
+    assert parse(frame) == Say(client_id="a", text="hello")
+
+
+def test_a_line_without_an_id_is_a_line() -> None:
+    assert parse({"type": "user_message", "data": {"text": "hello"}}) == Say(None, "hello")
+
+
+def test_the_existing_builders_idempotency_key_is_an_id_unless_there_is_one() -> None:
+    data = {"text": "hello", "handoff_idempotency_key": "k"}
+    assert parse({"type": "user_message", "data": data}) == Say("k", "hello")
+    assert parse({"type": "user_message", "id": "a", "data": data}) == Say("a", "hello")
+
+
+def test_a_button_names_its_action_and_the_card_that_it_answers() -> None:
+    data = {"text": "Go left", "action_value": "left", "action_message_id": "m4"}
+    assert parse({"type": "user_message", "id": "a", "data": data}) == Say("a", "Go left", "left", "m4")
+
+
+def test_a_button_without_text_speaks_its_value() -> None:
+    assert parse({"type": "user_message", "data": {"action_value": "left"}}) == Say(None, "left", "left")
+
+
+def test_an_older_builders_action_is_the_first_that_has_a_name() -> None:
+    data = {"text": "x", "frontend_actions": [{}, {"action_id": ""}, {"action_id": "left"}, {"action_id": "right"}]}
+    assert parse({"type": "user_input", "data": data}) == Say(None, "x", "left")
+    assert parse({"type": "user_input", "data": {**data, "action_value": "up"}}) == Say(None, "x", "up")
+
+
+def test_an_empty_card_id_is_none() -> None:
+    data = {"text": "x", "action_value": "left", "action_message_id": ""}
+    assert parse({"type": "user_message", "data": data}) == Say(None, "x", "left", None)
+
+
+@pytest.mark.parametrize(
+    ("frame", "meaning"),
+    [
+        ("ping", Ping(bare=True)),
+        ({"type": "ping", "n": 4}, Ping(4)),
+        ({"type": "ping"}, Ping(None)),
+        ({"type": "pong", "n": 4}, Pong()),
+        ({"type": "resume", "after": 0}, Resume(0)),
+        ({"type": "resume", "after": 2**53 - 1}, Resume(2**53 - 1)),
+        ({"type": "cancel", "id": "a", "turn": 7}, Cancel("a", 7)),
+        ({"type": "auth", "token": "t"}, Authenticate("t")),
+    ],
+)
+def test_the_other_frames(frame: Any, meaning: Inbound) -> None:
+    assert parse(frame) == meaning
+
+
+def test_unknown_fields_are_kept_out_of_the_way() -> None:
+    frame = {"type": "user_message", "colour": "red", "data": {"text": "x", "mood": {"a": [1]}}}
+    assert parse(frame) == Say(None, "x")
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        ("", "invalid_json"),
+        ("Ping", "invalid_json"),
+        ('{"type":', "invalid_json"),
+        ('{"type":"user_message","data":{"text":"\\ud800"}}', "invalid_json"),
+        ('{"type":"ping","x":"\ud800"}', "invalid_json"),
+        ("[" * 900, "invalid_frame"),
+        ('{"type":"ping","x":' + "[" * 900, "invalid_json"),
+        ("[]", "invalid_frame"),
+        ("null", "invalid_frame"),
+        ("{}", "invalid_frame"),
+        ('{"type":7}', "invalid_frame"),
+        ('{"type":"user_message","data":"x"}', "invalid_frame"),
+        ('{"type":"user_message","data":{"text":7}}', "invalid_frame"),
+        ('{"type":"resume","after":true}', "invalid_frame"),
+        ('{"type":"resume","after":"1"}', "invalid_frame"),
+        ('{"type":"dance"}', "unknown_type"),
+    ],
+)
+def test_what_is_not_a_frame_is_refused(raw: str, code: str) -> None:
+    assert refused(raw) == (code, None)
+
+
+def test_a_frame_nested_too_deeply_is_refused_rather_than_fatal() -> None:
+    raw = '{"type":"ping","x":' + "[" * 50_000 + "]" * 50_000 + "}"
+    with pytest.raises(ProtocolError) as raised:
+        protocol.parse(raw, frame_max_bytes=1_000_000, text_max_chars=LIMIT)
+    assert raised.value.code == "invalid_json"
+
+
+def test_a_frame_has_at_most_so_many_bytes_however_few_its_characters() -> None:
+    fits = json.dumps({"type": "pong", "x": "y" * 975})
+    assert len(fits) == 1000
+    assert parse(fits) == Pong()
+    assert refused(fits + " ") == ("too_large", None)
+    assert refused('{"type":"pong","x":"' + "ü" * 495 + '"}') == ("too_large", None)
+
+
+@pytest.mark.parametrize("text", ["", "  \t\n ", None])
+def test_empty_text_is_refused(text: str | None) -> None:
+    assert refused({"type": "user_message", "id": "a", "data": {"text": text}}) == ("empty_text", "a")
+
+
+def test_a_line_without_a_body_is_empty() -> None:
+    assert refused({"type": "user_message", "id": "a"}) == ("empty_text", "a")
+
+
+def test_text_and_action_have_at_most_so_many_characters() -> None:
+    assert parse({"type": "user_message", "data": {"text": "x" * LIMIT}}) == Say(None, "x" * LIMIT)
+    for data in ({"text": "x" * (LIMIT + 1)}, {"text": "x", "action_value": "y" * (LIMIT + 1)}):
+        assert refused({"type": "user_message", "id": "a", "data": data}) == ("too_large", "a")
+
+
+@pytest.mark.parametrize("client_id", ["", "x" * 65, "a\0b"])
+def test_an_id_has_1_to_64_characters_without_nul_and_a_wrong_one_is_not_echoed(client_id: str) -> None:
+    assert refused({"type": "user_message", "id": client_id, "data": {"text": "x"}}) == ("invalid_id", None)
+    assert refused({"type": "cancel", "id": client_id, "turn": 1}) == ("invalid_id", None)
+
+
+def test_a_key_of_the_existing_builder_is_held_to_the_same() -> None:
+    data = {"text": "x", "handoff_idempotency_key": "x" * 65}
+    assert refused({"type": "user_message", "data": data}) == ("invalid_id", None)
+
+
+def test_a_cancellation_needs_an_id() -> None:
+    assert refused({"type": "cancel", "turn": 1}) == ("invalid_id", None)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"type": "resume"},
+        {"type": "resume", "after": -1},
+        {"type": "resume", "after": 2**53},
+        {"type": "resume", "after": 10**30},
+        {"type": "cancel"},
+        {"type": "cancel", "turn": -1},
+        {"type": "auth"},
+        {"type": "auth", "token": ""},
+    ],
+)
+def test_a_refusal_names_the_frame_by_an_id_that_can_be_one(frame: dict[str, Any]) -> None:
+    assert refused({**frame, "id": "a"}) == ("invalid_frame", "a")
+    if frame["type"] != "cancel":
+        assert refused({**frame, "id": "x" * 65}) == ("invalid_frame", None)
+
+
+def test_an_unknown_type_names_the_frame_by_an_id_that_can_be_one() -> None:
+    assert refused({"type": "dance", "id": "a"}) == ("unknown_type", "a")
+    assert refused({"type": "dance", "id": "x" * 65}) == ("unknown_type", None)
+
+
+@given(raw=st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps)))
+def test_no_text_does_anything_but_parse_or_be_refused(raw: str) -> None:
+    with suppress(ProtocolError):
+        parse(raw)
+
+
+# ---------------------------------------------------------------- what is sent
+
+
+def test_a_durable_frame_is_the_event_as_it_is_stored() -> None:
+    said = line(3, "grüß dich", created_at_ms=7)
+    frame = protocol.encode_event(said, visible=True)
+    assert (frame.seq, frame.message_id, frame.visible) == (3, "m3", True)
+    assert json.loads(frame.text) == {
+        "type": "chat_message",
+        "message_id": "m3",
+        "session_id": SESSION,
+        "timestamp": "2025-06-15T15:06:40.003Z",
+        "role": "user",
+        "payload": said.payload,
+        "seq": 3,
+    }
+
+
+def test_a_durable_frame_is_the_same_text_at_every_replay() -> None:
+    one, other = (protocol.encode_event(event(3), visible=False) for _ in range(2))
+    assert one == other
+
+
+def test_a_transient_frame_has_no_seq_and_a_fresh_id_unless_it_announces_one() -> None:
+    text = protocol.encode_transient(Transient("live", {"head": 2}), SESSION, "fresh", 5)
+    assert json.loads(text) == {
+        "type": "live",
+        "message_id": "fresh",
+        "session_id": SESSION,
+        "timestamp": "1970-01-01T00:00:00.005Z",
+        "role": "system",
+        "payload": {"head": 2},
+    }
+    announced = Transient("stream_delta", {}, role="assistant", message_id="m9")
+    assert json.loads(protocol.encode_transient(announced, SESSION, "fresh", 5))["message_id"] == "m9"
+
+
+@given(ms=st.integers(0, 253_402_300_799_999))
+def test_a_timestamp_is_utc_to_the_millisecond_with_a_literal_z(ms: int) -> None:
+    text = protocol.timestamp(ms)
+    assert len(text) == 24
+    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    assert round(moment.timestamp() * 1000) == ms
+
+
+def test_timestamps_sort_as_the_times_do() -> None:
+    assert protocol.timestamp(1_750_000_000_999) < protocol.timestamp(1_750_000_001_000)
+
+
+def test_an_ack_names_the_line_its_place_and_whether_it_was_there_before() -> None:
+    assert protocol.ack("a", 7, duplicate=True) == Transient("ack", {"id": "a", "seq": 7, "duplicate": True})
+
+
+@pytest.mark.parametrize("code", sorted(ERROR_CODES))
+def test_an_error_says_what_to_do_in_every_dialect(code: str) -> None:
+    payload = protocol.error(code, "a").payload
+    row = ERROR_CODES[code]
+    assert payload == {"code": code, "id": "a", "message": row.message, "temporary": row.temporary}
+    spoken = protocol.spoken_error(code)
+    assert (spoken.type, spoken.role) == ("chat_message", "assistant")
+    assert spoken.payload["text"] == row.message
+    assert spoken.payload["ephemeral"] is True
+
+
+def test_an_error_tells_when_to_try_again_where_that_is_known() -> None:
+    assert protocol.error("rate_limited", None, 250).payload["retry_ms"] == 250
+
+
+def test_a_status_names_its_turn() -> None:
+    assert protocol.status(7, "generating", "Working …", 40, 3).payload == {
+        "status": "generating",
+        "text": "Working …",
+        "progress": 40,
+        "estimated_time": 3,
+        "turn": 7,
+    }
+
+
+def sync(state: str, dialect: Dialect, **summary: Any) -> dict[str, Any]:
+    return protocol.sync_response(
+        "send_delta",
+        snapshot(state=state, visible=4, seq=9),
+        dialect,
+        running=7,
+        summary=summary,
+        heartbeat_ms=25_000,
+        limits={"inbox": 20},
+    ).payload
+
+
+def test_the_sync_response_tells_where_the_session_stands() -> None:
+    assert sync("CHOICE", Dialect.NATIVE, has_strawman=True) == {
+        "action": "send_delta",
+        "message_count": 4,
+        "current_state": "CHOICE",
+        "workflow": "echo",
+        "head": 9,
+        "running": 7,
+        "has_strawman": True,
+        "heartbeat_ms": 25_000,
+        "limits": {"inbox": 20},
+    }
+
+
+def test_the_existing_builder_is_told_the_state_that_it_repaints_a_deck_for() -> None:
+    assert sync("DONE", Dialect.BUILDER, presentation_url="/p/1")["current_state"] == protocol.BUILDER_DONE_STATE
+    assert sync("DONE", Dialect.NATIVE, presentation_url="/p/1")["current_state"] == "DONE"
+    assert sync("DONE", Dialect.BUILDER)["current_state"] == "DONE"

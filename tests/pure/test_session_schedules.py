@@ -1,0 +1,298 @@
+"""Two session machines, one log, and whatever can happen between them.
+
+Processes crash, publications are lost or come late, reads are answered out of order and out of date, commits fail or
+succeed unseen, lines are sent again to either process. Whatever the order: each line is stored once and answered once,
+in the order of the log; an ack is given only for what is stored.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from server import signals
+from server.protocol import Say
+from server.session import Limits, Phase, Session
+from server.store.records import (
+    Committed,
+    Conflict,
+    Duplicate,
+    Event,
+    Loaded,
+    Missing,
+    Outcome,
+    Snapshot,
+    Write,
+    fold,
+    is_line,
+    place,
+)
+from server.workflow import Result, chat
+from tests.builders import SESSION, T0_MS, USER
+from tests.example_workflows import ECHO
+
+PAGE = 3
+
+
+class Log:
+    """The store, small: a list of events and the snapshot that they fold to."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def snapshot(self) -> Snapshot | None:
+        return fold(self.events, USER)
+
+    def load(self) -> Loaded | None:
+        snapshot = self.snapshot()
+        if snapshot is None:
+            return None
+        return Loaded(snapshot, (), tuple(e for e in self.events if is_line(e) and e.seq > snapshot.cursor))
+
+    def read(self, after: int) -> list[Event]:
+        return self.events[after : after + PAGE]
+
+    def find(self, client_id: str | None) -> Event | None:
+        return next((event for event in self.events if event.client_id == client_id), None)
+
+    def commit(self, write: Write, *, again: bool = False) -> Outcome:
+        known = [event for event in self.events if event.message_id in {event.message_id for event in write.events}]
+        snapshot = self.snapshot()
+        version = snapshot.version if snapshot else 0
+        if again and known:
+            return Committed(tuple(known), (write.expected_version or 0) + 1)
+        if write.client_id is not None and (before := self.find(write.client_id)) is not None:
+            return Duplicate(before)
+        if snapshot is None and write.expected_version != 0:
+            return Missing()
+        if write.expected_version not in (None, version):
+            return Conflict(version)
+        placed = place(write.events, len(self.events), self.events[-1].created_at if self.events else 0)
+        self.events += placed
+        return Committed(placed, version + (write.update is not None))
+
+
+class Process:
+    """A process around one machine: what it still has to perform, and what it has not been told yet."""
+
+    def __init__(self, world: "World", takeover_ms: int) -> None:
+        self.world = world
+        self.limits = Limits(inbox=4, takeover_ms=takeover_ms)
+        self.crash()
+
+    def crash(self) -> None:
+        self.machine = Session(SESSION, USER, ECHO, self.limits)
+        self.commits: list[signals.Append | signals.Commit] = []  # performed and answered in order
+        self.reads: list[signals.Effect] = []  # performed and answered in any order
+        self.answers: list[signals.Input] = []
+        self.timers: dict[str, signals.TimerFired] = {}
+        self.step: signals.RunStep | None = None
+        self.late: list[signals.RunStep] = []  # cancelled, but their end was already on its way
+
+    def deliver(self, received: signals.Input) -> None:
+        for effect in self.machine.deliver(received):
+            self.perform(effect)
+
+    def perform(self, effect: signals.Effect) -> None:
+        match effect:
+            case signals.Append() | signals.Commit():
+                self.commits.append(effect)
+            case signals.Load() | signals.Read() | signals.Find():
+                self.reads.append(effect)
+            case signals.Ack(_, client_id, seq):
+                stored = self.world.log.events[seq - 1]
+                assert stored.client_id == client_id
+                self.world.acked.add(client_id)
+            case signals.Publish(events):
+                assert list(events) == [self.world.log.events[event.seq - 1] for event in events]
+                self.world.published.append((self, signals.Remote(events)))
+            case signals.RunStep():
+                assert self.step is None, "two steps at once"
+                self.step = effect
+            case signals.CancelStep():
+                self.late += [self.step] if self.step else []
+                self.step = None
+            case signals.SetTimer(name, number):
+                self.timers[name] = signals.TimerFired(name, number)
+            case signals.Evict():
+                self.crash()
+            case _:
+                pass
+
+    def open(self) -> None:
+        self.deliver(signals.Opened(self.world.log.load()))
+
+    def end_step(self, *, well: bool) -> None:
+        step, self.step = self.step, None
+        if step is not None:
+            self.tell_end(step, well=well)
+
+    def end_late(self) -> None:
+        if self.late:
+            self.tell_end(self.late.pop(), well=True)
+
+    def tell_end(self, step: signals.RunStep, *, well: bool) -> None:
+        ids = [self.world.fresh() for _ in range(3)]
+        if well:
+            result = Result("Say", "HELLO", (chat("answer"),), {"n": step.turn})
+            self.deliver(signals.Done(step.run, result, ids, T0_MS))
+        else:
+            self.deliver(signals.Failed(step.run, "step_failed", "It broke.", "corr", True, ids, T0_MS))
+
+    def commit(self, fate: str) -> None:
+        if not self.commits:
+            return
+        effect, log = self.commits.pop(0), self.world.log
+        outcome: Outcome | None = None
+        if fate != "failed":
+            outcome = log.commit(effect.write, again=isinstance(effect, signals.Commit) and effect.again)
+        if isinstance(effect, signals.Append):
+            self.deliver(signals.Appended(effect.message, outcome if fate == "seen" else None))
+        else:
+            self.deliver(signals.TurnCommitted(effect.run, outcome if fate == "seen" else None))
+
+    def read(self, number: int, *, failed: bool) -> None:
+        if not self.reads:
+            return
+        log = self.world.log
+        match self.reads.pop(number % len(self.reads)):
+            case signals.Load(load):
+                self.answers.append(signals.LoadDone(load, None if failed else log.load(), failed))
+            case signals.Read(read, after):
+                self.answers.append(signals.ReadDone(read, None if failed else log.read(after)))
+            case signals.Find(asked, refusal):
+                client_id = asked.say.client_id if isinstance(asked, signals.Message) else asked.client_id
+                event = None if failed else log.find(client_id)
+                self.answers.append(signals.Found(asked, refusal, event, failed))
+
+    def answer(self, number: int) -> None:
+        if self.answers:
+            self.deliver(self.answers.pop(number % len(self.answers)))
+
+    def fire(self, number: int) -> None:
+        if self.timers:
+            self.deliver(self.timers.pop(sorted(self.timers)[number % len(self.timers)]))
+
+
+class World:
+    """One log, two processes, and the clients' outbox."""
+
+    def __init__(self, takeover_ms: int) -> None:
+        self.log = Log()
+        self.sent: list[str] = []
+        self.acked: set[str | None] = set()
+        self.published: list[tuple[Process, signals.Remote]] = []
+        self.made = 0
+        self.processes = [Process(self, takeover_ms), Process(self, takeover_ms)]
+        self.processes[0].open()
+
+    def fresh(self) -> str:
+        self.made += 1
+        return f"id{self.made}"
+
+    def send(self, process: Process, client_id: str) -> None:
+        message = signals.Message(1, Say(client_id, f"line {client_id}"), self.fresh(), T0_MS)
+        process.deliver(message)
+
+    def pass_on(self, number: int, *, lost: bool) -> None:
+        if self.published:
+            sender, news = self.published.pop(number % len(self.published))
+            for process in self.processes:
+                if process is not sender and not lost:
+                    process.deliver(news)
+
+    def act(self, name: str, place: int, number: int) -> None:
+        process = self.processes[place]
+        match name:
+            case "send":
+                self.sent.append(f"c{len(self.sent)}")
+                self.send(process, self.sent[-1])
+            case "send again" if self.sent:
+                self.send(process, self.sent[number % len(self.sent)])
+            case "cancel" if process.step is not None:
+                ids = [self.fresh() for _ in range(3)]
+                process.deliver(signals.Cancel(1, f"x{number}", process.step.turn, ids, T0_MS))
+            case "commit" | "commit fails" | "commit unseen":
+                process.commit({"commit": "seen", "commit fails": "failed", "commit unseen": "unseen"}[name])
+            case "read" | "read fails":
+                process.read(number, failed=name == "read fails")
+            case "answer":
+                process.answer(number)
+            case "step ends" | "step breaks":
+                process.end_step(well=name == "step ends")
+            case "late":
+                process.end_late()
+            case "timer":
+                process.fire(number)
+            case "news" | "news lost":
+                self.pass_on(number, lost=name == "news lost")
+            case "open":
+                process.open()
+            case "rest":
+                process.deliver(signals.Rest())
+            case "crash":
+                process.crash()
+
+    def calm_down(self, *, alone: bool) -> None:
+        """Everything works from now on, and the clients send again what was not acked.
+
+        Alone, the first process cannot hope for the other one.
+        """
+        self.processes = self.processes[:1] if alone else self.processes
+        for _ in range(60 + 20 * len(self.sent)):
+            for process in self.processes:
+                for client_id in self.sent:
+                    if self.log.events and client_id not in self.acked and not process.machine.inbox.lines:
+                        self.send(process, client_id)
+                if not self.log.events or self.pending():
+                    process.deliver(signals.Rest())
+                    process.open()
+                process.commit("seen")
+                process.read(0, failed=False)
+                process.answer(0)
+                process.end_step(well=True)
+                process.fire(0)
+            self.pass_on(0, lost=False)
+
+    def pending(self) -> Sequence[Event]:
+        loaded = self.log.load()
+        return loaded.inbox if loaded else ()
+
+
+OFTEN = ["send", "commit", "commit", "read", "answer", "step ends", "news", "timer"]
+SELDOM = [
+    "send again", "cancel", "commit fails", "commit unseen", "read fails", "step breaks", "news lost", "open", "rest",
+    "crash", "late",
+]  # fmt: skip
+ACTIONS = st.tuples(st.sampled_from(OFTEN * 2 + SELDOM), st.integers(0, 1), st.integers(0, 5))
+
+
+@settings(max_examples=300, deadline=None)
+@given(takeover_ms=st.sampled_from([0, 50]), alone=st.booleans(), actions=st.lists(ACTIONS, min_size=20, max_size=100))
+def test_each_line_is_stored_once_and_answered_once_in_order(
+    takeover_ms: int, alone: bool, actions: list[tuple[str, int, int]]
+) -> None:
+    world = World(takeover_ms)
+    for action in actions:
+        world.act(*action)
+    world.calm_down(alone=alone)
+    log = world.log.events
+    lines = [event for event in log if is_line(event)]
+    answered = [event.turn for event in log if event.type == "state_update"]
+    assert sorted(str(event.client_id) for event in lines) == sorted(world.sent)
+    assert world.acked >= set(world.sent)
+    assert answered == [0, *(event.seq for event in lines)]
+    assert [event.seq for event in log] == list(range(1, len(log) + 1))
+    ids: list[Any] = [event.message_id for event in log]
+    assert len(set(ids)) == len(ids)
+    known = world.log.snapshot()
+    for process in world.processes:
+        assert process.machine.phase in (Phase.COLD, Phase.IDLE)
+        assert not process.machine.inbox.lines
+        left = process.machine.snapshot
+        if left is not None and known is not None and left.version == known.version:
+            assert structs.replace(left, seq=0, lined=0, visible=0, updated_at=0) == structs.replace(
+                known, seq=0, lined=0, visible=0, updated_at=0
+            )

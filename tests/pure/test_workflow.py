@@ -1,0 +1,289 @@
+"""A workflow's table: what makes one wrong, how a line becomes a move, what a step amounts to."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from server.errors import StepError, WorkflowError
+from server.workflow import (
+    OPEN,
+    STALE,
+    STAY,
+    Ask,
+    Button,
+    Delta,
+    Frame,
+    Line,
+    Output,
+    Progress,
+    Remember,
+    Result,
+    State,
+    Step,
+    Turn,
+    Workflow,
+    chat,
+    step,
+)
+from tests.builders import SESSION
+
+LEFT = Button("go_left", "Go left", "Left", primary=True)
+RIGHT = Button("go_right", "Go right", "Right", requires_input=True)
+
+
+def saying(*outputs: Output) -> Step:
+    async def say(turn: Turn) -> AsyncIterator[Output]:
+        for output in outputs or (chat(f"{turn.intent} in {turn.state}"),):
+            yield output
+
+    return say
+
+
+async def classify(turn: Turn, intents: Sequence[str]) -> str:
+    return turn.line.text
+
+
+def table(*states: State, **fields: Any) -> Workflow:
+    known: dict[str, Any] = {
+        "name": "walk",
+        "start": "HALL",
+        "states": states,
+        "answer": saying(chat("still here")),
+        "classify": classify,
+        "fallback": "Say",
+        "always": {"Say": STAY},
+    }
+    return Workflow(**{**known, **fields})
+
+
+HALL = State("HALL", saying(), {"Left": "ROOM", "Right": "HALL", "Climb": "ROOF"}, [LEFT, RIGHT])
+ROOM = State("ROOM", saying(), {"Back": "HALL"})
+ROOF = State("ROOF", saying(), final=True)
+WALK = table(HALL, ROOM, ROOF)
+
+
+def wrong(*states: State, **fields: Any) -> str:
+    with pytest.raises(WorkflowError) as raised:
+        table(*states, **fields)
+    return str(raised.value)
+
+
+def turn(text: str = "", *, came_from: str = "HALL", action: str | None = None, intent: str = "") -> Turn:
+    return Turn(
+        session_id=SESSION,
+        number=3,
+        attempt=1,
+        line=Line(text=text, words=text, action=action),
+        intent=intent,
+        came_from=came_from,
+        state=came_from,
+        memory={},
+        events=(),
+        new_id=lambda: "fresh",
+        public_url="http://localhost",
+    )
+
+
+def play(workflow: Workflow, turn: Turn, *, stale: bool = False) -> list[Progress | Delta | Result]:
+    async def collect() -> list[Progress | Delta | Result]:
+        return [output async for output in step(workflow, turn, stale=stale)]
+
+    # These steps wait for nothing, so their first move is their last: no event loop is needed.
+    with pytest.raises(StopIteration) as stopped:
+        collect().send(None)
+    outputs: list[Progress | Delta | Result] = stopped.value.value
+    return outputs
+
+
+def result(workflow: Workflow, turn: Turn, *, stale: bool = False) -> Result:
+    last = play(workflow, turn, stale=stale)[-1]
+    assert isinstance(last, Result)
+    return last
+
+
+# ---------------------------------------------------------------- the table is checked when it is made
+
+
+def test_a_table_that_works_is_taken() -> None:
+    assert WALK.state("ROOM") is ROOM
+    assert WALK.summary({"a": 1}) == {}
+
+
+def test_a_start_that_is_not_a_state_is_found() -> None:
+    assert "start ATTIC is not a state" in wrong(HALL, ROOM, ROOF, start="ATTIC")
+
+
+def test_a_state_that_is_there_twice_is_found() -> None:
+    assert wrong(HALL, ROOM, ROOF, ROOM).count("state ROOM is there twice") == 1
+
+
+def test_an_intent_that_leads_nowhere_is_found() -> None:
+    assert "HALL: Left leads to ROOM, which is not a state" in wrong(HALL, ROOF)
+
+
+def test_a_state_that_does_not_understand_the_fallback_is_found() -> None:
+    assert "HALL does not understand the fallback Say" in wrong(HALL, ROOM, ROOF, always={})
+
+
+def test_a_button_whose_intent_its_state_does_not_understand_is_found() -> None:
+    room = replace(ROOM, buttons=[RIGHT])
+    assert "ROOM: button go_right means Right, which leads nowhere" in wrong(HALL, room, ROOF)
+
+
+def test_a_button_may_stand_in_two_states_only_if_it_is_the_same() -> None:
+    table(HALL, replace(ROOM, buttons=[LEFT], on={"Back": "HALL", "Left": "ROOF"}), ROOF)
+    other = replace(ROOM, buttons=[Button("go_left", "Leave", "Back")])
+    assert "button go_left means different things in different states" in wrong(HALL, other, ROOF)
+
+
+@pytest.mark.parametrize("on", [{}, {"Wait": STAY}, {"Wait": "ROOM"}])
+def test_a_state_without_a_way_out_is_found_unless_it_is_final(on: dict[str, str]) -> None:
+    assert "ROOM has no way out and is not final" in wrong(HALL, replace(ROOM, on=on), ROOF)
+    table(HALL, replace(ROOM, on=on, final=True), ROOF)
+
+
+def test_a_state_that_cannot_be_reached_is_found() -> None:
+    attic = State("ATTIC", saying(), {"Down": "HALL"})
+    assert "ATTIC cannot be reached" in wrong(HALL, ROOM, ROOF, attic)
+    table(HALL, ROOM, ROOF, attic, always={"Say": STAY, "Up": "ATTIC"})
+
+
+def test_every_complaint_is_told_at_once() -> None:
+    told = wrong(HALL, State("ATTIC", saying()), fallback="Think")
+    assert told.startswith("workflow 'walk': ")
+    assert told.count(";") >= 4
+
+
+def test_a_stored_state_that_the_table_lacks_breaks_the_step_not_the_server() -> None:
+    with pytest.raises(StepError) as raised:
+        WALK.state("CELLAR")
+    assert raised.value.code == "step_failed"
+
+
+# ---------------------------------------------------------------- buttons and words
+
+
+def test_a_button_is_found_in_whichever_state_it_stands() -> None:
+    assert WALK.button("go_right") is RIGHT
+    assert WALK.button("fly") is None
+
+
+@pytest.mark.parametrize("text", ["Go left", " go  LEFT", "go_left", "GO_LEFT"])
+def test_text_that_is_only_a_buttons_name_has_no_words_of_its_own(text: str) -> None:
+    assert WALK.read_line(text, "go_left") == Line(text, "", "go_left")
+
+
+def test_words_that_come_with_a_button_are_kept() -> None:
+    assert WALK.read_line("because of the dog", "go_right").words == "because of the dog"
+
+
+@pytest.mark.parametrize("action", [None, "fly"])
+def test_without_a_known_button_all_words_are_the_persons_own(action: str | None) -> None:
+    assert WALK.read_line("Go left", action) == Line("Go left", "Go left", action)
+
+
+def test_in_its_state_a_button_is_named_by_value_or_label_and_elsewhere_by_value() -> None:
+    assert WALK.find_action("HALL", " go LEFT ") == "go_left"
+    assert WALK.find_action("HALL", "Go_Right") == "go_right"
+    assert WALK.find_action("ROOM", "go_left") == "go_left"
+    assert WALK.find_action("ROOM", "Go left") is None
+    assert WALK.find_action("CELLAR", "go_left") == "go_left"
+    assert WALK.find_action("HALL", "hello") is None
+
+
+def test_a_button_is_decided_by_state_and_action_alone() -> None:
+    assert WALK.decide(HALL, Line("whatever", "whatever", "go_right")) == "Right"
+    assert WALK.decide(ROOM, Line("Go right", "", "go_right")) == STALE
+    assert WALK.decide(HALL, Line("Climb", "Climb")) is None
+
+
+def test_a_states_own_intents_come_before_those_of_every_state() -> None:
+    workflow = table(HALL, ROOM, ROOF, always={"Say": STAY, "Back": "ROOF"})
+    assert workflow.allowed(ROOM) == {"Say": STAY, "Back": "HALL"}
+
+
+# ---------------------------------------------------------------- a line becomes a move
+
+
+def test_free_text_is_classified_among_what_the_state_allows() -> None:
+    asked: list[Sequence[str]] = []
+
+    async def note(turn: Turn, intents: Sequence[str]) -> str:
+        asked.append(intents)
+        return "Climb"
+
+    workflow = replace(WALK, classify=note)
+    assert (result(workflow, turn("up")).intent, result(workflow, turn("up")).to) == ("Climb", "ROOF")
+    assert set(asked[0]) == {"Say", "Left", "Right", "Climb"}
+
+
+def test_a_button_is_never_classified() -> None:
+    moved = result(WALK, turn("Climb", action="go_left"))
+    assert (moved.intent, moved.to) == ("Left", "ROOM")
+
+
+def test_a_move_that_the_table_lacks_cannot_happen() -> None:
+    moved = result(WALK, turn("Climb", came_from="ROOM"))
+    assert (moved.intent, moved.to) == ("Say", "ROOM")
+
+
+def test_the_step_of_the_state_that_is_entered_speaks() -> None:
+    assert result(WALK, turn("Left")).frames[0].payload["text"] == "Left in ROOM"
+
+
+def test_entering_the_same_state_again_runs_its_step_and_staying_does_not() -> None:
+    assert result(WALK, turn("Right")).frames[0].payload["text"] == "Right in HALL"
+    assert result(WALK, turn("hello")).frames[0].payload["text"] == "still here"
+
+
+def test_a_closed_card_and_a_button_of_another_state_move_nothing() -> None:
+    for moved in (result(WALK, turn("x", action="go_left"), stale=True),
+                  result(WALK, turn("x", came_from="ROOM", action="go_left"))):  # fmt: skip
+        assert (moved.intent, moved.frames[0].payload["text"]) == (STALE, "still here")
+    assert moved.to == "ROOM"
+
+
+def test_opening_a_session_runs_the_start_without_a_move() -> None:
+    opened = result(WALK, turn(intent=OPEN))
+    assert (opened.intent, opened.to, opened.frames[0].payload["text"]) == (OPEN, "HALL", "Open in HALL")
+
+
+# ---------------------------------------------------------------- what a step amounts to
+
+
+def test_what_is_shown_comes_at_once_and_the_result_last() -> None:
+    shown = Progress("half", 50), Delta("so ")
+    workflow = table(HALL, ROOM, ROOF, answer=saying(*shown, chat("so far")))
+    assert play(workflow, turn("x")) == [*shown, Result("Say", "HALL", (chat("so far"),), {})]
+
+
+def test_memory_is_collected_and_the_later_change_counts() -> None:
+    outputs = Remember({"a": 1, "b": 2}), chat("x"), Remember({"b": None})
+    workflow = table(HALL, ROOM, ROOF, answer=saying(*outputs))
+    assert result(workflow, turn("x")).memory == {"a": 1, "b": None}
+
+
+def test_a_question_shows_the_buttons_of_the_state_that_is_entered() -> None:
+    room = replace(ROOM, run=saying(chat("a room"), Ask("And now?")), buttons=[Button("back", "Go back", "Back")])
+    said, asked = result(table(HALL, room, ROOF), turn("Left")).frames
+    assert said == chat("a room")
+    action = {"label": "Go back", "value": "back", "primary": False, "requires_input": False}
+    assert asked == Frame("action_request", {"prompt_text": "And now?", "actions": [action]})
+
+
+def test_a_step_that_says_nothing_has_failed() -> None:
+    workflow = table(HALL, ROOM, ROOF, answer=saying(Remember({"a": 1})))
+    with pytest.raises(StepError, match="said nothing"):
+        play(workflow, turn("x"))
+
+
+def test_a_chat_message_is_markdown_with_an_optional_list() -> None:
+    assert chat("x", sub_title="y", list_items=("a", "b")).payload == {
+        "text": "x",
+        "sub_title": "y",
+        "list_items": ["a", "b"],
+        "format": "markdown",
+    }
+    assert chat("x").payload["list_items"] is None
