@@ -157,7 +157,9 @@ class WebSocketConnection:
                 self._timer.cancel()
             self._subscriber.closed()
             writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+            [ended] = await asyncio.gather(writer, return_exceptions=True)
+            if isinstance(ended, Exception):
+                self._log.error("writer_failed", exc_info=ended)
         self._log.info(
             "connection_closed",
             code=int(self._outlet.close_code or code),

@@ -46,6 +46,7 @@ def submit(group: GroupCommit, write: Write, *, again: bool = False) -> asyncio.
     """Queue a write that must find room; its outcome to come."""
     outcome: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
     assert group.submit(write, outcome.set_result, again=again)
+    asyncio.get_running_loop().call_later(20, outcome.cancel)  # a write that nobody resolves is a failure, not a wait
     return outcome
 
 

@@ -136,14 +136,12 @@ class SqliteStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Work on a thread of `executor`, with its connection. What has begun is finished, whoever stops waiting."""
+        """Work on a thread of `executor`, with its connection. Once begun it is finished, whoever stops waiting."""
         if not self._opened or self._closing is not None:
             raise StoreClosed("the store is not open")
         loop = asyncio.get_running_loop()
         try:
-            return await asyncio.shield(
-                loop.run_in_executor(executor, lambda: work(self._connection(), *args, **kwargs))
-            )
+            return await loop.run_in_executor(executor, lambda: work(self._connection(), *args, **kwargs))
         except (sqlite3.Error, OverflowError) as error:
             raise _store_error(error) from error
 
