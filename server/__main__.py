@@ -22,6 +22,9 @@ log = structlog.get_logger()
 
 #: How long uvicorn waits for sockets after the drain, in seconds.
 _GRACEFUL_S = 3
+#: How long one thread may keep the interpreter, in seconds. With the default of 0.005 a busy event loop starves the
+#: store's writer thread, which needs the interpreter for a moment many times a batch.
+_SWITCH_INTERVAL_S = 0.001
 
 
 class DrainingServer(uvicorn.Server):
@@ -74,6 +77,7 @@ def main(workflows: Mapping[str, Workflow] | None = None) -> int:
         server_header=False,
     )
     print(f"Rejoinder is listening on http://{settings.host}:{settings.port}", file=sys.stderr)  # noqa: T201
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     server = DrainingServer(config, app.state.gateway)
     server.run()
     return 0 if server.started else 1
