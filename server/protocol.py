@@ -19,6 +19,7 @@ Server → client, always `{type, message_id, session_id, timestamp, role, paylo
         stream_delta      a piece of an answer: {turn, attempt, n, text, reset}
         ping, pong        {n, head} and {n}
         drain             (native) this process is going away: {after_ms}
+        action_request    the open one once more, to whoever pressed a button of a closed one
 
 Client → server:
 
@@ -205,17 +206,24 @@ class Encoded(Struct, frozen=True):
 
 def encode_event(event: Event, *, visible: bool) -> Encoded:
     """The durable frame of an event."""
-    envelope = {
+    text = _encoder.encode({**_envelope(event), "seq": event.seq}).decode()
+    return Encoded(seq=event.seq, message_id=event.message_id, visible=visible, text=text)
+
+
+def encode_again(event: Event) -> str:
+    """An event out of its order, as a transient frame: with a `seq` it would look like a gap, or like a repetition."""
+    return _encoder.encode(_envelope(event)).decode()
+
+
+def _envelope(event: Event) -> dict[str, Any]:
+    return {
         "type": event.type,
         "message_id": event.message_id,
         "session_id": event.session_id,
         "timestamp": timestamp(event.created_at),
         "role": event.role,
         "payload": event.payload,
-        "seq": event.seq,
     }
-    text = _encoder.encode(envelope).decode()
-    return Encoded(seq=event.seq, message_id=event.message_id, visible=visible, text=text)
 
 
 class Transient(Struct, frozen=True):

@@ -165,8 +165,8 @@ class Subscriber:
         except StoreError as error:
             self._log.warning("card_failed", error=str(error))
             return
-        for frame in encode_all([event for event in events if event.message_id == message_id]):
-            self._outlet.put_transient(frame.text, droppable=True)
+        for card in (event for event in events if event.message_id == message_id):
+            self._outlet.put_transient(protocol.encode_again(card), droppable=True)
 
     # ------------------------------------------------------------ effects
 

@@ -215,6 +215,12 @@ def test_a_durable_frame_is_the_same_text_at_every_replay() -> None:
     assert one == other
 
 
+def test_an_event_out_of_its_order_is_the_same_frame_without_a_seq() -> None:
+    said = event(3)
+    frame = json.loads(protocol.encode_event(said, visible=True).text)
+    assert json.loads(protocol.encode_again(said)) == {key: value for key, value in frame.items() if key != "seq"}
+
+
 def test_a_transient_frame_has_no_seq_and_a_fresh_id_unless_it_announces_one() -> None:
     text = protocol.encode_transient(Transient("live", {"head": 2}), SESSION, "fresh", 5)
     assert json.loads(text) == {
