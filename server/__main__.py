@@ -9,10 +9,11 @@ from types import FrameType
 
 import structlog
 import uvicorn
+from starlette.applications import Starlette
 
 from server import telemetry
 from server.app import create_app
-from server.errors import ConfigError
+from server.errors import ConfigError, StoreUnavailable
 from server.settings import Settings
 from server.transport import BoundedWebSocketProtocol
 from server.websocket import Gateway
@@ -30,16 +31,22 @@ _SWITCH_INTERVAL_S = 0.001
 class DrainingServer(uvicorn.Server):
     """uvicorn closes every socket before the application hears of the end; here the drain comes first."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
         super().__init__(config)
-        self._gateway = gateway
+        self._app = app
+        self._gateway: Gateway = app.state.gateway
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain: asyncio.Task[None] | None = None
 
     async def serve(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         """Serve until a signal, and end with status 0 when it asked us to stop and we did."""
         self._loop = asyncio.get_running_loop()
-        await super().serve()
+        try:
+            # Not by uvicorn, which would tell the person on call of a missing disk in forty lines.
+            async with self._app.router.lifespan_context(self._app):
+                await super().serve()
+        except StoreUnavailable as error:
+            log.critical("cannot_start", reason=str(error))
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A first signal drains, a second one ends at once."""
@@ -72,13 +79,14 @@ def main(workflows: Mapping[str, Workflow] | None = None) -> int:
         ws_max_size=settings.socket_max_bytes,
         ws_per_message_deflate=settings.ws_compression,
         timeout_graceful_shutdown=_GRACEFUL_S,
+        lifespan="off",  # DrainingServer opens and closes what the application needs
         log_config=None,
         access_log=False,
         server_header=False,
     )
     print(f"Rejoinder is listening on http://{settings.host}:{settings.port}", file=sys.stderr)  # noqa: T201
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    server = DrainingServer(config, app.state.gateway)
+    server = DrainingServer(config, app)
     server.run()
     return 0 if server.started else 1
 

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 
 import structlog
 from starlette.applications import Starlette
@@ -34,11 +33,11 @@ def create_app(
     health = Health(kept, gateway)
 
     @contextlib.asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await kept.open()
         engine.start()
         log.info("started", store=mask_url(settings.store_url), durability=kept.durability)
-        yield {"gateway": gateway}
+        yield
         await engine.close()
         await kept.close()
         log.info("stopped")

@@ -311,7 +311,11 @@ class Engine:
             before_ms = int(_now_ms()) - self._limits.takeover_ms
 
     async def _wake(self, key: Key) -> None:
-        loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS)
+        try:
+            loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS)
+        except StoreError as error:  # one that is damaged must not stand in the way of those behind it
+            log.warning("load_failed", session_id=key[1], error=str(error))
+            return
         if loaded is None or not loaded.inbox:
             return
         if (awake := self._awake.get(key)) is not None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from server.errors import InvalidWrite
+from server.errors import InvalidWrite, StoreUnavailable
 from server.store.records import Event, Snapshot
 
 EVENT_COLUMNS: Final = "session_id, seq, type, role, message_id, client_id, turn, payload, created_at"
@@ -30,8 +30,11 @@ def encode(value: Any) -> str:
 
 
 def decode(text: str) -> dict[str, Any]:
-    """The object that `encode` made a text of."""
-    return _decoder.decode(text)
+    """The object that `encode` made a text of. Raises StoreUnavailable when it is no longer that: it was damaged."""
+    try:
+        return _decoder.decode(text)
+    except msgspec.MsgspecError as error:
+        raise StoreUnavailable(f"what is stored is damaged: {error}") from error
 
 
 def event_row(event: Event) -> tuple[Any, ...]:

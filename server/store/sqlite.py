@@ -8,6 +8,7 @@ NORMAL would be faster and lose the last commits.
 
 import asyncio
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,7 @@ from server.store.rows import EVENT_COLUMNS, HEAD_COLUMNS, SESSION_COLUMNS, enco
 MEMORY: Final = ":memory:"
 _READERS: Final = 2
 _SCHEMA_VERSION: Final = 1
+_LOG_BYTES: Final = 4_194_304  # what the log takes between two checkpoints
 _SEQ_MAX: Final = 2**63 - 1  # a client may ask for what is behind any number
 # Looked up once a statement, not once a row: it names no column of `events`.
 _OWNED: Final = "exists (select 1 from sessions where session_id = :session_id and user_id = :user_id)"
@@ -157,6 +159,9 @@ class SqliteStore:
     def _connect_writer(self) -> None:
         if self._path != MEMORY:
             Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+            if Path(self._path).exists() and not os.access(self._path, os.W_OK):
+                # SQLite would open it, refuse every write, and leave a log beside it that stays read-only.
+                raise PermissionError("it may not be written")
         connection = self._connect()
         try:
             self._prepare(connection)
@@ -171,6 +176,7 @@ class SqliteStore:
             raise sqlite3.OperationalError(f"its file system has no write-ahead log, only journal_mode={mode}")
         connection.execute(f"pragma synchronous = {self._synchronous}")
         connection.execute("pragma fullfsync = on")  # macOS: its fsync alone stops short of the disk
+        connection.execute(f"pragma journal_size_limit = {_LOG_BYTES}")  # a long reader makes it grow: cut it after
         (version,) = connection.execute("pragma user_version").fetchone()
         if version > _SCHEMA_VERSION:
             raise sqlite3.DatabaseError(f"its schema {version} is newer than this server's {_SCHEMA_VERSION}")

@@ -1,0 +1,49 @@
+"""A server that cannot start says why in a sentence, and with its exit status."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.process import ROOT
+
+
+async def start(**environ: str) -> tuple[int | None, str]:
+    """The exit status of a server with this environment, and what it said."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "server",
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "PORT": "0", "LOG_FORMAT": "json", **environ},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(20):
+        said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
+async def test_a_wrong_environment_is_told_all_at_once() -> None:
+    status, said = await start(HEARTBEAT_MS="soon", INBOX_LIMIT="-1", SESSION_IDEL_MS="5")
+    assert status == 2
+    assert all(name in said for name in ("HEARTBEAT_MS", "INBOX_LIMIT", "SESSION_IDLE_MS"))
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("name", "value"), [("STORE_URL", "postgresql://db/x"), ("REDIS_URL", "redis://r")])
+async def test_what_this_version_does_not_have_is_refused(name: str, value: str) -> None:
+    status, said = await start(**{name: value})
+    assert status == 2
+    assert name in said
+
+
+async def test_a_file_that_is_no_database_is_told_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "not.db"
+    path.write_bytes(b"no database " * 1000)
+    status, said = await start(STORE_URL=f"sqlite:///{path}")
+    assert status == 1
+    assert "cannot_start" in said
+    assert "Traceback" not in said
