@@ -1,0 +1,38 @@
+"""What is in a file after something happened to it, and whether it keeps every law of a stored session."""
+
+import contextlib
+import sqlite3
+from collections.abc import Collection
+from pathlib import Path
+
+from server.diagnosis import diagnose
+from server.store.inspector import Damaged, whole_log
+from server.store.records import Event
+from server.store.sqlite_inspector import SqliteInspector
+
+Logs = dict[str, list[Event]]
+
+
+def sound_logs(database: Path, only: Collection[str] | None = None) -> Logs:
+    """The log of every session (or of `only` these) of a file that is sound: each page, each session, each law."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
+        ids = [session_id for (session_id,) in connection.execute("select session_id from sessions order by rowid")]
+        orphans = "select count(*) from events where session_id not in (select session_id from sessions)"
+        assert connection.execute(orphans).fetchone() == (0,)
+    logs: Logs = {}
+    with SqliteInspector(str(database)) as inspector:
+        for session_id in ids if only is None else only:
+            snapshot, log = inspector.session(session_id), list(whole_log(inspector, session_id))
+            assert snapshot is not None
+            assert not isinstance(snapshot, Damaged), snapshot
+            report = diagnose(snapshot, log)
+            broken = {name: law.problems for name, law in report.laws.items() if not law.is_kept}
+            assert broken == {}, f"{session_id}: {broken}"
+            logs[session_id] = [event for event in log if isinstance(event, Event)]
+    return logs
+
+
+def texts(log: Collection[Event], role: str = "assistant") -> list[str]:
+    """What one side said."""
+    return [event.payload["text"] for event in log if event.type == "chat_message" and event.role == role]
