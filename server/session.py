@@ -5,8 +5,8 @@ No asyncio, clock, randomness, logging or settings here: inputs go into `deliver
     COLD ──Opened/Wake/Message──▶ LOADING ──Loaded──▶ IDLE ──line──▶ RUNNING ──Done/Failed/Cancel──▶ COMMITTING ──▶ IDLE
 
     input         COLD            LOADING           IDLE            RUNNING              COMMITTING
-    Opened        → IDLE, next;   –                 –; none: Load   –                    –
-                  none: greet
+    Opened        → IDLE, next;   note the head     note, next;     note                 note
+                  none: greet                       none: Load
     Message       hold, Load      hold (no          Append          Append               Append
                                   snapshot) else
                                   Append
@@ -129,8 +129,10 @@ class Session:
         self._wanted = self._wanted or loaded is None
         if self.phase is Phase.COLD:
             return self._loaded(loaded)
+        if loaded is not None:
+            return self._note(loaded.inbox) + self._next()  # a line whose commit seemed to fail may be among them
         # The connection found nothing where we know a session: one of us is late, so look again.
-        return self._load() if loaded is None and self.phase is Phase.IDLE else []
+        return self._load() if self.phase is Phase.IDLE else []
 
     def _load(self) -> list[Effect]:
         """Ask the store for everything; what was running and reading here is over."""

@@ -252,7 +252,14 @@ def test_a_connection_that_finds_none_where_we_know_one_makes_us_look_again() ->
     assert the(reload(machine, effects, None), Gone).code is CloseCode.NOT_FOUND
 
 
-def test_what_a_connection_read_is_news_only_to_a_sleeping_session() -> None:
+def test_a_line_that_a_connection_read_and_we_do_not_know_is_run() -> None:
+    """Its commit seemed to fail, and the client will not send it again: the replay has shown it."""
+    step = the(idle().deliver(Opened(loaded(line(3), lined=3, seq=3))), RunStep)
+    assert step.turn == 3
+    assert kinds(idle().deliver(Opened(loaded(line(5), lined=5, seq=5)))) == ["Read"]
+
+
+def test_what_a_connection_read_is_no_news_to_a_session_that_knows_it() -> None:
     machine, _ = running()
     assert machine.deliver(Opened(loaded())) == []
     assert machine.deliver(Opened(None)) == []
@@ -845,6 +852,7 @@ def test_a_cancelled_turn_keeps_what_was_said_and_is_acked_when_durable() -> Non
     assert (stopped.type, stopped.role, stopped.client_id) == ("turn_cancelled", "system", "x1")
     assert stopped.payload == {"turn": 3}
     assert (end.payload["intent"], end.payload["to"], write.client_id) == ("Cancelled", "HELLO", "x1")
+    assert write.expected_version == 1
     assert write.update is not None
     assert write.update.cursor == 3
     effects = finish(machine, the(effects, Commit), 3)

@@ -1,0 +1,213 @@
+"""Machines and engines that are broken on purpose. Each `old` stands exactly once in its file."""
+
+from typing import Final
+
+from tests.model.mutant import CONNECTION, PURE_CONNECTION, PURE_SESSION, SESSION, TURNS, Change, Mutant, mutant
+
+CONNECTION_MUTANTS: Final = (
+    mutant(
+        "gap-connection", "a connection sends on over a gap", CONNECTION,
+        "        if self.phase is not Phase.LIVE or not self._joins(fresh):\n",
+        "        if self.phase is not Phase.LIVE or not fresh:\n", PURE_CONNECTION,
+    ),
+    mutant(
+        "old-live", "a connection sends again what it has sent", CONNECTION,
+        "        fresh = [item for item in items if item.seq > self.last]\n",
+        "        fresh = list(items)\n        self.last = min(self.last, items[0].seq - 1)\n", PURE_CONNECTION,
+    ),
+    mutant(
+        "high-ignored", "what is heard during a replay is forgotten", CONNECTION,
+        "        self.high = max(self.high, head)\n",
+        "        self.high = max(self.high, head if self.phase is not Phase.REPLAYING else 0)\n", PURE_CONNECTION,
+    ),
+    Mutant(
+        "late-subscribe", "a connection reads first and subscribes then",
+        (
+            Change(CONNECTION, "        return [Subscribe(), *self._load()]\n", "        return self._load()\n"),
+            Change(CONNECTION, "            return [Create()]\n", "            return [Subscribe(), Create()]\n"),
+            Change(CONNECTION, "        return told + self", "        return [Subscribe(), *told] + self"),
+        ),
+        PURE_CONNECTION,
+    ),
+    mutant(
+        "beyond-head", "a cursor beyond the head is not reset", CONNECTION,
+        "            if cursor.after > snapshot.seq or self._unknown:\n",
+        "            if self._unknown:\n", PURE_CONNECTION,
+    ),
+    mutant(
+        "wrong-last-id", "a cursor with another message id is believed", CONNECTION,
+        "            if claimed is not None and (",
+        "            if False and (", PURE_CONNECTION,
+    ),
+    mutant(
+        "skip-trusted", "a client that shows too few items may skip the history", CONNECTION,
+        "        if cursor.skip_history and cursor.message_count == snapshot.visible:\n",
+        "        if cursor.skip_history:\n", PURE_CONNECTION,
+    ),
+    mutant(
+        "full-forgotten", "what did not fit into the queue is not sent later", CONNECTION,
+        "            self.phase = Phase.REPLAYING\n            self.last = last\n",
+        "            self.phase = Phase.REPLAYING\n", PURE_CONNECTION,
+    ),
+    mutant(
+        "stale-page", "a page of an earlier read is taken", CONNECTION,
+        "        if read_id != self._read_id or self.phase is not Phase.REPLAYING:\n",
+        "        if self.phase is not Phase.REPLAYING:\n", PURE_CONNECTION,
+    ),
+    mutant(
+        "double-read", "a queue that drains asks for a page that is on its way", CONNECTION,
+        "        if self.phase is Phase.REPLAYING and not self._reading:\n",
+        "        if self.phase is Phase.REPLAYING:\n", PURE_CONNECTION,
+    ),
+)  # fmt: skip
+
+SESSION_MUTANTS: Final = (
+    mutant(
+        "early-ack", "a line is acked before it is durable", SESSION,
+        "        return [signals.Append(message,",
+        "        early = signals.Ack(message.reply_to, message.say.client_id, self.inbox.head + 1, duplicate=False)\n"
+        "        return [early, signals.Append(message,", PURE_SESSION,
+    ),
+    mutant(
+        "early-publish", "a turn is published before it is durable", SESSION,
+        "        return [signals.Commit(running.run, running.write)]\n",
+        "        from server.store.records import place\n\n"
+        "        early = place(running.write.events, self.inbox.head, now_ms)\n"
+        "        return [signals.Publish(early), signals.Commit(running.run, running.write)]\n", PURE_SESSION,
+    ),
+    mutant(
+        "published-twice", "a turn is published twice", SESSION,
+        "        effects: list[Effect] = [signals.Publish(events)]\n",
+        "        effects: list[Effect] = [signals.Publish(events), signals.Publish(events)]\n", PURE_SESSION,
+    ),
+    mutant(
+        "gap-session", "a session takes lines from behind a gap", "server/inbox.py",
+        "            if event.seq != self.head + 1:\n",
+        "            if event.seq <= self.head:\n", PURE_SESSION,
+    ),
+    mutant(
+        "gap-run", "a turn runs before a gap is filled", SESSION,
+        "        if self.inbox.is_behind or not self.inbox.lines:\n",
+        "        if not self.inbox.lines:\n", PURE_SESSION,
+    ),
+    mutant(
+        "outdated-ignored", "what another process did during our commit is forgotten", SESSION,
+        "            self._outdated = True\n",
+        "            pass\n", PURE_SESSION,
+    ),
+    mutant(
+        "failed-forgotten", "a step that breaks is not committed", SESSION,
+        "        ending = answered(done, running) if",
+        "        if isinstance(done, signals.Failed):\n"
+        "            self.running, self.phase = None, Phase.IDLE\n"
+        "            return self._next()\n"
+        "        ending = answered(done, running) if", PURE_SESSION,
+    ),
+    mutant(
+        "takeover-never", "the lines of a dead process are never run", SESSION,
+        '            case "takeover":\n                self._ours.add(number)\n',
+        '            case "takeover":\n', PURE_SESSION,
+    ),
+    mutant(
+        "takeover-at-once", "the lines of another process are run at once", SESSION,
+        "        if line.seq in self._ours or self.limits.takeover_ms == 0:\n",
+        "        if True:\n", PURE_SESSION,
+    ),
+    mutant(
+        "stale-load", "the answer to an earlier load is taken", SESSION,
+        "        if done.number != self._load_number or self.phase is not Phase.LOADING:\n",
+        "        if self.phase is not Phase.LOADING:\n", PURE_SESSION,
+    ),
+    mutant(
+        "stale-read", "the answer to an earlier read is taken", SESSION,
+        "        if done.number != self._read_number:\n",
+        "        if self.phase is Phase.LOADING or self.phase is Phase.COLD:\n", PURE_SESSION,
+    ),
+    mutant(
+        "stale-commit", "the outcome of an earlier commit is taken", SESSION,
+        "        if running is None or running.run != run or running.write is None:\n",
+        "        if running is None or running.write is None:\n", PURE_SESSION,
+    ),
+    mutant(
+        "stale-step", "what a cancelled step says is taken", SESSION,
+        "        return running if running and running.run == run and self.phase is Phase.RUNNING else None\n",
+        "        return running if running and self.phase is Phase.RUNNING else None\n", PURE_SESSION,
+    ),
+    mutant(
+        "held-forgotten", "what was asked while a session loaded is never answered", SESSION,
+        "self._next()) + self._release_held()\n",
+        "self._next())\n", PURE_SESSION,
+    ),
+    mutant(
+        "cancel-forgotten", "a cancellation that lost a race is never answered", SESSION,
+        "                self._held += [running.cancel] if running.cancel else []\n",
+        "                pass\n", PURE_SESSION,
+    ),
+    mutant(
+        "cancel-runs-on", "a cancelled step runs on", SESSION,
+        "        return [signals.CancelStep(running.run), *self._commit(",
+        "        return [*self._commit(", PURE_SESSION,
+    ),
+    mutant(
+        "rest-early", "a session rests while a line is being committed", SESSION,
+        " or self._appending or self._finding or",
+        " or", PURE_SESSION,
+    ),
+    mutant(
+        "answered-again", "answered lines are not dropped", SESSION,
+        "        self.inbox.drop_answered(self.snapshot.cursor)\n", "", PURE_SESSION,
+    ),
+    mutant(
+        "retry-blind", "a commit with an unknown outcome is repeated as if it were new", SESSION,
+        "running.write, again=True)", "running.write)", PURE_SESSION,
+    ),
+    mutant(
+        "retry-never", "a commit that failed is not tried again", SESSION,
+        '                return [self._retry("commit")]\n',
+        "                return []\n", PURE_SESSION,
+    ),
+    mutant(
+        "id-reuse", "an id may be used again for something else", "server/lines.py",
+        "    return is_line(event) and _same_words(",
+        "    return is_line(event) or _same_words(", PURE_SESSION,
+    ),
+    mutant(
+        "stale-card", "a button of a closed card is a line like any other", SESSION,
+        "        if asked is not None and asked != self.snapshot.card:\n",
+        "        if False:\n", PURE_SESSION,
+    ),
+    mutant(
+        "cursor-unmoved", "a turn does not move the cursor", TURNS,
+        "        cursor=running.turn,\n",
+        "        cursor=before.cursor if before else 0,\n", PURE_SESSION,
+    ),
+    mutant(
+        "fold-memory", "what a turn remembers does not stand in its state_update", TURNS,
+        '        "memory": ending.memory,\n',
+        '        "memory": {},\n', PURE_SESSION,
+    ),
+    mutant(
+        "cancel-unchecked", "a cancellation is committed without the version", TURNS,
+        "        expected_version=before.version if before else 0,\n",
+        "        expected_version=None if ending.client_id else before.version if before else 0,\n", PURE_SESSION,
+    ),
+    mutant(
+        "streamed-id", "a streamed text and its message have different ids", TURNS,
+        "            frames[place] = Frame(frame.type, frame.payload, running.message_id)\n",
+        "            pass\n", PURE_SESSION,
+    ),
+)  # fmt: skip
+
+ENGINE_MUTANTS: Final = (
+    mutant(
+        "sweep-nothing", "the sweep wakes nobody", "server/engine.py",
+        "                for session_id, user_id in waiting:\n",
+        "                for session_id, user_id in waiting[:0]:\n", ("tests/model/test_sweep.py",), model=False,
+    ),
+    mutant(
+        "sweep-once", "the sweep looks only at the start", "server/engine.py",
+        "            if len(waiting) < self.settings.sweep_limit:\n",
+        "            if len(waiting) < self.settings.sweep_limit:\n                return\n",
+        ("tests/model/test_sweep.py",), model=False,
+    ),
+)  # fmt: skip

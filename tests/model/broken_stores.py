@@ -1,0 +1,100 @@
+"""Stores and group commits that are broken on purpose. Each `old` stands exactly once in its file."""
+
+from typing import Final
+
+from tests.model.mutant import BATCH, COMMIT, DICT, GROUP, RECORDS, STORES, mutant
+
+STORE_MUTANTS: Final = (
+    mutant(
+        "version-dict", "the dict store does not check the version", DICT,
+        "        if write.expected_version is not None and write.expected_version != version:\n",
+        "        if write.expected_version == 0 and version:\n", STORES,
+    ),
+    mutant(
+        "version-sqlite", "SQLite does not check the version", BATCH,
+        "        if write.expected_version is not None and write.expected_version != head.version:\n",
+        "        if write.expected_version == 0 and head.version:\n", STORES, model=False,
+    ),
+    mutant(
+        "greeting-dict", "the dict store creates a session that exists", DICT,
+        "        if write.expected_version is not None and write.expected_version != version:\n",
+        "        if write.expected_version and write.expected_version != version:\n", STORES,
+    ),
+    mutant(
+        "dedupe-dict", "the dict store takes a client id twice", DICT,
+        "            if write.client_id is not None and event.client_id == write.client_id:\n",
+        "            if False:\n", STORES,
+    ),
+    mutant(
+        "dedupe-sqlite", "SQLite takes a client id twice", BATCH,
+        "        if write.client_id is not None and (before := self._used.get((write.session_id, write.client_id)))"
+        " is not None:\n",
+        "        if (before := None) is not None:\n", STORES, model=False,
+    ),
+    mutant(
+        "dedupe-batch", "SQLite takes a client id twice within a batch", BATCH,
+        "                self._used[event.session_id, event.client_id] = event\n",
+        "                pass\n", STORES, model=False,
+    ),
+    mutant(
+        "owner-sqlite", "SQLite appends to anybody's session", BATCH,
+        "        if head.user_id != write.user_id:\n",
+        "        if False:\n", STORES, model=False,
+    ),
+    mutant(
+        "cursor-dict", "the cursor does not move with the turn in the dict store", DICT,
+        "        cursor=update.cursor,\n",
+        "        cursor=snapshot.cursor,\n", STORES,
+    ),
+    mutant(
+        "cursor-sqlite", "the cursor does not move with the turn in SQLite", BATCH,
+        "            head.cursor, head.card = update.cursor, update.card\n",
+        "            head.card = update.card\n", STORES, model=False,
+    ),
+    mutant(
+        "time-dict", "times may stand still in the dict store", DICT,
+        "max(event.created_at, time + 1)", "event.created_at", STORES,
+    ),
+    mutant(
+        "time-sqlite", "times may stand still in SQLite", RECORDS,
+        "        updated_at = max(event.created_at, updated_at + 1)\n",
+        "        updated_at = event.created_at\n", ("tests/pure/test_records.py", *STORES), model=False,
+    ),
+    mutant(
+        "replay-new-ids", "a replay makes new message ids", "server/store/rows.py",
+        "        message_id=message_id,\n",
+        '        message_id=f"{message_id}-{seq}",\n', STORES, model=False,
+    ),
+    mutant(
+        "fold-card", "a move leaves the card open", RECORDS,
+        "    return None if moved else card\n",
+        "    return card\n", ("tests/pure/test_records.py",),
+    ),
+)  # fmt: skip
+
+GROUP_MUTANTS: Final = (
+    mutant(
+        "recognise", "a commit whose answer was lost is repeated blindly", COMMIT,
+        "                _resolve(queued, await self._recognise(queued.write, outcomes[0]))\n",
+        "                _resolve(queued, outcomes[0])\n", GROUP,
+    ),
+    mutant(
+        "recognise-again", "a commit that the session repeats is repeated blindly", COMMIT,
+        "await self._recognise(queued.write, outcome) if queued.again else outcome",
+        "outcome", GROUP,
+    ),
+    mutant(
+        "poison", "an unknown outcome is reported as failure, and a bad write fails its batch", COMMIT,
+        "            await self._commit_alone(batch)\n",
+        "            for queued in batch:\n                _resolve(queued, None)\n", GROUP,
+    ),
+    mutant(
+        "drop-tail", "the last write of a long batch gets no outcome", COMMIT,
+        "        for queued, outcome in zip(batch, outcomes, strict=True):\n",
+        "        for queued, outcome in zip(batch[:2], outcomes, strict=False):\n", GROUP,
+    ),
+    mutant(
+        "out-of-order", "the youngest write goes first", COMMIT,
+        "self._queue.popleft()", "self._queue.pop()", GROUP,
+    ),
+)  # fmt: skip

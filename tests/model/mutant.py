@@ -1,0 +1,43 @@
+"""What a mutant is."""
+
+from dataclasses import dataclass
+from typing import Final
+
+SESSION: Final = "server/session.py"
+CONNECTION: Final = "server/connection.py"
+COMMIT: Final = "server/commit.py"
+TURNS: Final = "server/turns.py"
+RECORDS: Final = "server/store/records.py"
+BATCH: Final = "server/store/batch.py"
+DICT: Final = "tests/dict_store.py"
+
+PURE_SESSION: Final = ("tests/pure/test_session.py", "tests/pure/test_session_schedules.py")
+PURE_CONNECTION: Final = ("tests/pure/test_connection.py",)
+STORES: Final = ("tests/conformance/test_store.py", "tests/conformance/test_store_reads.py")
+GROUP: Final = ("tests/test_commit.py",)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One place of a patch: `old` stands exactly once in the file."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """What is broken, where, and which tests must see it besides the schedules."""
+
+    name: str
+    says: str
+    changes: tuple[Change, ...]
+    tests: tuple[str, ...]
+    is_in_model: bool = True
+
+
+def mutant(  # noqa: PLR0917  rows of a table
+    name: str, says: str, path: str, old: str, new: str, tests: tuple[str, ...], *, model: bool = True
+) -> Mutant:
+    return Mutant(name, says, (Change(path, old, new),), tests, model)

@@ -1,0 +1,281 @@
+"""One server process: what the engine does, except that every effect waits until the schedule performs it."""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from server import signals
+from server.commit import GroupCommit, Resolve
+from server.engine import encode_all
+from server.errors import CloseCode
+from server.protocol import Encoded, Say
+from server.session import Limits, Phase, Session
+from server.store.records import Event, Loaded, Outcome, Write
+from tests.builders import USER
+from tests.example_workflows import ECHO
+from tests.model.pending import PendingStore, at_once
+from tests.model.step import Step
+
+if TYPE_CHECKING:
+    from tests.model.tab import Tab
+    from tests.model.world import World
+
+NO_EVENTS = 0
+PAGE_LIMIT = 3
+QUEUE_LIMIT = 1000
+
+
+class Awake:
+    """A session machine, and what it waits for."""
+
+    def __init__(self, machine: Session) -> None:
+        self.machine = machine
+        self.step: Step | None = None
+        self.late: list[Step] = []  # cancelled, with an output already on its way
+        self.timers: dict[str, signals.TimerFired] = {}
+        self.may_run: set[int] = {0}  # turns that are ours: accepted here, or taken over
+        self.streamed: str | None = None  # the message that the running step announced
+        self.ran: set[int] = set()  # turns whose step ran since we last asked the store
+
+
+class Process:
+    """Until it crashes; `alive` tells what comes for a dead one apart."""
+
+    def __init__(self, world: "World", place: int) -> None:
+        self.world = world
+        self.place = place
+        self.alive = True
+        self.outage = 0  # so many calls on the store will fail
+        self.stall = 0  # so many will happen, but return later
+        self.unanswered: Counter[tuple[int, str | None]] = Counter()
+        self.store = PendingStore(world.store)
+        self.commit = GroupCommit(self.store, batch_limit=world.plan.batch_limit, queue_limit=QUEUE_LIMIT)
+        self.commit.start()
+        self.awake: dict[str, Awake] = {}
+        self.tabs: dict[int, Tab] = {}
+        self.subscribers: dict[str, list[Tab]] = {session_id: [] for session_id in world.sessions}
+        self._inputs: deque[tuple[str, signals.Input]] = deque()
+        self._submitted: deque[Write] = deque()
+        self._delivering = False
+
+    # ------------------------------------------------------------ inputs
+
+    def deliver(self, session_id: str, received: signals.Input) -> None:
+        """Give an input to a session, waking it if need be."""
+        if session_id not in self.awake:
+            limits = Limits(inbox=self.world.plan.inbox, takeover_ms=self.world.plan.takeover_ms)
+            self.awake[session_id] = Awake(Session(session_id, USER, ECHO, limits))
+        self.answer(session_id, received)
+
+    def answer(self, session_id: str, received: signals.Input) -> None:
+        """Give an input to a session that is still awake."""
+        self._inputs.append((session_id, received))
+        if not self._delivering and self.alive:
+            self._run()
+
+    def _run(self) -> None:
+        self._delivering = True
+        while self._inputs:
+            session_id, received = self._inputs.popleft()
+            awake = self.awake.get(session_id)
+            if awake is None:
+                continue
+            self.world.tell(session_id, self.place, received)
+            self._watch(awake, received)
+            try:
+                effects = awake.machine.deliver(received)
+            except Exception as error:  # noqa: BLE001  noted: group commit would catch it
+                self.world.laws.hold(False, f"{type(received).__name__} raised {error!r}")
+                break
+            for effect in effects:
+                self.world.tell(session_id, self.place, effect)
+                self._perform(session_id, awake, effect)
+        self._delivering = False
+
+    def _watch(self, awake: Awake, received: signals.Input) -> None:
+        match received:
+            case signals.Appended(_, outcome) if outcome is not None and hasattr(outcome, "events"):
+                awake.may_run.add(outcome.events[-1].seq)
+            case signals.TimerFired("takeover", number):
+                awake.may_run.add(number)
+            case signals.Message(reply_to, say):
+                self.unanswered[reply_to, say.client_id] += 1
+            case signals.Cancel(reply_to, client_id):
+                self.unanswered[reply_to, client_id] += 1
+            case signals.TurnCommitted(_, None):
+                failed = not self.world.is_faultless
+                self.world.laws.hold(failed, "a turn was not committed though the store never failed")
+
+    # ------------------------------------------------------------ effects
+
+    def _perform(self, session_id: str, awake: Awake, effect: signals.Effect) -> None:
+        laws = self.world.laws
+        match effect:
+            case signals.Append(message, write):
+
+                def appended(outcome: Outcome | None) -> None:
+                    self.answer(session_id, signals.Appended(message, outcome))
+
+                self._submit(session_id, write, appended)
+            case signals.Commit(run, write, again):
+
+                def committed(outcome: Outcome | None) -> None:
+                    self.answer(session_id, signals.TurnCommitted(run, outcome))
+
+                self._submit(session_id, write, committed, again=again)
+            case signals.Ack(reply_to, client_id):
+                self.unanswered[reply_to, client_id] -= 1
+                laws.acked_by(session_id, effect)
+                if (tab := self.tabs.get(reply_to)) is not None:
+                    tab.put(effect)
+            case signals.Reject(reply_to, client_id):
+                self.unanswered[reply_to, client_id] -= 1
+                laws.refused_by(session_id, effect, faultless=self.world.is_faultless)
+                if (tab := self.tabs.get(reply_to)) is not None:
+                    tab.put(effect)
+            case signals.Publish(events):
+                laws.published(session_id, events)
+                self._end_stream(awake, events)
+                self.hear(session_id, encode_all(events))
+                self.world.spread(self, session_id, events)
+            case signals.Show(frame):
+                awake.streamed = frame.message_id or awake.streamed
+                for tab in self.subscribers[session_id]:
+                    tab.hear_transient(frame)
+            case signals.RunStep():
+                self._run_step(session_id, awake, effect)
+            case signals.CancelStep():
+                awake.late += [awake.step] if awake.step else []
+                awake.step = None
+            case signals.SetTimer(name, number):
+                awake.timers[name] = signals.TimerFired(name, number)
+            case signals.Load() | signals.Read() | signals.Find():
+                self._look_up(session_id, awake, effect)
+            case signals.Gone(code):
+                laws.hold(code is CloseCode.STORE_UNAVAILABLE and not self.world.is_faultless, f"gone with {code.name}")
+                for tab in list(self.subscribers[session_id]):
+                    tab.close(code)
+            case signals.Evict():
+                self.awake.pop(session_id, None)
+
+    def _end_stream(self, awake: Awake, events: Sequence[Event]) -> None:
+        """A turn that was streamed says what it announced, unless it failed."""
+        kinds = {event.type for event in events}
+        if awake.streamed and "state_update" in kinds and "turn_failed" not in kinds:
+            said = awake.streamed in {event.message_id for event in events}
+            self.world.laws.hold(said, f"{awake.streamed} was streamed and never said")
+
+    def _submit(self, session_id: str, write: Write, resolve: Resolve, *, again: bool = False) -> None:
+        """Queue a write with group commit, which must tell the outcomes in the order of its queue."""
+        self._submitted.append(write)
+
+        def resolved(outcome: Outcome | None) -> None:
+            self.world.laws.hold(self._submitted.popleft() is write, "outcomes came out of order")
+            self.world.laws.committed(session_id, write, outcome)
+            resolve(outcome)
+
+        assert self.commit.submit(write, resolved, again=again)
+
+    def _run_step(self, session_id: str, awake: Awake, effect: signals.RunStep) -> None:
+        laws, takeover = self.world.laws, self.world.plan.takeover_ms > 0
+        laws.hold(awake.step is None, "two steps at once")
+        laws.hold(not awake.machine.inbox.is_behind, f"turn {effect.turn} ran before a gap was filled")
+        known = laws.log(session_id)[: awake.machine.inbox.head]
+        version = sum(event.type == "state_update" for event in known)
+        of_version = effect.snapshot.version if effect.snapshot else 0
+        laws.hold(of_version == version, f"turn {effect.turn} ran on version {of_version}, but {version} was known")
+        laws.hold(not takeover or effect.turn in awake.may_run, f"turn {effect.turn} ran here before its takeover")
+        laws.hold(effect.turn not in awake.ran, f"turn {effect.turn} ran twice without a cause")
+        awake.ran.add(effect.turn)
+        awake.streamed = None
+        awake.step = Step(effect, session_id, self.world.fresh)
+
+    def _look_up(self, session_id: str, awake: Awake, effect: signals.Load | signals.Read | signals.Find) -> None:
+        store = self.world.store
+        match effect:
+            case signals.Load(number):
+                awake.ran.clear()
+
+                def loaded(found: Loaded | Exception | None) -> None:
+                    failed = isinstance(found, Exception)
+                    self.answer(session_id, signals.LoadDone(number, None if failed else found, failed))  # type: ignore[arg-type]
+
+                self.store.ask("load", lambda: store.load(session_id, USER, 0, NO_EVENTS), loaded)
+            case signals.Read(number, after):
+
+                def read(page: list[Event] | Exception) -> None:
+                    events = None if isinstance(page, Exception) else page
+                    self.answer(session_id, signals.ReadDone(number, events))
+
+                self.store.ask("read", lambda: store.read(session_id, USER, after, PAGE_LIMIT), read)
+            case signals.Find(asked, refusal):
+                client_id = asked.say.client_id if isinstance(asked, signals.Message) else asked.client_id
+
+                def found(event: Event | Exception | None) -> None:
+                    failed = isinstance(event, Exception)
+                    self.answer(session_id, signals.Found(asked, refusal, None if failed else event, failed))  # type: ignore[arg-type]
+
+                if client_id is None:
+                    self.answer(session_id, signals.Found(asked, refusal, None))
+                else:
+                    self.store.ask("find", lambda: store.find(session_id, USER, client_id), found)
+
+    # ------------------------------------------------------------ what else reaches it
+
+    def hear(self, session_id: str, frames: Sequence[Encoded]) -> None:
+        """Committed events reach the connections of this process."""
+        for tab in self.tabs.values():
+            tab.heard = max(tab.heard, frames[-1].seq if tab.session_id == session_id else 0)
+        for tab in list(self.subscribers[session_id]):
+            tab.perform(tab.machine.live(frames))
+
+    def hear_remote(self, session_id: str, events: Sequence[Event]) -> None:
+        """Events that another process committed."""
+        self.hear(session_id, encode_all(events))
+        self.answer(session_id, signals.Remote(events))
+
+    def open(self, session_id: str, loaded: Loaded | None) -> None:
+        self.deliver(session_id, signals.Opened(loaded))
+
+    def sweep(self) -> None:
+        """Wake the sessions whose line has no answer."""
+        for session_id, _ in at_once(self.world.store.pending(2**62, 100)):
+            self._wake(session_id)
+
+    def _wake(self, session_id: str) -> None:
+        store = self.world.store
+
+        def loaded(found: Loaded | Exception | None) -> None:
+            if not isinstance(found, Loaded) or not found.inbox:
+                return
+            if session_id in self.awake:
+                self.answer(session_id, signals.Remote(found.inbox))
+            else:
+                self.open(session_id, found)
+
+        self.store.ask("load", lambda: store.load(session_id, USER, 0, NO_EVENTS), loaded)
+
+    def rest(self, session_id: str) -> None:
+        self.answer(session_id, signals.Rest())
+
+    def say(self, session_id: str, say: Say) -> None:
+        """A line whose sender does not wait for the ack."""
+        reply_to = -int(self.world.fresh()[1:])
+        self.world.laws.asked(reply_to, say)
+        self.deliver(session_id, signals.Message(reply_to, say, self.world.fresh(), self.world.now_ms(self.place)))
+
+    def go_on(self, session_id: str, *, broken: bool = False) -> None:
+        """The running step's next output."""
+        awake = self.awake[session_id]
+        if awake.step is None:
+            return
+        output = awake.step.go_on(self.world.now_ms(self.place), broken=broken)
+        if isinstance(output, signals.Done | signals.Failed):
+            awake.step = None
+        self.answer(session_id, output)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is on its way here; machines may wait for timers."""
+        steps = any(awake.step or awake.machine.phase is Phase.RUNNING for awake in self.awake.values())
+        return not (self.store.calls or steps)
