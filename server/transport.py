@@ -1,13 +1,14 @@
-"""Two gaps of uvicorn's WebSocket protocol, closed: a peer that does not read must cost nothing.
+"""Three gaps of uvicorn's WebSocket protocol, closed: a peer that does not read must cost nothing.
 
 - A ping flood is answered without flow control, so the write buffer grows for as long as the peer sends and does not
   read: while writing is paused, we do not read either.
 - Closing waits for the write buffer to drain, for ever if the peer never reads: the application gets `abort`.
+- An upgrade that the application refuses with a status is logged as an error of the application.
 """
 
 from typing import Any
 
-from uvicorn._types import ASGIReceiveEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
@@ -35,6 +36,12 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         super().resume_writing()
         if not self.read_paused:
             self.transport.resume_reading()
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send; and take a refusal for the end of the handshake that it is."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True
 
     async def receive(self) -> ASGIReceiveEvent:
         """The next message; reading goes on when all are taken, unless writing is paused."""

@@ -125,7 +125,16 @@ def test_railway_starts_what_the_procfile_starts_and_waits_for_the_drain() -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["scripts/setup", "scripts/serve", "scripts/test", "scripts/check_session_state.py", ".ci/run"]
+    "name",
+    [
+        "scripts/setup",
+        "scripts/serve",
+        "scripts/test",
+        "scripts/check_session_state.py",
+        "scripts/soak",
+        "scripts/mutants",
+        ".ci/run",
+    ],
 )
 def test_scripts_can_be_run(name: str) -> None:
     assert os.access(ROOT / name, os.X_OK)

@@ -74,6 +74,7 @@ async def test_a_bad_query_is_refused_before_the_upgrade(server: ServerProcess, 
     assert response.status_code == 400
     assert response.headers["content-type"] == "application/problem+json"
     assert b'"code":"bad_request"' in (response.body or b"")
+    assert '"level": "error"' not in server.log()
 
 
 async def test_unknown_parameters_are_ignored_and_a_missing_session_is_made(server: ServerProcess) -> None:

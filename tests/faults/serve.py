@@ -1,0 +1,62 @@
+"""The tests' server with fault points, armed by `FAULTS`: `python -m tests.faults.serve`."""
+
+import os
+import sys
+from collections.abc import Mapping
+from functools import partial
+
+from starlette.applications import Starlette
+
+from server import __main__ as program
+from server.app import create_app
+from server.commit import GroupCommit
+from server.engine import Engine
+from server.settings import Settings
+from server.store import Store
+from server.websocket import Gateway
+from server.workflow import Workflow
+from server.workflows import WORKFLOWS
+from tests import example_workflows
+from tests.faults.points import VARIABLE, Points, read_faults
+from tests.faults.wrapped import FaultyBroker, FaultyReplies, FaultyStore, faulty_workflows
+
+
+def create_faulty_app(
+    points: Points, settings: Settings, *, workflows: Mapping[str, Workflow] | None = None, store: Store | None = None
+) -> Starlette:
+    """The application, with every part that has a fault point inside a wrapper that passes it."""
+    app = create_app(settings, workflows=faulty_workflows(workflows or {}, points), store=store)
+    engine: Engine = app.state.engine
+    engine.store = FaultyStore(engine.store, points)
+    engine.commit = GroupCommit(engine.store, batch_limit=settings.batch_limit, queue_limit=settings.commit_queue_limit)
+    engine.broker = FaultyBroker(engine.broker, points)
+    engine.replies = FaultyReplies(points)
+    _pass_drain(app.state.gateway, engine, points)
+    return app
+
+
+def _pass_drain(gateway: Gateway, engine: Engine, points: Points) -> None:
+    """Pass `drain` when it begins, when the running turns have ended, and when everybody has been sent away."""
+    drain_gateway, drain_engine = gateway.drain, engine.drain
+
+    async def drain() -> None:
+        await points.reach("drain")
+        await drain_gateway()
+        await points.reach("drain")
+
+    async def end_turns() -> None:
+        await drain_engine()
+        await points.reach("drain")
+
+    gateway.drain = drain  # type: ignore[method-assign]
+    engine.drain = end_turns  # type: ignore[method-assign]
+
+
+def main() -> int:
+    armed = Points(read_faults(os.environ.get(VARIABLE, "")))
+    program.create_app = partial(create_faulty_app, armed)  # type: ignore[attr-defined]
+    return program.main({**WORKFLOWS, **example_workflows.WORKFLOWS})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""What stands around the parts of a server so that its fault points are passed: store, broker, replies, workflows.
+
+Everything is passed on unchanged; nothing in the server knows of it.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
+
+from server import signals
+from server.broker import Broker, Key, Subscriber
+from server.engine import Replies
+from server.protocol import Encoded, Transient
+from server.store import Store
+from server.store.records import Event, Loaded, Outcome, Summary, Write
+from server.workflow import Output, Step, Turn, Workflow
+from tests.faults.points import Points
+
+
+class FaultyStore:
+    """A store whose commits, pages and look-ups pass their points."""
+
+    def __init__(self, store: Store, points: Points) -> None:
+        self._store = store
+        self._points = points
+
+    @property
+    def durability(self) -> str:
+        return self._store.durability
+
+    async def open(self) -> None:
+        await self._store.open()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        kinds = {"turn" if write.update is not None else "accept" for write in writes}
+        for kind in sorted(kinds):
+            await self._points.reach(f"{kind}:before")
+        outcomes = await self._store.commit(writes)
+        for kind in sorted(kinds):
+            await self._points.reach(f"{kind}:after")
+        return outcomes
+
+    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+        if not limit:  # a session that wakes: the sweep, or a machine that starts from the store
+            await self._points.reach("recovery")
+        return await self._store.load(session_id, user_id, after, limit)
+
+    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+        await self._points.reach("replay")
+        return await self._store.read(session_id, user_id, after, limit)
+
+    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
+        return await self._store.find(session_id, user_id, client_id)
+
+    async def deck(self, message_id: str) -> Event | None:
+        return await self._store.deck(message_id)
+
+    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
+        await self._points.reach("recovery")
+        return await self._store.pending(before_ms, limit)
+
+    async def delete(self, session_id: str, user_id: str) -> bool:
+        return await self._store.delete(session_id, user_id)
+
+    async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
+        return await self._store.list(user_id, limit)
+
+
+class FaultyBroker:
+    """A broker whose publications pass a point; a publication that is cut is lost."""
+
+    def __init__(self, broker: Broker, points: Points) -> None:
+        self._broker = broker
+        self._points = points
+
+    def subscribe(self, key: Key, subscriber: Subscriber) -> None:
+        self._broker.subscribe(key, subscriber)
+
+    def unsubscribe(self, key: Key, subscriber: Subscriber) -> None:
+        self._broker.unsubscribe(key, subscriber)
+
+    def subscribers(self, key: Key) -> Sequence[Subscriber]:
+        return self._broker.subscribers(key)
+
+    def publish(self, key: Key, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
+        if self._points.reach_at_once("publish:before"):
+            self._broker.publish(key, events, frames)
+
+    def publish_transient(self, key: Key, frame: Transient) -> None:
+        self._broker.publish_transient(key, frame)
+
+
+class FaultyReplies(dict[int, Replies]):
+    """Who waits for an ack; an ack that is cut is lost on its way to the socket."""
+
+    def __init__(self, points: Points) -> None:
+        super().__init__()
+        self._points = points
+
+    def __setitem__(self, number: int, waiting: Replies) -> None:
+        super().__setitem__(number, _FaultyReply(waiting, self._points))
+
+
+class _FaultyReply:
+    def __init__(self, waiting: Replies, points: Points) -> None:
+        self._waiting = waiting
+        self._points = points
+
+    def acked(self, effect: signals.Ack) -> None:
+        if self._points.reach_at_once("ack:before"):
+            self._waiting.acked(effect)
+
+    def rejected(self, effect: signals.Reject) -> None:
+        self._waiting.rejected(effect)
+
+
+def faulty_workflows(workflows: Mapping[str, Workflow], points: Points) -> dict[str, Workflow]:
+    """The same workflows; every step passes a point before it begins."""
+    return {name: _faulty_workflow(workflow, points) for name, workflow in workflows.items()}
+
+
+def _faulty_workflow(workflow: Workflow, points: Points) -> Workflow:
+    states = [replace(state, run=_faulty_step(state.run, points)) for state in workflow.states]
+    return replace(workflow, states=states, answer=_faulty_step(workflow.answer, points))
+
+
+def _faulty_step(run: Step, points: Points) -> Step:
+    async def step(turn: Turn) -> AsyncIterator[Output]:
+        await points.reach("step")
+        async for output in run(turn):
+            yield output
+
+    return step
