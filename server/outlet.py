@@ -82,7 +82,7 @@ class WebSocketOutlet:
     async def _write_next(self) -> None:
         text, gap_s = self._queue[0]
         now = asyncio.get_running_loop().time()
-        if gap_s and now < self._paced_until:
+        if gap_s and now < self._paced_until and self.close_code is None:
             await self._wait(self._paced_until - now)
             return
         self._queue.popleft()

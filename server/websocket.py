@@ -37,6 +37,8 @@ _JITTER = 0.2
 #: At a drain, over how long the clients are spread: as many as a fresh process takes in comfort.
 _SPREAD_MIN_MS = 500
 _SPREAD_MS_EACH = 2
+#: How long the sockets may take to close at a drain, in seconds.
+_CLOSE_S = 3
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -66,6 +68,7 @@ class Gateway:
         self._settings = settings
         self.connections: set[WebSocketConnection] = set()
         self.draining = False
+        self._left = asyncio.Event()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
         """Serve one connection, as an ASGI application."""
@@ -88,6 +91,7 @@ class Gateway:
                 await connection.run()
             finally:
                 self.connections.discard(connection)
+                self._left.set()
 
     async def drain(self) -> None:
         """Send everybody to the next process: a word ahead, then the running turns' end, then the door."""
@@ -96,8 +100,13 @@ class Gateway:
         for connection in self.connections:
             connection.tell_drain(spread_ms)
         await self._engine.drain()
-        for connection in list(self.connections):
+        for connection in self.connections:
             connection.close(CloseCode.DRAIN)
+        with contextlib.suppress(TimeoutError):  # what has not closed by then is closed by uvicorn, with its own code
+            async with asyncio.timeout(_CLOSE_S):
+                while self.connections:
+                    self._left.clear()
+                    await self._left.wait()
 
     def _refuse_or_read(self, scope: MutableMapping[str, Any]) -> Request | Refusal:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}

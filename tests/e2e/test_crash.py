@@ -89,6 +89,22 @@ async def test_a_deploy_drains(server: ServerProcess) -> None:
     assert "Traceback" not in server.log()
 
 
+async def test_a_deploy_does_not_wait_for_the_pauses_of_a_long_replay(start: Start) -> None:
+    """The existing builder is given its history with pauses; at a drain the rest comes at once, and then our code."""
+    server = await start(BUILDER_REPLAY_GAP_MS="1000")
+    session_id = str(uuid.uuid4())
+    async with Client(server.port, session_id=session_id) as client:
+        await client.until_type("live")
+        for number in range(20):
+            await client.turn(f"line {number}")
+        log = client.durable
+    async with Client(server.port, native=False, session_id=session_id) as client:
+        await client.until_type("sync_response")
+        assert await server.stop() == 0
+        assert await client.until_closed() == 4200
+        assert client.durable == log
+
+
 async def test_a_step_that_takes_too_long_is_ended(start: Start) -> None:
     server = await start(STEP_TIMEOUT_MS="300")
     async with Client(server.port) as client:

@@ -48,6 +48,16 @@ def test_a_justified_answer_to_a_cursor_passes(frames: tuple[Frame, ...], query:
     assert Play().first().second(*frames, **query).final().judged() == set()
 
 
+@pytest.mark.parametrize(("times", "caught"), [(1, set[str]()), (2, {"repeated"})])
+def test_a_resume_may_cross_a_replay_of_the_servers_own(*, times: int, caught: set[str]) -> None:
+    play = whole()
+    play.note("main", 2, "send", {"type": "resume", "after": 6})
+    for _ in range(times):
+        play.receive("main", 2, LIVE, *LOG[6:])
+    play.receive("main", 2, LIVE)
+    assert play.final().judged() == caught
+
+
 def test_a_resume_in_the_middle_begins_again_where_it_was_asked_to() -> None:
     play = whole()
     play.note("main", 2, "send", {"type": "resume", "after": 3})

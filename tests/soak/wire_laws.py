@@ -100,10 +100,17 @@ class Place:
         self.at = at
         self._wire = wire
         self._resumes = resumes
+        self._older: list[int] = []
 
     def live(self, head: int) -> Iterator[Violation]:
-        """The replay is over: everything up to `head` has come."""
-        self._resumes.clear()
+        """The replay is over: everything up to `head` has come.
+
+        A resume outlives one such word: the server may have filled a gap of its own while the resume was on its way.
+        """
+        for after in self._older:
+            if after in self._resumes:
+                self._resumes.remove(after)
+        self._older = list(self._resumes)
         if head != self.at:
             says = f"is told to be live at {head}, but has {self.at}"
             yield self._wire.broken(LOST, "hole in a resume", says, self.at)
