@@ -6,6 +6,7 @@ Reads the settings that the server reads and changes nothing, so it is safe besi
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -266,7 +267,8 @@ def count(number: int, noun: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show a character shows its number
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = main(sys.argv[1:])
         sys.stdout.flush()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 from types import FrameType
@@ -38,13 +39,13 @@ class DrainingServer(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain: asyncio.Task[None] | None = None
 
-    async def serve(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal, and end with status 0 when it asked us to stop and we did."""
         self._loop = asyncio.get_running_loop()
         try:
             # Not by uvicorn, which would tell the person on call of a missing disk in forty lines.
             async with self._app.router.lifespan_context(self._app):
-                await super().serve()
+                await super().serve(sockets)
         except StoreUnavailable as error:
             log.critical("cannot_start", reason=str(error))
 

@@ -102,5 +102,5 @@ def _alone(key: Key) -> Iterator[None]:
     """One that cannot hear is logged and costs the others nothing; what it missed is in the store."""
     try:
         yield
-    except Exception:
+    except Exception:  # whatever one subscriber raises: the line is durable, and the others must hear of it (L5)
         log.exception("subscriber_failed", session_id=key[1])

@@ -107,7 +107,7 @@ class GroupCommit:
         """The outcomes, or why there are none. Whatever it was, it must not end the task that everybody waits for."""
         try:
             return await self._store.commit(writes)
-        except Exception as error:
+        except Exception as error:  # a store's own fault, too: without this task every later write would hang
             session_id = writes[0].session_id if len(writes) == 1 else None
             unknown = None if isinstance(error, StoreError) else error
             log.warning("commit_failed", writes=len(writes), session_id=session_id, error=str(error), exc_info=unknown)
@@ -123,7 +123,7 @@ class GroupCommit:
                     return await self._written(write, write.events[-1].turn) or outcome
                 case _:
                     return outcome
-        except Exception as error:
+        except Exception as error:  # as in `_try`
             unknown = None if isinstance(error, StoreError) else error
             log.warning("lookup_failed", session_id=write.session_id, error=str(error), exc_info=unknown)
             return None
@@ -150,5 +150,5 @@ def _resolve(queued: _Queued, outcome: Outcome | None) -> None:
     """Tell whoever waits. What goes wrong there is one session's trouble, not that of the next in the queue."""
     try:
         queued.resolve(outcome)
-    except Exception:
+    except Exception:  # as in `_try`: the write has its outcome, whatever its waiter makes of it
         log.exception("resolve_failed", session_id=queued.write.session_id)

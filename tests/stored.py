@@ -36,11 +36,13 @@ class Seen(NamedTuple):
         return {name for name, law in self.report["invariants"].items() if not law["ok"]}
 
 
-def check(*arguments: str, environ: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Seen:
-    """Run the script as a person would."""
+def check(
+    *arguments: str, environ: Mapping[str, str] | None = None, cwd: Path = ROOT, prefix: Sequence[str] = ()
+) -> Seen:
+    """Run the script as a person would; `prefix` is a command that runs it with fewer rights."""
     bare = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG")}
     ended = subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments],
+        [*prefix, sys.executable, str(SCRIPT), *arguments],
         env={**bare, **(environ or {})},
         cwd=cwd,
         capture_output=True,
@@ -53,8 +55,8 @@ def check(*arguments: str, environ: Mapping[str, str] | None = None, cwd: Path =
     return Seen(ended.returncode, ended.stdout, ended.stderr)
 
 
-def check_file(database: Path, *arguments: str) -> Seen:
-    return check(SESSION, "--store", f"sqlite:///{database}", *arguments)
+def check_file(database: Path, *arguments: str, prefix: Sequence[str] = ()) -> Seen:
+    return check(SESSION, "--store", f"sqlite:///{database}", *arguments, prefix=prefix)
 
 
 # ---------------------------------------------------------------- sessions to look at

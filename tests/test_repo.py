@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).parents[1]
 NOT_OURS: Final = re.compile(r"\.(?!ci$|github$).*|var|node_modules|__pycache__|.*\.egg-info|build|dist")
 #: Where packages come from is the installer's business. In parts, so that this file does not name them itself.
 REGISTRIES: Final = tuple(
-    map(".".join, (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("yarnpkg", "com")))
+    "".join(parts) for parts in (("py", "pi.org"), ("python", "hosted.org"), ("npm", "js.org"), ("yarn", "pkg.com"))
 )
 PERSONAL_PATH: Final = re.compile(r"(?<![\w.$}~])/(?:home|root|Users|work|workspace|mnt)/\w")
 VAGUE_WORDS: Final = frozenset({"manager", "helper", "util", "utils", "handler"})
@@ -78,7 +78,9 @@ def test_a_foreign_word_is_found(text: str) -> None:
     assert foreign_words(text)
 
 
-@pytest.mark.parametrize("text", ["/app/var", "https://a.example/home/page", "~/work/x", "$ROOT/work/x", "/tmp/x.db"])
+@pytest.mark.parametrize(
+    "text", ["/app/var", "https://a.example/home/page", *map("{}/home/x".format, ("~", "$ROOT")), "/tmp/x.db"]
+)
 def test_an_ordinary_path_is_not(text: str) -> None:
     assert not foreign_words(text)
 

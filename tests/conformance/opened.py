@@ -8,8 +8,8 @@ from server.store.sqlite import SqliteStore
 
 
 @contextlib.asynccontextmanager
-async def opened(path: str, **settings: int | str) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(path, **settings)  # type: ignore[arg-type]
+async def opened(path: str, *, synchronous: str = "FULL", busy_ms: int = 10_000) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path, synchronous=synchronous, busy_ms=busy_ms)
     try:
         await store.open()
         yield store

@@ -12,10 +12,11 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from tests.absent import without_power_over_files
 from tests.durability.conftest import Prepare
 from tests.durability.process import WrappedProcess
 from tests.durability.soundness import sound_logs, texts
-from tests.durability.troubles import TROUBLES, small_disk, wal, without_power_over_files
+from tests.durability.troubles import TROUBLES, small_disk, wal
 from tests.wire import Client
 
 #: Short waits, so that a trouble is over in the time of a test.

@@ -1,17 +1,14 @@
 """What can keep a running server from writing: each a `with` block around which everything is well."""
 
 import contextlib
-import os
 import resource
-import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-import pytest
-
+from tests.absent import absent
 from tests.durability.process import WrappedProcess
 
 Trouble = Callable[[WrappedProcess], contextlib.AbstractContextManager[None]]
@@ -29,7 +26,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
     )
     if mounted.returncode:
-        pytest.skip(f"no file system may be mounted here: {mounted.stderr.strip()}")
+        absent(f"no file system may be mounted here: {mounted.stderr.strip()}")
     try:
         yield folder
     finally:
@@ -63,7 +60,7 @@ def immutable(server: WrappedProcess) -> Iterator[None]:
     made = subprocess.run(["chattr", "+i", *files], capture_output=True, text=True, check=False)
     try:
         if made.returncode:
-            pytest.skip(f"no file can be made immutable here: {made.stderr.strip()}")
+            absent(f"no file can be made immutable here: {made.stderr.strip()}")
         yield
     finally:
         subprocess.run(["chattr", "-i", *files], capture_output=True, check=False)
@@ -84,12 +81,3 @@ TROUBLES: Final[dict[str, Trouble]] = {
     "immutable files": immutable,
     "write lock": write_lock,
 }
-
-
-def without_power_over_files() -> tuple[str, ...]:
-    """A prefix under which root is refused what the permissions of a file refuse."""
-    if os.geteuid() != 0:
-        return ()
-    if shutil.which("setpriv") is None:
-        pytest.skip("root may write every file, and there is no setpriv here that takes this right away")
-    return ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
