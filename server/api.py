@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from server import __version__
 from server.decks import render_deck
-from server.errors import ERROR_CODES, StoreError
+from server.errors import StoreError, describe_problem
 from server.store import Store
 
 STATIC = Path(__file__).parent / "static"
@@ -84,7 +84,5 @@ def pages(store: Store, health: Health) -> list[BaseRoute]:
 
 def problem(status: int, code: str) -> JSONResponse:
     """An error as `application/problem+json`, with the wire's code."""
-    row = ERROR_CODES[code]
-    body = {"title": row.message, "status": status, "code": code}
     headers = {"Retry-After": "1"} if status == 503 else None
-    return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
+    return JSONResponse(describe_problem(status, code), status, headers=headers, media_type="application/problem+json")

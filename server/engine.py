@@ -6,21 +6,21 @@ included, before the next; what an effect answers at once waits its turn in the 
 
 import asyncio
 import contextlib
-import time
-import uuid
+import heapq
 from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
 
-from server import signals
+from server import lines, signals
 from server.broker import Broker, Key
 from server.commit import GroupCommit
 from server.errors import StoreError
 from server.protocol import Encoded, encode_event
 from server.session import Limits, Phase, Session
 from server.settings import Settings
+from server.stamps import now_ms
 from server.steps import run_step
 from server.store import Store
 from server.store.records import VISIBLE_TYPES, Event, Loaded
@@ -58,7 +58,7 @@ class Awake:
         self.machine = machine
         self.step: asyncio.Task[None] | None = None
         self.timers: dict[str, asyncio.TimerHandle] = {}
-        self.touched_ms = 0.0
+        self.touched_ms = 0
         self.times = TurnTimes()
 
     @property
@@ -123,19 +123,11 @@ class Engine:
                 timer.cancel()
         self._awake.clear()
 
-    @property
-    def sessions_awake(self) -> int:
-        """How many sessions are awake."""
-        return len(self._awake)
-
     # ------------------------------------------------------------ what others ask of a session
 
     def open(self, key: Key, loaded: Loaded | None, workflow: str) -> bool:
         """A connection has just read the session (None: start it). False: too many sessions are awake."""
-        if self._awaken(key, loaded.snapshot.workflow if loaded else workflow) is None:
-            return False
-        self.deliver(key, workflow, signals.Opened(loaded))
-        return True
+        return self.deliver(key, loaded.snapshot.workflow if loaded else workflow, signals.Opened(loaded))
 
     def deliver(self, key: Key, workflow: str, received: signals.Input) -> bool:
         """Give an input to a session, waking it if need be. False: too many sessions are awake."""
@@ -169,7 +161,7 @@ class Engine:
                 key, awake, received = self._inputs.popleft()
                 if self._awake.get(key) is not awake:
                     continue  # it was evicted, and this is no answer for its successor; the store has everything
-                awake.touched_ms = _now_ms()
+                awake.touched_ms = now_ms()
                 awake.times.watch(key, awake.machine, received)
                 for effect in awake.machine.deliver(received):
                     self._perform(key, awake, effect)
@@ -192,14 +184,14 @@ class Engine:
             return None
         machine = Session(key[1], key[0], self.workflows[workflow], self._limits)
         awake = self._awake[key] = Awake(machine)
-        awake.touched_ms = _now_ms()
+        awake.touched_ms = now_ms()
         return awake
 
     def _make_room(self) -> bool:
         """Let the sessions rest that have nothing to do, the longest idle ones first; at most a few at a time."""
-        resting = [(key, awake) for key, awake in self._awake.items() if awake.machine.phase is Phase.IDLE]
-        for key, awake in resting[:_ROOM]:
-            self._later(key, awake, signals.Rest())
+        idle = [(awake.touched_ms, key) for key, awake in self._awake.items() if awake.machine.phase is Phase.IDLE]
+        for _, key in heapq.nsmallest(_ROOM, idle):
+            self._later(key, self._awake[key], signals.Rest())
         return len(self._awake) < self.settings.session_max_concurrent
 
     # ------------------------------------------------------------ effects
@@ -279,8 +271,7 @@ class Engine:
             self._later(key, awake, signals.ReadDone(number, events))
 
     async def _find(self, key: Key, awake: Awake, effect: signals.Find) -> None:
-        asked = effect.asked
-        client_id = asked.say.client_id if isinstance(asked, signals.Message) else asked.client_id
+        asked, client_id = effect.asked, lines.client_id(effect.asked)
         try:
             event = await self.store.find(key[1], key[0], client_id) if client_id is not None else None
         except StoreError as error:
@@ -293,7 +284,7 @@ class Engine:
 
     async def _sweep(self) -> None:
         """Wake the sessions whose line has no answer: at start, and on a slow tick. Nobody has to come back (L8)."""
-        before_ms = int(_now_ms())
+        before_ms = now_ms()
         while True:
             try:
                 waiting = await self.store.pending(before_ms, self.settings.sweep_limit)
@@ -308,7 +299,7 @@ class Engine:
                 await asyncio.sleep(self.settings.sweep_ms / 1000)
             else:
                 await asyncio.sleep(self.settings.store_retry_ms / 1000)
-            before_ms = int(_now_ms()) - self._limits.takeover_ms
+            before_ms = now_ms() - self._limits.takeover_ms
 
     async def _wake(self, key: Key) -> None:
         try:
@@ -330,7 +321,7 @@ class Engine:
         """Forget sessions that have had nothing to do for a while; the store has everything."""
         while True:
             await asyncio.sleep(self.settings.session_idle_ms / 1000 / _REST_SHARE)
-            oldest_ms = _now_ms() - self.settings.session_idle_ms
+            oldest_ms = now_ms() - self.settings.session_idle_ms
             for key, awake in list(self._awake.items()):
                 if awake.touched_ms <= oldest_ms:
                     touched_ms = awake.touched_ms
@@ -351,12 +342,3 @@ class Engine:
 def encode_all(events: Sequence[Event]) -> list[Encoded]:
     """The frames of events, each made once."""
     return [encode_event(event, visible=event.type in VISIBLE_TYPES) for event in events]
-
-
-def new_id() -> str:
-    """A fresh message id: a UUID, unique among all sessions."""
-    return str(uuid.uuid4())
-
-
-def _now_ms() -> float:
-    return time.time() * 1000

@@ -51,6 +51,12 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = {
 }
 
 
+def describe_problem(status: int, code: str, detail: str = "") -> dict[str, str | int]:
+    """The body of an HTTP refusal, as `application/problem+json` (RFC 9457) with the wire's code."""
+    title = ERROR_CODES[code].message
+    return {"title": title, "status": status, "code": code, "detail": detail or title}
+
+
 class CloseCode(IntEnum):
     """Why a socket is closed; the range says what the client does.
 

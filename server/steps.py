@@ -4,7 +4,6 @@ A step is foreign code. Whatever it does, its turn ends in an input: Done or Fai
 """
 
 import asyncio
-import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -16,6 +15,7 @@ from server import signals
 from server.broker import Key
 from server.errors import ERROR_CODES, StepError, StoreError
 from server.settings import Settings
+from server.stamps import new_id, new_ids, now_ms
 from server.store import Store
 from server.store.records import Event
 from server.workflow import OPEN, Delta, Line, Progress, Result, Turn, Workflow, step
@@ -24,11 +24,6 @@ log = structlog.get_logger()
 
 #: Message ids that a turn needs besides its frames: turn_failed or turn_cancelled, a chat_message, a state_update.
 SPARE_IDS = 3
-
-
-def fresh_ids(count: int) -> list[str]:
-    """Message ids for a turn's events."""
-    return [str(uuid.uuid4()) for _ in range(count)]
 
 
 async def run_step(
@@ -44,10 +39,10 @@ async def run_step(
                     case Progress():
                         yield signals.Shown(run, output)
                     case Delta(text):
-                        yield signals.Streamed(run, text, str(uuid.uuid4()))
+                        yield signals.Streamed(run, text, new_id())
                     case Result():
-                        ids = fresh_ids(len(output.frames) + SPARE_IDS)
-                        yield signals.Done(run, _as_stored(output, settings), ids, _now_ms())
+                        ids = new_ids(len(output.frames) + SPARE_IDS)
+                        yield signals.Done(run, _as_stored(output, settings), ids, now_ms())
     except TimeoutError as error:
         yield _failed(effect, key, "step_timeout", error)
     except StepError as error:
@@ -70,7 +65,7 @@ def _failed(effect: signals.RunStep, key: Key, code: str, error: Exception) -> s
         exc_info=error,
     )
     words = f"{row.message} (Reference {correlation_id[:8]}.)"
-    return signals.Failed(effect.run, code, words, correlation_id, row.temporary, fresh_ids(SPARE_IDS), _now_ms())
+    return signals.Failed(effect.run, code, words, correlation_id, row.temporary, new_ids(SPARE_IDS), now_ms())
 
 
 async def _turn(store: Store, workflow: Workflow, effect: signals.RunStep, key: Key, settings: Settings) -> Turn:
@@ -98,7 +93,7 @@ async def _turn(store: Store, workflow: Workflow, effect: signals.RunStep, key: 
         state=state,
         memory=snapshot.memory if snapshot else {},
         events=[event for event in events if event.seq < effect.turn],
-        new_id=lambda: str(uuid.uuid4()),
+        new_id=new_id,
         public_url=settings.public_url,
     )
 
@@ -117,7 +112,3 @@ def _as_stored(result: Result, settings: Settings) -> Result:
     payloads, memory = msgspec.json.decode(encoded)
     frames = tuple(replace(frame, payload=payload) for frame, payload in zip(result.frames, payloads, strict=True))
     return replace(result, frames=frames, memory=memory)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

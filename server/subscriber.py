@@ -5,7 +5,6 @@ A transport (WebSocket, later server-sent events) gives it parsed frames and an 
 
 import asyncio
 import itertools
-import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -14,10 +13,11 @@ import structlog
 from server import connection, protocol, signals
 from server.broker import Key
 from server.connection import Connection, Cursor
-from server.engine import Engine, encode_all, new_id
-from server.errors import CloseCode, StoreError
+from server.engine import Engine, encode_all
+from server.errors import ERROR_CODES, CloseCode, StoreError
 from server.protocol import Dialect, Encoded, Transient
-from server.steps import SPARE_IDS, fresh_ids
+from server.stamps import new_id, new_ids, now_ms
+from server.steps import SPARE_IDS
 
 log = structlog.get_logger()
 
@@ -94,13 +94,12 @@ class Subscriber:
 
     def receive(self, frame: protocol.Say | protocol.Resume | protocol.Cancel) -> None:
         """A frame of the client that concerns the session."""
-        now_ms = int(time.time() * 1000)
         match frame:
             case protocol.Say():
-                self._deliver(signals.Message(self.number, frame, new_id(), now_ms), frame.client_id)
+                self._deliver(signals.Message(self.number, frame, new_id(), now_ms()), frame.client_id)
             case protocol.Cancel(client_id, turn):
-                ids = fresh_ids(SPARE_IDS)
-                self._deliver(signals.Cancel(self.number, client_id, turn, ids, now_ms), client_id)
+                ids = new_ids(SPARE_IDS)
+                self._deliver(signals.Cancel(self.number, client_id, turn, ids, now_ms()), client_id)
             case protocol.Resume(after):
                 self._perform(self._machine.resume(after))
 
@@ -109,25 +108,33 @@ class Subscriber:
         self._perform(self._machine.drained())
 
     def refuse(self, code: str, client_id: str | None = None, retry_ms: int | None = None) -> None:
-        """Tell the client that its frame was refused; the existing builder shows only chat messages."""
+        """Tell the client that its frame was refused; the existing builder shows only chat messages.
+
+        A refusal for now says when to try again: after `retry_ms`, else after the store's own wait.
+        """
+        if retry_ms is None and ERROR_CODES[code].temporary:
+            retry_ms = self._engine.settings.store_retry_ms
         self.show(protocol.error(code, client_id, retry_ms))
         if self.dialect is Dialect.BUILDER:
             self.show(protocol.spoken_error(code))
 
     def show(self, frame: Transient) -> None:
         """Send a transient frame."""
-        text = protocol.encode_transient(frame, self.key[1], new_id(), int(time.time() * 1000))
-        self._outlet.put_transient(text, droppable=frame.type in _DROPPABLE)
+        self._outlet.put_transient(self.encode(frame), droppable=frame.type in _DROPPABLE)
+
+    def encode(self, frame: Transient) -> str:
+        """A transient frame of this session, stamped now."""
+        return protocol.encode_transient(frame, self.key[1], new_id(), now_ms())
 
     def _deliver(self, received: signals.Message | signals.Cancel, client_id: str | None) -> None:
         if self._early is not None and len(self._early) < self._engine.settings.inbox_limit:
             self._early.append((received, client_id))  # the session may not be there yet
         elif self._early is not None:
-            self.refuse("inbox_full", client_id, self._engine.settings.store_retry_ms)
+            self.refuse("inbox_full", client_id)
         elif self._engine.draining:
-            self.refuse("draining", client_id, self._engine.settings.store_retry_ms)
+            self.refuse("draining", client_id)
         elif not self._engine.deliver(self.key, self.workflow, received):
-            self.refuse("overloaded", client_id, self._engine.settings.store_retry_ms)
+            self.refuse("overloaded", client_id)
 
     # ------------------------------------------------------------ from the session
 
@@ -146,8 +153,7 @@ class Subscriber:
 
     def rejected(self, effect: signals.Reject) -> None:
         """A line of this client was refused; a stale button gets the card that is open now."""
-        temporary = effect.code in ("inbox_full", "overloaded", "store_unavailable")
-        self.refuse(effect.code, effect.client_id, self._engine.settings.store_retry_ms if temporary else None)
+        self.refuse(effect.code, effect.client_id)
         if effect.card is not None:
             self._spawn(self._show_card(effect.card))
 
@@ -155,7 +161,7 @@ class Subscriber:
         """Send the client away."""
         self._machine.closed()
         if code is CloseCode.STORE_UNAVAILABLE:
-            self.refuse("store_unavailable", None, self._engine.settings.store_retry_ms)
+            self.refuse("store_unavailable")
         self._outlet.close(code)
 
     async def _show_card(self, message_id: str) -> None:

@@ -1,12 +1,11 @@
 """What the log tells of a turn: one record a turn, one more when it moved the state."""
 
-import time
-
 import structlog
 
 from server import signals
 from server.broker import Key
 from server.session import Session
+from server.stamps import now_ms
 from server.store.records import Committed, Event
 
 log = structlog.get_logger()
@@ -18,20 +17,20 @@ class TurnTimes:
     __slots__ = ("_acked_after_ms", "_started_ms", "_stepped_ms")
 
     def __init__(self) -> None:
-        self._started_ms = self._stepped_ms = 0.0
-        self._acked_after_ms: dict[int, float] = {}
+        self._started_ms = self._stepped_ms = 0
+        self._acked_after_ms: dict[int, int] = {}
 
     def step_started(self) -> None:
         """The step of a turn begins."""
-        self._started_ms = _now_ms()
+        self._started_ms = now_ms()
 
     def watch(self, key: Key, machine: Session, received: signals.Input) -> None:
         """Take the times of an input that is about to be delivered; log the turn that it makes durable."""
         match received:
             case signals.Appended(message, Committed(events, _)):
-                self._acked_after_ms[events[-1].seq] = _now_ms() - message.now_ms
+                self._acked_after_ms[events[-1].seq] = now_ms() - message.now_ms
             case signals.Done() | signals.Failed() | signals.Cancel():
-                self._stepped_ms = _now_ms()
+                self._stepped_ms = now_ms()
             case signals.TurnCommitted(run, Committed(events, version)):
                 if machine.running is not None and machine.running.run == run:
                     self._log(key, machine.running.attempt, events, version)
@@ -42,7 +41,7 @@ class TurnTimes:
         ended = events[-1].payload
         # A line that another process answered leaves its time behind; turns are answered in order.
         turn = events[-1].turn
-        acked_after_ms = self._acked_after_ms.get(turn, 0.0)
+        acked_after_ms = self._acked_after_ms.get(turn, 0)
         self._acked_after_ms = {line: ms for line, ms in self._acked_after_ms.items() if line > turn}
         log.info(
             "turn",
@@ -54,9 +53,9 @@ class TurnTimes:
             intent=ended["intent"],
             outcome=_outcome(events),
             attempts=attempts,
-            ack_ms=round(acked_after_ms, 1),
-            step_ms=round(max(0.0, self._stepped_ms - self._started_ms), 1),
-            commit_ms=round(max(0.0, _now_ms() - self._stepped_ms), 1),
+            ack_ms=acked_after_ms,
+            step_ms=max(0, self._stepped_ms - self._started_ms),
+            commit_ms=max(0, now_ms() - self._stepped_ms),
         )
         if ended["from"] != ended["to"]:
             log.info("state_persisted", session_id=key[1], user_id=key[0], state=ended["to"], version=version)
@@ -65,7 +64,3 @@ class TurnTimes:
 def _outcome(events: tuple[Event, ...]) -> str:
     kinds = {event.type for event in events}
     return "failed" if "turn_failed" in kinds else "cancelled" if "turn_cancelled" in kinds else "answered"
-
-
-def _now_ms() -> float:
-    return time.time() * 1000

@@ -9,7 +9,7 @@ import contextlib
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -20,7 +20,7 @@ from server import protocol
 from server.auth import identify
 from server.connection import Cursor
 from server.engine import Engine
-from server.errors import ERROR_CODES, CloseCode, ProtocolError
+from server.errors import CloseCode, ProtocolError, describe_problem
 from server.outlet import ASGISend, WebSocketOutlet
 from server.protocol import SUBPROTOCOL, SUBPROTOCOL_FAMILY, Dialect, Transient
 from server.rates import TokenBucket
@@ -227,9 +227,7 @@ class WebSocketConnection:
             case protocol.Ping(bare=True):
                 self._outlet.put_urgent("pong")
             case protocol.Ping(n):
-                now_ms, number = int(time.time() * 1000), str(uuid.uuid4())
-                pong = Transient("pong", {"n": n})
-                self._outlet.put_urgent(protocol.encode_transient(pong, self._subscriber.key[1], number, now_ms))
+                self._outlet.put_urgent(self._subscriber.encode(Transient("pong", {"n": n})))
             case protocol.Authenticate():
                 raise ProtocolError("auth_not_enabled")
             case protocol.Pong():
@@ -252,7 +250,7 @@ class WebSocketConnection:
         self._schedule_beat()
 
 
-def read_request(query_string: bytes, subprotocols: list[str], workflows: "set[str] | Any") -> Request | Refusal:
+def read_request(query_string: bytes, subprotocols: list[str], workflows: Collection[str]) -> Request | Refusal:
     """What the client asks for, from its query and its subprotocols; or why that cannot be."""
     try:
         query = {name: values[-1] for name, values in parse_qs(query_string.decode("ascii")).items()}
@@ -294,18 +292,12 @@ def _dialect(subprotocols: list[str]) -> Dialect | None:
 
 async def _refuse(send: ASGISend, refusal: Refusal) -> None:
     """Answer the upgrade with an HTTP status, as `application/problem+json`."""
-    row = ERROR_CODES[refusal.code]
-    problem = {
-        "title": row.message,
-        "status": refusal.status,
-        "code": refusal.code,
-        "detail": refusal.detail or row.message,
-    }
+    problem = msgspec.json.encode(describe_problem(refusal.status, refusal.code, refusal.detail))
     headers = [(b"content-type", b"application/problem+json")]
     if refusal.retry_after_s is not None:
         headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
     await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": msgspec.json.encode(problem)})
+    await send({"type": "websocket.http.response.body", "body": problem})
 
 
 def _no_abort() -> None:

@@ -21,6 +21,7 @@ LAYERS: Final = (
     ("engine",),
     ("turn_times",),
     ("session", "connection", "commit", "steps"),
+    ("stamps",),
     ("turns",),
     ("lines", "inbox"),
     ("signals",),
