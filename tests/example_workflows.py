@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from server.workflow import STAY, Ask, Button, Delta, Output, Progress, Remember, State, Turn, Workflow, chat
 
@@ -24,6 +25,11 @@ async def echo(turn: Turn) -> AsyncIterator[Output]:
                 yield Delta(word)
                 await asyncio.sleep(float(seconds))
             yield chat("".join(rest))
+        case ["many", count]:
+            for number in range(int(count)):
+                yield chat(f"frame {number}")
+        case ["recall"]:
+            yield chat(f"events {[event.seq for event in turn.events]}")
         case ["boom"]:
             raise RuntimeError("the secret reason")
         case ["huge"]:
@@ -71,4 +77,7 @@ ECHO = Workflow(
     summary=lambda memory: {"last": memory.get("last")},
 )
 
-WORKFLOWS = {"echo": ECHO}
+#: The same, but it wants more of the last events than anybody gives it.
+RECALL = replace(ECHO, name="recall", context=1_000_000)
+
+WORKFLOWS = {"echo": ECHO, "recall": RECALL}

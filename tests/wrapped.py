@@ -25,6 +25,7 @@ class FailingStore:
         self.broken: set[str] = set()
         self.calls: dict[str, int] = {}
         self.committed: list[Write] = []
+        self.woken: list[int] = []
 
     @property
     def durability(self) -> str:
@@ -62,7 +63,10 @@ class FailingStore:
 
     async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
         self._count("pending")
-        return await self._store.pending(before_ms, limit)
+        waiting = await self._store.pending(before_ms, limit)
+        if waiting:
+            self.woken.append(len(waiting))
+        return waiting
 
     async def delete(self, session_id: str, user_id: str) -> bool:
         self._count("delete")

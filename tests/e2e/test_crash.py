@@ -89,6 +89,21 @@ async def test_a_deploy_drains(server: ServerProcess) -> None:
     assert "Traceback" not in server.log()
 
 
+async def test_a_drain_has_its_limit_and_what_it_cuts_is_answered_after_the_start(start: Start) -> None:
+    server = await start(DRAIN_MS="200")
+    session_id = str(uuid.uuid4())
+    async with Client(server.port, session_id=session_id) as client:
+        await client.until_type("live")
+        await client.say("sleep 3")
+        await client.until_type("status_update")
+        assert await server.stop() == 0
+        assert client.texts() == ["Welcome."], "it waited for the step"
+    await server.start()
+    async with Client(server.port, session_id=session_id) as client:
+        await client.until_type("chat_message", text="slept 3")
+        assert client.texts() == ["Welcome.", "slept 3"]
+
+
 async def test_a_deploy_does_not_wait_for_the_pauses_of_a_long_replay(start: Start) -> None:
     """The existing builder is given its history with pauses; at a drain the rest comes at once, and then our code."""
     server = await start(BUILDER_REPLAY_GAP_MS="1000")

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import socket
 import uuid
+from pathlib import Path
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from server.settings import Settings
+from server.store.records import Event, Write
 from server.store.sqlite import MEMORY, SqliteStore
 from tests.example_workflows import WORKFLOWS
 from tests.wire import Client
@@ -81,6 +83,25 @@ async def test_sessions_awake_are_limited_and_idle_ones_make_room(store: Failing
             assert (error["payload"]["code"], error["payload"]["temporary"]) == ("overloaded", True)
 
 
+async def test_the_longest_idle_session_makes_room(store: FailingStore) -> None:
+    async with (
+        serve(store, WORKFLOWS, Settings(session_max_concurrent=17)) as port,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        clients = [await stack.enter_async_context(Client(port)) for _ in range(17)]
+        for client in clients:
+            await client.until_type("live")
+        await clients[0].turn("I was the first to come, and the last to speak")
+        loads = store.calls["load"]
+        async with Client(port) as another:  # 16 are let go at once, and the one that spoke last is not among them
+            await another.until_type("live")
+        loads = store.calls["load"]
+        await clients[0].turn("still awake")
+        assert store.calls["load"] == loads
+        await clients[1].turn("awake again")
+        assert store.calls["load"] == loads + 1
+
+
 async def test_an_idle_session_is_let_go_and_wakes_for_its_next_line(store: FailingStore) -> None:
     async with serve(store, WORKFLOWS, Settings(session_idle_ms=40)) as port, Client(port) as client:
         await client.until_type("live")
@@ -98,6 +119,63 @@ async def test_an_answer_is_limited_in_size(store: FailingStore) -> None:
         await client.turn("huge")
         failed = next(frame for frame in client.durable if frame["type"] == "turn_failed")
         assert failed["payload"]["code"] == "answer_too_large"
+
+
+async def test_an_answer_is_limited_in_frames(store: FailingStore) -> None:
+    async with serve(store, WORKFLOWS, Settings(turn_max_frames=5)) as port, Client(port) as client:
+        await client.until_type("live")
+        await client.turn("many 5")
+        assert client.texts()[1:] == [f"frame {number}" for number in range(5)]
+        await client.turn("many 6")
+        failed = next(frame for frame in client.durable if frame["type"] == "turn_failed")
+        assert failed["payload"]["code"] == "answer_too_large"
+
+
+async def test_a_step_sees_the_last_events_and_no_more(store: FailingStore) -> None:
+    async with (
+        serve(store, WORKFLOWS, Settings(chat_context_limit=3)) as port,
+        Client(port, workflow="recall") as client,
+    ):
+        await client.until_type("live")
+        await client.turn("one")
+        ended = await client.turn("recall")
+        turn = ended["payload"]["turn"]
+        assert client.texts()[-1] == f"events {[turn - 3, turn - 2, turn - 1]}"
+
+
+async def test_a_message_beyond_what_a_socket_reads_is_cut_and_nobody_else_notices(store: FailingStore) -> None:
+    settings = Settings(socket_max_bytes=100_000)
+    async with serve(store, WORKFLOWS, settings) as port, Client(port) as other, Client(port) as client:
+        await other.until_type("live")
+        await client.until_type("live")
+        await client.say("x" * 90_000)
+        assert (await client.until_type("error"))["payload"]["code"] == "too_large"
+        await client.say("x" * 110_000)
+        assert await client.until_closed() == 1009
+        await other.turn("still here")
+
+
+async def test_a_search_for_unanswered_lines_is_limited_and_goes_on_until_there_are_none(tmp_path: Path) -> None:
+    store = FailingStore(SqliteStore(str(tmp_path / "x.db")))
+    sessions = [str(uuid.uuid4()) for _ in range(5)]
+    async with serve(store, WORKFLOWS) as port:
+        for session_id in sessions:
+            async with Client(port, session_id=session_id) as client:
+                await client.until_type("live")
+    left = SqliteStore(str(tmp_path / "x.db"))
+    await left.open()
+    await left.commit([_line(session_id) for session_id in sessions])
+    await left.close()
+    store = FailingStore(SqliteStore(str(tmp_path / "x.db")))
+    async with serve(store, WORKFLOWS, Settings(sweep_limit=2, store_retry_ms=20)) as port:
+        async with asyncio.timeout(10):
+            while await store.pending(2**62, 100):
+                await asyncio.sleep(0.02)  # polling the store, as nobody is told
+        for session_id in sessions:
+            async with Client(port, session_id=session_id) as client:
+                await client.until_type("live")
+                assert client.texts() == ["Welcome.", "you said left behind"]
+    assert store.woken == [2, 2, 1]
 
 
 async def test_writes_that_wait_for_a_transaction_are_limited(store: FailingStore) -> None:
@@ -159,6 +237,21 @@ async def test_a_reader_that_stops_costs_nothing_and_loses_nothing(store: Failin
         async with Client(port, session_id=session_id) as again:
             await again.until(lambda frame: frame.get("seq") == 2 + 3 * 1000, "the last frame")
             assert again.durable == writer.durable
+
+
+def _line(session_id: str) -> Write:
+    """A line that was accepted by a process that is no more."""
+    said = {"text": "left behind", "sub_title": None, "list_items": None, "format": "plain"}
+    line = Event(
+        session_id=session_id,
+        type="chat_message",
+        role="user",
+        message_id=f"line of {session_id}",
+        payload=said,
+        created_at=1,
+        client_id="line",
+    )
+    return Write(session_id=session_id, user_id="anonymous", events=(line,), client_id="line")
 
 
 async def _settled(client: Client, message_id: str) -> str:
