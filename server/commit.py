@@ -15,7 +15,7 @@ import structlog
 
 from server.errors import StoreError, StoreUnavailable
 from server.store import Store
-from server.store.records import Committed, Conflict, Duplicate, Event, Missing, Outcome, Write
+from server.store.records import Committed, Conflict, Duplicate, Event, Failed, Missing, Outcome, Write
 
 #: Told the outcome of a write, or None when the store could not commit it.
 Resolve = Callable[[Outcome | None], None]
@@ -86,7 +86,9 @@ class GroupCommit:
             await self._commit_alone(batch)
             return
         for queued, outcome in zip(batch, outcomes, strict=True):
-            _resolve(queued, await self._recognise(queued.write, outcome) if queued.again else outcome)
+            _resolve(
+                queued, await self._recognise(queued.write, outcome) if queued.again else _taken(queued.write, outcome)
+            )
 
     async def _commit_alone(self, batch: list[_Queued]) -> None:
         """Each write in a transaction of its own, until it is clear that the store is away."""
@@ -122,7 +124,7 @@ class GroupCommit:
                 case Conflict():
                     return await self._written(write, write.events[-1].turn) or outcome
                 case _:
-                    return outcome
+                    return _taken(write, outcome)
         except Exception as error:  # as in `_try`
             unknown = None if isinstance(error, StoreError) else error
             log.warning("lookup_failed", session_id=write.session_id, error=str(error), exc_info=unknown)
@@ -144,6 +146,14 @@ class GroupCommit:
             return Committed(events, write.expected_version + 1)
         loaded = await self._store.load(write.session_id, write.user_id, 0, 0)
         return Committed(events, loaded.snapshot.version) if loaded is not None else Missing()
+
+
+def _taken(write: Write, outcome: Outcome) -> Outcome | None:
+    """None for a write that the store stumbled over, as if it had failed alone."""
+    if not isinstance(outcome, Failed):
+        return outcome
+    log.warning("commit_failed", writes=1, session_id=write.session_id, error=outcome.code)
+    return None
 
 
 def _resolve(queued: _Queued, outcome: Outcome | None) -> None:

@@ -4,6 +4,7 @@ Nothing here awaits, so every call is one moment. What goes in and what comes ou
 outside holds an object of the store.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,6 +37,7 @@ class DictStore:
     def __init__(self) -> None:
         self.snapshots: dict[str, Snapshot] = {}
         self.logs: dict[str, list[Event]] = {}
+        self._leases: dict[tuple[str, str], tuple[str, float]] = {}  # holder, end
         self._closed = False
 
     async def open(self) -> None:
@@ -88,6 +90,26 @@ class DictStore:
         if self._owned(session_id, user_id) is None:
             return []
         return [event for event in self._log(session_id) if event.seq > after][: max(limit, 0)]
+
+    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
+        self._check_open()
+        owned = [self._owned(*session) for session in sessions]
+        return [snapshot.seq if snapshot else 0 for snapshot in owned]
+
+    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+        self._check_open()
+        now_s = time.monotonic()
+        for session in sessions:
+            before = self._leases.get(session)
+            if before is None or before[0] == holder or before[1] <= now_s:
+                self._leases[session] = holder, now_s + ttl_ms / 1000
+        return [self._leases[session][0] == holder for session in sessions]
+
+    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+        self._check_open()
+        for session in sessions:
+            if session in self._leases and self._leases[session][0] == holder:
+                del self._leases[session]
 
     async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
         self._check_open()

@@ -1,9 +1,8 @@
 """Group commit: what queues while a commit runs goes together, what fails fails alone, what happened is recognised."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Final
 
 import pytest
 from msgspec import structs
@@ -11,26 +10,22 @@ from msgspec import structs
 from server.commit import GroupCommit
 from server.errors import InvalidWrite, StoreClosed, StoreUnavailable
 from server.store import Store
-from server.store.records import Committed, Conflict, Duplicate, Missing, Outcome, Snapshot, Write
-from server.store.sqlite import SqliteStore
-from tests.dict_store import DictStore
+from server.store.records import Committed, Conflict, Duplicate, Failed, Missing, Outcome, Snapshot, Write
+from tests.conformance.stores import STORES
 from tests.faulty_store import FaultyStore, failing, failing_at, poisoned
 from tests.writes import accept, committed, event, greeting, log_of, new_session, open_session, snapshot, turn
 
-STORES: Final[dict[str, Callable[[Path], Store]]] = {
-    "dict": lambda _: DictStore(),
-    "sqlite": lambda folder: SqliteStore(str(folder / "store.db")),
-}
 BATCH_LIMIT = 8
 QUEUE_LIMIT = 20
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(params=["dict", "sqlite-file", "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[FaultyStore]:
-    faulty = FaultyStore(STORES[request.param](tmp_path))
-    await faulty.open()
-    yield faulty
-    await faulty.close()
+    async with STORES[request.param](tmp_path) as empty:
+        faulty = FaultyStore(empty)
+        await faulty.open()
+        yield faulty
+        await faulty.close()
 
 
 @pytest.fixture
@@ -133,6 +128,18 @@ async def test_who_is_told_may_submit(store: FaultyStore, group: GroupCommit) ->
 
     assert group.submit(accept(before.session_id, "c1"), answer)
     assert isinstance(await ended, Committed)
+
+
+async def test_what_the_store_stumbles_over_is_not_committed_and_its_neighbours_are(
+    store: FaultyStore, group: GroupCommit
+) -> None:
+    [one, two], [line, other] = await lines(store.store, 2)
+
+    def stumble(outcomes: list[Outcome]) -> list[Outcome]:
+        return [Failed("22P02"), *outcomes[1:]]
+
+    store.change = stumble
+    assert kinds(await asyncio.gather(submit(group, line), submit(group, other))) == ["NoneType", "Committed"]
 
 
 async def test_refusals_are_told_as_they_are(store: FaultyStore, group: GroupCommit) -> None:

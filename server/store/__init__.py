@@ -10,6 +10,7 @@ One conformance suite runs over every implementation. Rules that all of them kee
   infinities are no JSON and become null, as on the wire. What `check_write` refuses, or what is not JSON, is an
   InvalidWrite, and the batch that it stands in is not written;
 - a commit whose caller stops waiting is there or is not there, never a part of it, and the store goes on;
+- a write that the store itself stumbles over may be Failed alone, where the store can tell; nothing of it was written;
 - when `commit` returns, what was committed survives power loss, if the store says so in `durability`;
 - the owner (`user_id`) stands in every statement: somebody else's session looks like one that does not exist;
 - "not there" is a value (None, Missing); "could not look" is StoreUnavailable.
@@ -50,6 +51,25 @@ class Store(Protocol):
 
     async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
         """At most `limit` events with `seq > after`, in order. Clients say `after`: it may be any number."""
+        ...
+
+    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
+        """For each (session_id, user_id) the `seq` of its last event, 0 where there is no such session; in one call.
+
+        The caller bounds how many it asks for.
+        """
+        ...
+
+    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+        """Take or renew the leases of these (session_id, user_id) for `holder`: whether each is its own now.
+
+        A lease ends `ttl_ms` later by the store's clock, unless it is renewed. It guards nothing and need not be
+        durable; there need not be such a session.
+        """
+        ...
+
+    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+        """End these leases, where they are the holder's."""
         ...
 
     async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:

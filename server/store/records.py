@@ -110,7 +110,13 @@ class Missing(Struct, frozen=True):
     """There is no such session for this user; nothing was written."""
 
 
-Outcome = Committed | Duplicate | Conflict | Missing
+class Failed(Struct, frozen=True):
+    """The store could not take this one write, for the reason `code` (an SQLSTATE, say); nothing of it was written."""
+
+    code: str
+
+
+Outcome = Committed | Duplicate | Conflict | Missing | Failed
 
 
 class Loaded(Struct, frozen=True):

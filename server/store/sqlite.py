@@ -7,24 +7,27 @@ NORMAL would be faster and lose the last commits.
 """
 
 import asyncio
-import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import structlog
 
 from server.errors import InvalidWrite, StoreClosed, StoreError, StoreUnavailable
 from server.store.batch import Batch, Head
 from server.store.records import Event, Loaded, Outcome, Summary, Write, check_write
 from server.store.rows import EVENT_COLUMNS, HEAD_COLUMNS, SESSION_COLUMNS, encode, event_of, event_row, snapshot_of
+from server.store.sqlite_migrate import MIGRATIONS, Migration, check, migrate, transaction
+
+log = structlog.get_logger()
 
 MEMORY: Final = ":memory:"
 _READERS: Final = 2
-_SCHEMA_VERSION: Final = 1
 _LOG_BYTES: Final = 4_194_304  # what the log takes between two checkpoints
 _SEQ_MAX: Final = 2**63 - 1  # a client may ask for what is behind any number
 # Looked up once a statement, not once a row: it names no column of `events`.
@@ -42,6 +45,16 @@ _USED: Final = (
     f"select {EVENT_COLUMNS} from (select json_extract(value, '$[0]') as s, json_extract(value, '$[1]') as c"
     " from json_each(?)) cross join events where session_id = s and client_id = c"
 )
+_LAST: Final = (
+    "select coalesce(max(sessions.seq), 0) from (select key, json_extract(value, '$[0]') as s,"
+    " json_extract(value, '$[1]') as u from json_each(?)) left join sessions on session_id = s and user_id = u"
+    " group by key order by key"
+)
+_LEASE: Final = (
+    "insert into leases (session_id, user_id, holder, until) values (?, ?, ?, ?)"
+    " on conflict (session_id, user_id) do update set until = excluded.until where holder = excluded.holder"
+)
+_HOLDER: Final = "select holder from leases where session_id = ? and user_id = ?"
 _INSERT: Final = f"insert into events ({EVENT_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPSERT: Final = (
     f"insert into sessions ({SESSION_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -60,13 +73,23 @@ T = TypeVar("T")
 class SqliteStore:
     """Sessions in one SQLite file, or in memory.
 
-    `busy_ms` is how long another process may hold the lock before a write is given up.
+    `busy_ms` is how long another process may hold the lock before a write is given up. The last of `migrations` makes
+    the schema that the store works with.
     """
 
-    def __init__(self, path: str, *, synchronous: str = "FULL", busy_ms: int = 10_000) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        synchronous: str = "FULL",
+        busy_ms: int = 10_000,
+        migrations: Sequence[Migration] = MIGRATIONS,
+    ) -> None:
         self._path = path
         self._synchronous = synchronous
         self._busy_ms = busy_ms
+        self._migrations = migrations
+        self.migrated: list[str] = []  # what `open` did to the schema, a line for each thing
         self._writer = ThreadPoolExecutor(1, "sqlite-writer")
         # A database in memory belongs to its one connection, so there its writer reads, too.
         self._readers = self._writer if path == MEMORY else ThreadPoolExecutor(_READERS, "sqlite-reader")
@@ -84,7 +107,7 @@ class SqliteStore:
         return f"{survives} (WAL, synchronous={self._synchronous})"
 
     async def open(self) -> None:
-        """Create the file and its tables where they are not there. Raises StoreUnavailable."""
+        """Create the file or migrate it, after a copy. Raises StoreUnavailable, also for a schema that is too new."""
         if self._closing is not None:
             raise StoreClosed("the store is closed")
         try:
@@ -110,6 +133,18 @@ class SqliteStore:
     async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
         """A page of the log."""
         return await self._run(self._readers, _read, session_id, user_id, after, limit)
+
+    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
+        """The last `seq` of each session, 0 where there is none."""
+        return await self._run(self._readers, _last, sessions)
+
+    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+        """Take or renew leases: whether each is the holder's now."""
+        return await self._run(self._writer, _hold, sessions, holder, ttl_ms)
+
+    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+        """End leases of the holder."""
+        await self._run(self._writer, _release, sessions, holder)
 
     async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
         """What took effect under a client's id."""
@@ -171,18 +206,16 @@ class SqliteStore:
         self._own.connection = connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
+        check(connection, self._migrations[-1].version)
         (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
         if mode != ("memory" if self._path == MEMORY else "wal"):
             raise sqlite3.OperationalError(f"its file system has no write-ahead log, only journal_mode={mode}")
         connection.execute(f"pragma synchronous = {self._synchronous}")
         connection.execute("pragma fullfsync = on")  # macOS: its fsync alone stops short of the disk
         connection.execute(f"pragma journal_size_limit = {_LOG_BYTES}")  # a long reader makes it grow: cut it after
-        (version,) = connection.execute("pragma user_version").fetchone()
-        if version > _SCHEMA_VERSION:
-            raise sqlite3.DatabaseError(f"its schema {version} is newer than this server's {_SCHEMA_VERSION}")
-        if version < _SCHEMA_VERSION:
-            tables = resources.files("server.store").joinpath("sqlite.sql").read_text(encoding="utf-8")
-            connection.executescript(f"begin immediate; {tables} commit;")
+        self.migrated = migrate(connection, None if self._path == MEMORY else Path(self._path), self._migrations)
+        for line in self.migrated:
+            log.info("migrated", step=line)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -206,21 +239,8 @@ def _store_error(error: Exception) -> StoreError:
 def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Outcome]:
     for write in writes:
         check_write(write)
-    with _transaction(connection):
+    with transaction(connection):
         return _write_batch(connection, writes)
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, with the lock from the start: what is read inside is still so when it is written."""
-    connection.execute("begin immediate")
-    try:
-        yield
-        connection.execute("commit")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("rollback")
-        raise
 
 
 def _write_batch(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Outcome]:
@@ -278,6 +298,27 @@ def _read(connection: sqlite3.Connection, session_id: str, user_id: str, after: 
     return [event_of(row) for row in connection.execute(_PAGE, asked)]
 
 
+def _last(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]]) -> list[int]:
+    return [seq for (seq,) in connection.execute(_LAST, (encode(list(sessions)),))]
+
+
+def _hold(
+    connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int
+) -> list[bool]:
+    now_ms = time.time_ns() // 1_000_000  # one file is on one machine, whose clock is everybody's
+    with transaction(connection):
+        connection.execute("delete from leases where until <= ?", (now_ms,))
+        rows = [(*session, holder, now_ms + ttl_ms) for session in sessions]
+        connection.executemany(_LEASE, rows)
+        return [connection.execute(_HOLDER, session).fetchone()[0] == holder for session in sessions]
+
+
+def _release(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+    with transaction(connection):
+        rows = [(*session, holder) for session in sessions]
+        connection.executemany("delete from leases where session_id = ? and user_id = ? and holder = ?", rows)
+
+
 def _find(connection: sqlite3.Connection, session_id: str, user_id: str, client_id: str) -> Event | None:
     row = connection.execute(
         f"select {EVENT_COLUMNS} from events where session_id = :session_id and client_id = :client_id and {_OWNED}",
@@ -310,7 +351,7 @@ def _list(connection: sqlite3.Connection, user_id: str, limit: int) -> list[Summ
 
 
 def _delete(connection: sqlite3.Connection, session_id: str, user_id: str) -> bool:
-    with _transaction(connection):
+    with transaction(connection):
         cursor = connection.execute("delete from sessions where session_id = ? and user_id = ?", (session_id, user_id))
         if cursor.rowcount:
             connection.execute("delete from events where session_id = ?", (session_id,))

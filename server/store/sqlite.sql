@@ -1,4 +1,4 @@
--- The tables of the SQLite store. Times are UTC milliseconds, JSON is text.
+-- The tables of the SQLite store as they were made first: schema 1. Times are UTC milliseconds, JSON is text.
 
 create table if not exists sessions (
     session_id text primary key,
@@ -39,5 +39,3 @@ create unique index if not exists events_by_client on events (session_id, client
 
 -- A deck is the slide_update it was made from.
 create index if not exists events_decks on events (message_id) where type = 'slide_update';
-
-pragma user_version = 1;

@@ -8,24 +8,18 @@ import pytest
 
 from server.broker import Broker, LocalBroker
 from server.store import Store
-from server.store.sqlite import MEMORY, SqliteStore
-from tests.dict_store import DictStore
+from tests.conformance.stores import STORES
 
-STORES: Final[dict[str, Callable[[Path], Store]]] = {
-    "dict": lambda _: DictStore(),
-    "sqlite-file": lambda folder: SqliteStore(str(folder / "store.db")),
-    "sqlite-memory": lambda _: SqliteStore(MEMORY),
-}
 BROKERS: Final[dict[str, Callable[[], Broker]]] = {"local": LocalBroker}
 
 
 @pytest.fixture(params=STORES)
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     """An open and empty store."""
-    opened = STORES[request.param](tmp_path)
-    await opened.open()
-    yield opened
-    await opened.close()
+    async with STORES[request.param](tmp_path) as opened:
+        await opened.open()
+        yield opened
+        await opened.close()
 
 
 @pytest.fixture(params=BROKERS)

@@ -262,6 +262,9 @@ async def test_after_close_everything_raises(store: Store) -> None:
         lambda: store.commit([accept(before.session_id)]),
         lambda: store.load(before.session_id, USER, 0, 1),
         lambda: store.read(before.session_id, USER, 0, 1),
+        lambda: store.heads([(before.session_id, USER)]),
+        lambda: store.hold([(before.session_id, USER)], "me", 1000),
+        lambda: store.release([(before.session_id, USER)], "me"),
         lambda: store.find(before.session_id, USER, "c1"),
         lambda: store.deck("m1"),
         lambda: store.pending(T0_MS, 1),
@@ -280,3 +283,54 @@ async def test_a_session_that_is_not_there_is_none_everywhere(store: Store) -> N
     assert await store.read(session_id, USER, 0, 10) == []
     assert await store.find(session_id, USER, "c1") is None
     assert await store.delete(session_id, USER) is False
+
+
+# ---------------------------------------------------------------- heads
+
+
+async def test_heads_are_the_last_seq_of_each_session_in_the_order_asked(store: Store) -> None:
+    first, second = await open_session(store), await open_session(store)
+    await committed(store, accept(second.session_id))
+    asked = [(second.session_id, USER), (new_session(), USER), (first.session_id, USER), (second.session_id, USER)]
+    assert list(await store.heads(asked)) == [3, 0, 2, 3]
+    assert list(await store.heads([])) == []
+
+
+async def test_the_head_of_somebody_elses_session_is_that_of_none(store: Store) -> None:
+    before = await open_session(store)
+    assert list(await store.heads([(before.session_id, STRANGER), (before.session_id, USER)])) == [0, 2]
+
+
+# ---------------------------------------------------------------- leases
+
+
+async def test_a_lease_is_one_holders_until_it_lets_go(store: Store) -> None:
+    one, two = (new_session(), USER), (new_session(), USER)
+    assert list(await store.hold([one], "a", 60_000)) == [True]
+    assert list(await store.hold([two, one], "b", 60_000)) == [True, False]
+    assert list(await store.hold([one], "a", 60_000)) == [True]  # renewed
+    await store.release([one], "b")  # not its own
+    assert list(await store.hold([one], "b", 60_000)) == [False]
+    await store.release([one, two], "a")
+    assert list(await store.hold([one, two], "c", 60_000)) == [True, False]
+    assert list(await store.hold([], "c", 60_000)) == []
+
+
+async def test_a_lease_ends_by_itself(store: Store) -> None:
+    key = (new_session(), USER)
+    await store.hold([key], "a", 1)
+    async with asyncio.timeout(5):
+        while not (await store.hold([key], "b", 60_000))[0]:
+            await asyncio.sleep(0.005)  # the store's clock, which nobody else moves
+
+
+async def test_of_many_who_want_a_lease_at_once_one_has_it(store: Store) -> None:
+    key = (new_session(), USER)
+    answers = await asyncio.gather(*(store.hold([key], f"h{number}", 60_000) for number in range(16)))
+    assert sum(answer[0] for answer in answers) == 1
+
+
+async def test_a_strangers_lease_is_another_lease(store: Store) -> None:
+    session_id = new_session()
+    assert list(await store.hold([(session_id, USER)], "a", 60_000)) == [True]
+    assert list(await store.hold([(session_id, STRANGER)], "b", 60_000)) == [True]

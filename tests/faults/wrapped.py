@@ -11,33 +11,30 @@ from server.broker import Broker, Key, Subscriber
 from server.engine import Replies
 from server.protocol import Encoded, Transient
 from server.store import Store
-from server.store.records import Event, Loaded, Outcome, Summary, Write
+from server.store.records import Event, Loaded, Outcome, Write
 from server.workflow import Output, Step, Turn, Workflow
 from tests.faults.points import Points
+from tests.passing_store import PassingStore
 
 
-class FaultyStore:
+class FaultyStore(PassingStore):
     """A store whose commits, pages and look-ups pass their points."""
 
     def __init__(self, store: Store, points: Points) -> None:
-        self._store = store
+        super().__init__(store)
         self._points = points
 
-    @property
-    def durability(self) -> str:
-        return self._store.durability
-
-    async def open(self) -> None:
-        await self._store.open()
-
-    async def close(self) -> None:
-        await self._store.close()
+    async def reached(self, name: str) -> None:
+        if name == "read":
+            await self._points.reach("replay")
+        if name == "pending":
+            await self._points.reach("recovery")
 
     async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         kinds = {"turn" if write.update is not None else "accept" for write in writes}
         for kind in sorted(kinds):
             await self._points.reach(f"{kind}:before")
-        outcomes = await self._store.commit(writes)
+        outcomes = await super().commit(writes)
         for kind in sorted(kinds):
             await self._points.reach(f"{kind}:after")
         return outcomes
@@ -45,27 +42,7 @@ class FaultyStore:
     async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
         if not limit:  # a session that wakes: the sweep, or a machine that starts from the store
             await self._points.reach("recovery")
-        return await self._store.load(session_id, user_id, after, limit)
-
-    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
-        await self._points.reach("replay")
-        return await self._store.read(session_id, user_id, after, limit)
-
-    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
-        return await self._store.find(session_id, user_id, client_id)
-
-    async def deck(self, message_id: str) -> Event | None:
-        return await self._store.deck(message_id)
-
-    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
-        await self._points.reach("recovery")
-        return await self._store.pending(before_ms, limit)
-
-    async def delete(self, session_id: str, user_id: str) -> bool:
-        return await self._store.delete(session_id, user_id)
-
-    async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
-        return await self._store.list(user_id, limit)
+        return await super().load(session_id, user_id, after, limit)
 
 
 class FaultyBroker:
@@ -84,12 +61,31 @@ class FaultyBroker:
     def subscribers(self, key: Key) -> Sequence[Subscriber]:
         return self._broker.subscribers(key)
 
+    @property
+    def connected(self) -> bool:
+        return self._broker.connected
+
+    def sessions(self) -> Sequence[Key]:
+        return self._broker.sessions()
+
+    async def joined(self, key: Key) -> None:
+        await self._broker.joined(key)
+
     def publish(self, key: Key, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
         if self._points.reach_at_once("publish:before"):
             self._broker.publish(key, events, frames)
 
     def publish_transient(self, key: Key, frame: Transient) -> None:
         self._broker.publish_transient(key, frame)
+
+    def ask(self, key: Key) -> None:
+        self._broker.ask(key)
+
+    def tell_head(self, key: Key, head: int) -> None:
+        self._broker.tell_head(key, head)
+
+    def tell_transient(self, key: Key, frame: Transient) -> None:
+        self._broker.tell_transient(key, frame)
 
 
 class FaultyReplies(dict[int, Replies]):
