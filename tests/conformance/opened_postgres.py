@@ -1,0 +1,88 @@
+"""PostgreSQL stores for tests that look behind the contract."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Final, NamedTuple
+
+import asyncpg  # type: ignore[import-untyped]
+
+from server.store.postgres import PostgresStore
+from tests.services.postgres import PostgresServer, running_server
+
+_WAITING: Final = (
+    "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+)
+
+
+class Database(NamedTuple):
+    """A database of a test's own, with our tables and functions, on the server of this process."""
+
+    server: PostgresServer
+    name: str
+
+    @property
+    def dsn(self) -> str:
+        return self.server.dsn(self.name)
+
+    def sql(self, text: str, *, user: str = "postgres") -> str:
+        """Run statements; what they return, a row a line."""
+        return self.server.sql(self.name, text, user=user)
+
+    def orphans(self) -> int:
+        """Events whose session is not there: there must be none."""
+        return int(
+            self.sql(
+                "select count(*) from rejoinder_events e"
+                " where not exists (select from rejoinder_sessions s where s.session_id = e.session_id)"
+            )
+        )
+
+
+@contextlib.contextmanager
+def new_database() -> Iterator[Database]:
+    """A database with the tables and functions and nothing in them, for a while."""
+    server = running_server()
+    name = server.create_database()
+    try:
+        yield Database(server, name)
+    finally:
+        if not server.running:
+            server.start()
+        server.drop_database(name)
+
+
+@contextlib.asynccontextmanager
+async def opened(dsn: str, *, timeout_ms: int = 20_000, connections: int = 8) -> AsyncIterator[PostgresStore]:
+    """An open store; long waits by default, so that a slow machine is no fault."""
+    store = PostgresStore(dsn, timeout_ms=timeout_ms, connections=connections)
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[Any]:
+    """A connection beside the store's own."""
+    connection = await asyncpg.connect(dsn, statement_cache_size=0)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def locked(dsn: str, session_id: str) -> AsyncIterator[None]:
+    """Somebody else holds the session's row until the end."""
+    async with connected(dsn) as connection, connection.transaction():
+        await connection.execute("select from rejoinder_sessions where session_id = $1 for update", session_id)
+        yield
+
+
+async def waiting(dsn: str, count: int = 1) -> None:
+    """Return when so many sessions of the database wait for a lock."""
+    async with connected(dsn) as connection, asyncio.timeout(20):
+        while await connection.fetchval(_WAITING) != count:
+            await asyncio.sleep(0.005)  # the server tells nobody
