@@ -1,0 +1,61 @@
+"""Every store that the suite runs over: a new one is one more row here."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Final
+
+from server.store import Store
+from server.store.postgres import PostgresStore
+from server.store.redis import RedisStore
+from server.store.sqlite import MEMORY, SqliteStore
+from server.store.supabase import SupabaseStore
+from tests.dict_store import DictStore
+from tests.services.postgres import running_server
+from tests.services.redis import empty_server
+from tests.services.supabase import SECRET_KEY, empty_project
+
+#: Makes a store over empty storage, not opened yet, and cleans the storage up afterwards. The folder is the test's own.
+Empty = Callable[[Path], AbstractAsyncContextManager[Store]]
+
+
+@contextlib.asynccontextmanager
+async def _dict(_: Path) -> AsyncIterator[Store]:
+    yield DictStore()
+
+
+@contextlib.asynccontextmanager
+async def _sqlite_file(folder: Path) -> AsyncIterator[Store]:
+    yield SqliteStore(str(folder / "store.db"))
+
+
+@contextlib.asynccontextmanager
+async def _sqlite_memory(_: Path) -> AsyncIterator[Store]:
+    yield SqliteStore(MEMORY)
+
+
+@contextlib.asynccontextmanager
+async def _postgres(_: Path) -> AsyncIterator[Store]:
+    with running_server().database() as dsn:
+        yield PostgresStore(dsn)
+
+
+@contextlib.asynccontextmanager
+async def _redis(_: Path) -> AsyncIterator[Store]:
+    yield RedisStore(empty_server("durable").url)
+
+
+@contextlib.asynccontextmanager
+async def _supabase(_: Path) -> AsyncIterator[Store]:
+    yield SupabaseStore(empty_project().url, SECRET_KEY)
+
+
+STORES: Final[dict[str, Empty]] = {
+    "dict": _dict,
+    "sqlite-file": _sqlite_file,
+    "sqlite-memory": _sqlite_memory,
+    "postgres": _postgres,
+    "redis": _redis,
+    "supabase": _supabase,
+}
