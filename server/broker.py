@@ -1,7 +1,8 @@
 """Fan-out: who is told of what was committed.
 
-Fan-out is a hint. A subscriber that misses a publication reads the store when it sees the gap, so a broker may lose,
-repeat or delay anything; it never writes and never reads the store.
+Fan-out is a hint (L5). A subscriber that misses a publication reads the store when it sees the gap, so a broker may
+lose, repeat or delay anything; it never writes and never reads the store. *publish* reaches the subscribers of every
+process, *tell* those of this one.
 """
 
 import contextlib
@@ -25,6 +26,10 @@ class Subscriber(Protocol):
 
     def hear(self, frames: Sequence[Encoded]) -> None:
         """Events that were just committed, as frames."""
+        ...
+
+    def hint(self, head: int) -> None:
+        """How far the log goes: who has less reads the store."""
         ...
 
     def hear_transient(self, frame: Transient) -> None:
@@ -51,12 +56,37 @@ class Broker(Protocol):
         """Who hears of the session in this process."""
         ...
 
+    @property
+    def connected(self) -> bool:
+        """Whether other processes can be heard of just now."""
+        ...
+
+    def sessions(self) -> Sequence[Key]:
+        """The sessions that somebody in this process subscribed to."""
+        ...
+
+    async def joined(self, key: Key) -> None:
+        """Return when news of the session reach this process, or when waiting for that is of no use."""
+        ...
+
     def publish(self, key: Key, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
         """Tell every subscriber of committed events, in their order. One that raises is no matter of the others."""
         ...
 
     def publish_transient(self, key: Key, frame: Transient) -> None:
         """Tell every subscriber something that is not in the log."""
+        ...
+
+    def ask(self, key: Key) -> None:
+        """Ask the process that runs the session's turn, if there is one, to show again what it has shown so far."""
+        ...
+
+    def tell_head(self, key: Key, head: int) -> None:
+        """Tell the subscribers in this process how far the log goes."""
+        ...
+
+    def tell_transient(self, key: Key, frame: Transient) -> None:
+        """Tell the subscribers in this process something that is not in the log."""
         ...
 
 
@@ -84,6 +114,18 @@ class LocalBroker:
         """Who hears of the session; a copy, because hearing may end a subscription."""
         return tuple(self._subscribers.get(key, ()))
 
+    @property
+    def connected(self) -> bool:
+        """Nobody else publishes here, so what others commit is never heard of."""
+        return False
+
+    def sessions(self) -> Sequence[Key]:
+        """The sessions that somebody subscribed to; a copy."""
+        return tuple(self._subscribers)
+
+    async def joined(self, key: Key) -> None:
+        """At once: there is no other process to hear of."""
+
     def publish(self, key: Key, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
         """Tell every subscriber of committed events, in their order."""
         for subscriber in self.subscribers(key):
@@ -91,6 +133,19 @@ class LocalBroker:
                 subscriber.hear(frames)
 
     def publish_transient(self, key: Key, frame: Transient) -> None:
+        """Tell every subscriber something that is not in the log."""
+        self.tell_transient(key, frame)
+
+    def ask(self, key: Key) -> None:
+        """There is nobody to ask."""
+
+    def tell_head(self, key: Key, head: int) -> None:
+        """Tell every subscriber how far the log goes."""
+        for subscriber in self.subscribers(key):
+            with _alone(key):
+                subscriber.hint(head)
+
+    def tell_transient(self, key: Key, frame: Transient) -> None:
         """Tell every subscriber something that is not in the log."""
         for subscriber in self.subscribers(key):
             with _alone(key):

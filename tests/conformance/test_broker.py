@@ -1,5 +1,6 @@
 """What a broker promises: whoever subscribed hears, in order, and nobody else does."""
 
+import asyncio
 from collections.abc import Sequence
 
 from server.broker import Broker, Key
@@ -16,10 +17,14 @@ class Listener:
 
     def __init__(self) -> None:
         self.heard: list[Encoded] = []
+        self.heads: list[int] = []
         self.transient: list[Transient] = []
 
     def hear(self, frames: Sequence[Encoded]) -> None:
         self.heard += frames
+
+    def hint(self, head: int) -> None:
+        self.heads.append(head)
 
     def hear_transient(self, frame: Transient) -> None:
         self.transient.append(frame)
@@ -44,6 +49,9 @@ class Breaker(Listener):
     """Cannot hear."""
 
     def hear(self, frames: Sequence[Encoded]) -> None:
+        raise ValueError("cannot hear")
+
+    def hint(self, head: int) -> None:
         raise ValueError("cannot hear")
 
     def hear_transient(self, frame: Transient) -> None:
@@ -82,8 +90,11 @@ def test_only_the_session_of_the_user_is_heard(broker: Broker) -> None:
         broker.subscribe(key, listener)
     frames = published(broker, 1)
     broker.publish_transient(KEY, Transient("status_update", {}))
+    broker.tell_transient(KEY, Transient("status_update", {}))
+    broker.tell_head(KEY, 1)
     assert [listener.heard for listener in listeners.values()] == [frames, [], []]
-    assert [len(listener.transient) for listener in listeners.values()] == [1, 0, 0]
+    assert [len(listener.transient) for listener in listeners.values()] == [2, 0, 0]
+    assert [listener.heads for listener in listeners.values()] == [[1], [], []]
 
 
 def test_transient_frames_are_heard_by_all(broker: Broker) -> None:
@@ -93,6 +104,44 @@ def test_transient_frames_are_heard_by_all(broker: Broker) -> None:
     frame = Transient("stream_delta", {"text": "hel"})
     broker.publish_transient(KEY, frame)
     assert [listener.transient for listener in listeners] == [[frame], [frame]]
+
+
+def test_what_is_told_is_heard_by_all_who_are_here(broker: Broker) -> None:
+    listeners = [Listener(), Listener()]
+    for listener in listeners:
+        broker.subscribe(KEY, listener)
+    frame = Transient("status_update", {"status": "idle"})
+    broker.tell_transient(KEY, frame)
+    broker.tell_head(KEY, 7)
+    broker.tell_head(KEY, 5)  # who knows more takes no notice: that is not the broker's to judge
+    assert [listener.transient for listener in listeners] == [[frame], [frame]]
+    assert [listener.heads for listener in listeners] == [[7, 5], [7, 5]]
+    assert [listener.heard for listener in listeners] == [[], []]
+
+
+def test_the_sessions_are_those_that_somebody_follows(broker: Broker) -> None:
+    other: Key = ("eve", "session")
+    listeners = [Listener(), Listener()]
+    for listener in listeners:
+        broker.subscribe(KEY, listener)
+    broker.subscribe(other, listeners[0])
+    known = broker.sessions()
+    assert sorted(known) == sorted([KEY, other])
+    broker.unsubscribe(KEY, listeners[0])
+    broker.unsubscribe(other, listeners[0])
+    assert list(broker.sessions()) == [KEY]
+    assert len(known) == 2  # a copy: who goes through it may end subscriptions
+    broker.unsubscribe(KEY, listeners[1])
+    assert list(broker.sessions()) == []
+
+
+async def test_nobody_waits_for_news_that_cannot_come(broker: Broker) -> None:
+    """No other process can be heard of: this one is alone, or its broker has not begun."""
+    assert not broker.connected
+    async with asyncio.timeout(5):
+        await broker.joined(KEY)
+        broker.subscribe(KEY, Listener())
+        await broker.joined(KEY)
 
 
 def test_who_subscribes_twice_hears_once(broker: Broker) -> None:
@@ -143,5 +192,8 @@ def test_one_that_cannot_hear_costs_the_others_nothing(broker: Broker) -> None:
     broker.subscribe(KEY, listener)
     frames = published(broker, 2)
     broker.publish_transient(KEY, Transient("status_update", {}))
+    broker.tell_transient(KEY, Transient("status_update", {}))
+    broker.tell_head(KEY, 2)
     assert listener.heard == frames
-    assert len(listener.transient) == 1
+    assert len(listener.transient) == 2
+    assert listener.heads == [2]

@@ -1,0 +1,88 @@
+"""Who is at work on a session: so that two processes do not pay for the same answer.
+
+A lease is a courtesy, never a lock: what guards a turn is its version (L3). A process that was paused may believe in a
+lease that is gone, and its commit is refused all the same. Leases live in the store, which every process has, so they
+hold whether or not there is a Redis; only turns that run for a while have one, so they cost little.
+"""
+
+import uuid
+from collections.abc import Sequence, Set
+from typing import Protocol
+
+import structlog
+
+from server.broker import Key
+from server.errors import StoreError
+from server.store import Store
+
+log = structlog.get_logger()
+
+
+class Leases(Protocol):
+    """What the engine needs of leases."""
+
+    @property
+    def held(self) -> Set[Key]:
+        """The leases that were ours when we last asked."""
+        ...
+
+    async def hold(self, keys: Sequence[Key]) -> Set[Key]:
+        """Take or renew the leases of these sessions: those that are ours now."""
+        ...
+
+    async def release(self, keys: Sequence[Key]) -> None:
+        """Let go of leases of ours; others are left alone."""
+        ...
+
+
+class LocalLeases:
+    """One process: nobody else is at work on anything."""
+
+    held: Set[Key] = frozenset()
+
+    async def hold(self, keys: Sequence[Key]) -> Set[Key]:
+        """All of them."""
+        return set(keys)
+
+    async def release(self, keys: Sequence[Key]) -> None:
+        """Nothing to let go of."""
+
+
+class StoreLeases:
+    """Leases of one process in the store that it shares with others; each outlives its holder by `ttl_ms` at most."""
+
+    def __init__(self, store: Store, ttl_ms: int) -> None:
+        self._store = store
+        self._ttl_ms = ttl_ms
+        self._holder = uuid.uuid4().hex
+        self._held: set[Key] = set()
+
+    @property
+    def held(self) -> Set[Key]:
+        """The leases that were ours when we last asked."""
+        return self._held
+
+    async def hold(self, keys: Sequence[Key]) -> Set[Key]:
+        """Take or renew these leases: those that are ours now; none when the store cannot say."""
+        try:
+            answers = await self._store.hold(_named(keys), self._holder, self._ttl_ms) if keys else ()
+        except StoreError as error:
+            log.warning("leases_failed", error=str(error))
+            return frozenset()
+        ours = {key for key, is_ours in zip(keys, answers, strict=True) if is_ours}
+        self._held -= set(keys) - ours
+        self._held |= ours
+        return ours
+
+    async def release(self, keys: Sequence[Key]) -> None:
+        """Let go of them; where the store cannot be told they end by themselves."""
+        self._held.difference_update(keys)
+        try:
+            if keys:
+                await self._store.release(_named(keys), self._holder)
+        except StoreError as error:
+            log.warning("leases_failed", error=str(error))
+
+
+def _named(keys: Sequence[Key]) -> list[tuple[str, str]]:
+    return [(session_id, user_id) for user_id, session_id in keys]

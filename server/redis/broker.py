@@ -1,0 +1,156 @@
+"""Fan-out between processes over Redis: each session is a channel, and each process hears the ones it serves.
+
+Three kinds of message, as JSON: what was committed (without its events when they would make it longer than
+HINT_MAX_BYTES: the head alone makes the others read the store), what is not in the log, and the wish to be shown what
+the running turn has shown so far. One process publishes all that a turn shows, so who missed the beginning and asks
+finds the answer in its place among the rest.
+"""
+
+import uuid
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+from redis.asyncio import ConnectionPool, Redis
+
+from server.broker import Key, LocalBroker, Subscriber
+from server.protocol import Encoded, Transient, encode_all
+from server.redis.channels import Channels
+from server.redis.outbox import Outbox
+from server.store.records import Event
+
+log = structlog.get_logger()
+
+#: Told of news from other processes: the session, how far its log goes, and the events where they came along.
+Heard = Callable[[Key, int, Sequence[Event]], None]
+
+
+class News(msgspec.Struct, frozen=True, tag="news", array_like=True):
+    """What `node` committed: how far the log goes, and the events."""
+
+    node: str
+    head: int
+    events: tuple[Event, ...]
+
+
+class Shown(msgspec.Struct, frozen=True, tag="shown", array_like=True):
+    """What `node` shows, and is not in the log."""
+
+    node: str
+    frame: Transient
+
+
+class Wish(msgspec.Struct, frozen=True, tag="wish", array_like=True):
+    """`node` lacks what the running turn has shown so far."""
+
+    node: str
+
+
+_decoder = msgspec.json.Decoder(News | Shown | Wish)
+
+
+class RedisBroker(LocalBroker):
+    """Tells the subscribers of this process at once, and those of others through Redis.
+
+    `pool` gives the connections; it is the caller's to close. `heard` and `changed` are set before `start`.
+    """
+
+    def __init__(
+        self, pool: ConnectionPool, *, prefix: str, timeout_ms: int, queue_limit: int, hint_max_bytes: int
+    ) -> None:
+        super().__init__()
+        self.node = uuid.uuid4().hex
+        self.heard: Heard = lambda *_: None
+        self.shown: Callable[[Key, Transient], None] = lambda *_: None
+        self.wished: Callable[[Key], None] = lambda _: None
+        self.changed: Callable[[], None] = lambda: None
+        self._prefix = f"{prefix}session:"
+        self._hint_max_bytes = hint_max_bytes
+        self._outbox = Outbox(Redis(connection_pool=pool), queue_limit)
+        self._channels = Channels(pool, timeout_ms, self._take, self._changed)
+
+    def start(self) -> None:
+        """Begin to listen and to send."""
+        self._outbox.start()
+        self._channels.start()
+
+    async def close(self) -> None:
+        """Stop both; nothing waits for what was not sent."""
+        await self._channels.close()
+        await self._outbox.close()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the other processes can be heard just now."""
+        return self._channels.connected
+
+    @property
+    def lost(self) -> int:
+        """How many messages were not sent, for want of room or of a Redis."""
+        return self._outbox.lost
+
+    def subscribe(self, key: Key, subscriber: Subscriber) -> None:
+        """As in one process, and hear of the session from others."""
+        if not self.subscribers(key):
+            self._channels.join(self._channel(key))
+        super().subscribe(key, subscriber)
+
+    def unsubscribe(self, key: Key, subscriber: Subscriber) -> None:
+        """As in one process; with the last subscriber goes the channel."""
+        super().unsubscribe(key, subscriber)
+        if not self.subscribers(key):
+            self._channels.leave(self._channel(key))
+
+    async def joined(self, key: Key) -> None:
+        """Return when news of the session reach this process, or when waiting for that is of no use."""
+        await self._channels.joined(self._channel(key))
+
+    def publish(self, key: Key, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
+        """Tell the subscribers here, then the other processes."""
+        super().publish(key, events, frames)
+        head = events[-1].seq
+        message = msgspec.json.encode(News(self.node, head, tuple(events)))
+        if len(message) > self._hint_max_bytes:
+            message = msgspec.json.encode(News(self.node, head, ()))
+        self._outbox.put(self._channel(key), message)
+
+    def publish_transient(self, key: Key, frame: Transient) -> None:
+        """Tell the subscribers here, then the other processes."""
+        super().publish_transient(key, frame)
+        self._outbox.put(self._channel(key), msgspec.json.encode(Shown(self.node, frame)))
+
+    def ask(self, key: Key) -> None:
+        """Ask whoever runs the session's turn to show again what it has shown so far."""
+        self._outbox.put(self._channel(key), msgspec.json.encode(Wish(self.node)))
+
+    def _channel(self, key: Key) -> str:
+        user_id, session_id = key
+        return f"{self._prefix}{session_id}:{user_id}"
+
+    def _changed(self) -> None:
+        self.changed()
+
+    def _take(self, channel: str, text: bytes) -> None:
+        """A message from Redis; our own come back, too."""
+        session_id, _, user_id = channel.removeprefix(self._prefix).partition(":")
+        key = (user_id, session_id)
+        try:
+            message = _decoder.decode(text)
+        except msgspec.MsgspecError as error:  # of a version that says it otherwise: the store says the same
+            log.warning("news_unreadable", session_id=session_id, error=str(error))
+            self.changed()
+            return
+        if message.node == self.node:
+            return
+        match message:
+            case News(_, head, events):
+                if events:
+                    super().publish(key, events, encode_all(events))
+                else:
+                    self.tell_head(key, head)
+                self.heard(key, head, events)
+            case Shown(_, frame):
+                self.shown(key, frame)
+                self.tell_transient(key, frame)
+            case Wish():
+                self.wished(key)

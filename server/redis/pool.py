@@ -1,0 +1,23 @@
+"""Connections to Redis as the broker and the leases use them."""
+
+from redis.asyncio import BlockingConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+#: Enough for one writer of news and the takeovers of a busy moment; more wait for their turn.
+_CONNECTIONS = 8
+
+
+def open_pool(url: str, timeout_ms: int) -> BlockingConnectionPool:
+    """A bounded pool; nothing is connected yet. `timeout_ms` bounds each step of a command, which is tried once."""
+    timeout_s = timeout_ms / 1000
+    return BlockingConnectionPool.from_url(
+        url,
+        max_connections=_CONNECTIONS,
+        timeout=timeout_s,
+        protocol=2,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+    )

@@ -1,0 +1,249 @@
+"""What the broker over Redis promises beyond one process: news arrive, and their loss is noticed."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import pytest
+
+from server.broker import Key
+from server.errors import CloseCode
+from server.protocol import Encoded, Transient, encode_all, status
+from server.redis.broker import RedisBroker
+from server.redis.pool import open_pool
+from server.store.records import Event
+from tests.services.redis import RedisServer, empty_server, redis_server
+from tests.writes import event
+
+KEY: Key = ("ann:o'neil", "00000000-0000-0000-0000-000000000001")
+OTHER: Key = ("eve", KEY[1])
+WAIT_S = 10
+HINT_MAX_BYTES = 2_000
+QUEUE_LIMIT = 50
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[Encoded] = []
+        self.transient: list[Transient] = []
+        self.heads: list[int] = []
+
+    def hear(self, frames: Sequence[Encoded]) -> None:
+        self.heard += frames
+
+    def hint(self, head: int) -> None:
+        self.heads.append(head)
+
+    def hear_transient(self, frame: Transient) -> None:
+        self.transient.append(frame)
+
+    def close(self, code: CloseCode) -> None:
+        raise AssertionError(f"closed with {code}")
+
+
+class Process:
+    """A process's broker, and what it was told."""
+
+    def __init__(self, broker: RedisBroker) -> None:
+        self.broker = broker
+        self.listener = Listener()
+        self.remote: list[tuple[Key, int, Sequence[Event]]] = []
+        self.changes: list[bool] = []
+        broker.heard = lambda key, head, events: self.remote.append((key, head, events))
+        broker.changed = lambda: self.changes.append(broker.connected)
+
+    async def listen(self, key: Key = KEY) -> None:
+        self.broker.subscribe(key, self.listener)
+        await self.broker.joined(key)
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not is_so():
+                await asyncio.sleep(0.005)  # what another program does has no event here
+
+
+def news(*seqs: int, text: str = "hello", key: Key = KEY) -> tuple[list[Event], list[Encoded]]:
+    events = [event(key[1], seq=seq, payload={"text": text}) for seq in seqs]
+    return events, encode_all(events)
+
+
+@pytest.fixture
+def server() -> RedisServer:
+    return empty_server("plain")
+
+
+@contextlib.asynccontextmanager
+async def running(url: str) -> AsyncIterator[Process]:
+    pool = open_pool(url, timeout_ms=500)
+    broker = RedisBroker(pool, prefix="t:", timeout_ms=500, queue_limit=QUEUE_LIMIT, hint_max_bytes=HINT_MAX_BYTES)
+    broker.start()
+    try:
+        yield Process(broker)
+    finally:
+        await broker.close()
+        await pool.aclose()
+
+
+@pytest.fixture
+async def pair(server: RedisServer) -> AsyncIterator[tuple[Process, Process]]:
+    async with running(server.url) as one, running(server.url) as two:
+        for process in (one, two):
+            await process.until(lambda: process.broker.connected)  # noqa: B023
+        yield one, two
+
+
+async def test_news_reach_the_subscribers_and_the_engine_of_another_process(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    await two.listen()
+    events, frames = news(3, 4)
+    one.broker.publish(KEY, events, frames)
+    await two.until(lambda: len(two.listener.heard) == 2)
+    assert two.listener.heard == frames
+    assert two.remote == [(KEY, 4, tuple(events))]
+    assert one.remote == []  # its own come back, and are not news
+
+
+async def test_what_the_first_process_subscribed_to_is_heard_there_once(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    await one.listen()
+    await two.listen()
+    for seq in range(1, 30):
+        one.broker.publish(KEY, *news(seq))
+    await two.until(lambda: len(two.listener.heard) == 29)
+    assert [frame.seq for frame in one.listener.heard] == list(range(1, 30))
+    assert [frame.seq for frame in two.listener.heard] == list(range(1, 30))
+
+
+async def test_nobody_hears_of_somebody_elses_session(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    await two.listen(OTHER)
+    one.broker.publish(KEY, *news(1))
+    one.broker.publish(OTHER, *news(1, key=OTHER))
+    await two.until(lambda: bool(two.listener.heard))
+    assert [key for key, *_ in two.remote] == [OTHER]
+    assert len(two.listener.heard) == 1
+
+
+async def test_news_that_are_too_long_go_as_a_number(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    await two.listen()
+    one.broker.publish(KEY, *news(7, text="x" * HINT_MAX_BYTES))
+    await two.until(lambda: bool(two.remote))
+    assert two.remote == [(KEY, 7, ())]
+    assert (two.listener.heads, two.listener.heard) == ([7], [])
+
+
+async def test_a_transient_frame_reaches_the_other_process_and_a_told_one_does_not(
+    pair: tuple[Process, Process],
+) -> None:
+    one, two = pair
+    await two.listen()
+    one.broker.tell_transient(KEY, status(1, "thinking", "only here"))
+    one.broker.publish_transient(KEY, status(1, "thinking", "everywhere"))
+    await two.until(lambda: bool(two.listener.transient))
+    assert [frame.payload["text"] for frame in two.listener.transient] == ["everywhere"]
+
+
+async def test_the_last_subscriber_takes_the_channel_with_it(
+    pair: tuple[Process, Process], server: RedisServer
+) -> None:
+    one, _ = pair
+    await one.listen()
+    assert server.command("PUBSUB", "NUMSUB", f"t:session:{KEY[1]}:{KEY[0]}")[1] == 1
+    one.broker.unsubscribe(KEY, one.listener)
+    await one.until(lambda: server.command("PUBSUB", "CHANNELS") == [])
+    assert one.broker.sessions() == ()
+
+
+@pytest.mark.parametrize("nemesis", ["killed", "paused", "dropped"])
+async def test_a_lost_connection_is_noticed_mended_and_told(nemesis: str) -> None:
+    """After the second `changed` every channel is heard again; what was lost in between, the heads tell."""
+    with redis_server({"appendonly": "no"}) as server:
+        async with running(server.url) as one, running(server.url) as two:
+            await two.until(lambda: one.broker.connected and two.broker.connected)
+            await two.listen()
+            await _strike(server, two, nemesis)
+            await two.until(lambda: two.broker.connected and two.changes[-2:] == [False, True])
+            await two.until(lambda: one.broker.connected)
+            one.broker.publish(KEY, *news(1))
+            await two.until(lambda: bool(two.listener.heard))
+
+
+async def _strike(server: RedisServer, process: Process, nemesis: str) -> None:
+    match nemesis:
+        case "killed":
+            server.kill()
+            await process.until(lambda: not process.broker.connected)
+            server.start()
+        case "paused":
+            with server.paused():
+                await process.until(lambda: not process.broker.connected)
+        case _:
+            server.command("CLIENT", "KILL", "TYPE", "pubsub")
+            await process.until(lambda: process.changes[:1] == [False])
+
+
+async def test_without_redis_publishing_costs_nothing_and_keeps_nothing(server: RedisServer) -> None:
+    with redis_server({"appendonly": "no"}) as dead:
+        url = dead.url
+    async with running(url) as one:
+        await one.listen()  # returns: waiting for Redis would be of no use
+        for seq in range(1, 2 * QUEUE_LIMIT):
+            one.broker.publish(KEY, *news(seq))
+        assert len(one.listener.heard) == 2 * QUEUE_LIMIT - 1
+        assert not one.broker.connected
+
+
+async def test_the_queue_to_redis_has_a_bound(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    await two.listen()
+    for seq in range(1, 3 * QUEUE_LIMIT):  # at once: the task that sends has no turn in between
+        one.broker.publish(KEY, *news(seq))
+    await two.until(lambda: len(two.listener.heard) == QUEUE_LIMIT)
+    assert one.broker.lost == 2 * QUEUE_LIMIT - 1
+    one.broker.publish(KEY, *news(999))
+    await two.until(lambda: two.listener.heard[-1].seq == 999)
+
+
+async def test_a_message_of_another_version_is_no_news_but_a_reason_to_look(
+    pair: tuple[Process, Process], server: RedisServer
+) -> None:
+    _, two = pair
+    await two.listen()
+    looks = len(two.changes)
+    server.command("PUBLISH", f"t:session:{KEY[1]}:{KEY[0]}", '{"strange": true}')
+    await two.until(lambda: len(two.changes) > looks)
+    assert two.remote == []
+
+
+async def test_many_sessions_are_heard_again_after_a_break(server: RedisServer) -> None:
+    """More than one command names."""
+    keys = [("ann", f"s{number}") for number in range(2_500)]
+    async with running(server.url) as one, running(server.url) as two:
+        await two.until(lambda: one.broker.connected and two.broker.connected)
+        for key in keys:
+            two.broker.subscribe(key, two.listener)
+        await two.broker.joined(keys[-1])
+        server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        await two.until(lambda: two.changes[-1:] == [True] and one.broker.connected)
+        assert len(server.command("PUBSUB", "CHANNELS", "t:session:*")) == len(keys)
+
+
+async def test_who_missed_the_beginning_of_a_turn_asks_the_process_that_runs_it(pair: tuple[Process, Process]) -> None:
+    one, two = pair
+    await one.listen()
+    await two.listen()
+    wished: list[Key] = []
+    shown: list[Transient] = []
+
+    def grant(key: Key) -> None:
+        wished.append(key)
+        one.broker.publish_transient(key, status(1, "thinking", "so far"))
+
+    one.broker.wished = grant
+    two.broker.wished = wished.append
+    two.broker.shown = lambda _, frame: shown.append(frame)
+    two.broker.ask(KEY)
+    await two.until(lambda: bool(shown))
+    assert wished == [KEY]  # its own wish is not its to grant
+    assert shown == two.listener.transient
