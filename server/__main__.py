@@ -12,12 +12,13 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 
-from server import telemetry
+from server import migrate, telemetry
 from server.app import create_app
 from server.errors import ConfigError, StoreUnavailable
 from server.settings import Settings
 from server.transport import BoundedWebSocketProtocol
 from server.websocket import Gateway
+from server.workers import Inherited, Supervisor, inherited, listen
 from server.workflow import Workflow
 
 log = structlog.get_logger()
@@ -32,9 +33,10 @@ _SWITCH_INTERVAL_S = 0.001
 class DrainingServer(uvicorn.Server):
     """uvicorn closes every socket before the application hears of the end; here the drain comes first."""
 
-    def __init__(self, config: uvicorn.Config, app: Starlette) -> None:
+    def __init__(self, config: uvicorn.Config, app: Starlette, parent: Inherited | None = None) -> None:
         super().__init__(config)
         self._app = app
+        self._parent = parent
         self._gateway: Gateway = app.state.gateway
         self._loop: asyncio.AbstractEventLoop | None = None
         self._drain: asyncio.Task[None] | None = None
@@ -42,6 +44,9 @@ class DrainingServer(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve until a signal, and end with status 0 when it asked us to stop and we did."""
         self._loop = asyncio.get_running_loop()
+        if self._parent is not None:  # the end of the lifeline: nobody is left who would tell us to stop
+            self._loop.add_reader(self._parent.lifeline, self._orphaned, self._parent.lifeline)
+            sockets = [self._parent.listening]
         try:
             # Not by uvicorn, which would tell the person on call of a missing disk in forty lines.
             async with self._app.router.lifespan_context(self._app):
@@ -56,6 +61,11 @@ class DrainingServer(uvicorn.Server):
         else:
             self.force_exit = sig == signal.SIGINT
             self.should_exit = True
+
+    def _orphaned(self, lifeline: int) -> None:
+        asyncio.get_running_loop().remove_reader(lifeline)
+        log.error("parent_lost")
+        self.handle_exit(signal.SIGTERM, None)
 
     def _start_drain(self) -> None:
         log.info("draining")
@@ -72,6 +82,11 @@ def main(workflows: Mapping[str, Workflow] | None = None) -> int:
     except ConfigError as error:
         print("The server cannot start:", *error.complaints, sep="\n  ", file=sys.stderr)  # noqa: T201
         return 2
+    parent = inherited(os.environ)
+    if parent is None:
+        print(f"Rejoinder is listening on http://{settings.host}:{settings.port}", file=sys.stderr)  # noqa: T201
+        if settings.web_concurrency > 1:
+            return _supervise(settings)
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -85,12 +100,20 @@ def main(workflows: Mapping[str, Workflow] | None = None) -> int:
         access_log=False,
         server_header=False,
     )
-    print(f"Rejoinder is listening on http://{settings.host}:{settings.port}", file=sys.stderr)  # noqa: T201
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    server = DrainingServer(config, app)
+    server = DrainingServer(config, app, parent)
     server.run()
     return 0 if server.started else 1
 
 
+def _supervise(settings: Settings) -> int:
+    try:
+        listening = listen(settings.host, settings.port)
+    except OSError as error:
+        log.critical("cannot_start", reason=f"cannot listen on {settings.host}:{settings.port}: {error.strerror}")
+        return 1
+    return Supervisor(settings.web_concurrency, listening).run()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(migrate.main(sys.argv[2:]) if sys.argv[1:2] == ["migrate"] else main())

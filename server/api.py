@@ -30,26 +30,36 @@ class Draining(Protocol):
     draining: bool
 
 
-class Health:
-    """Whether this process is alive, and whether it can serve."""
+class Connected(Protocol):
+    """Whatever stands between this process and the others."""
 
-    def __init__(self, store: Store, gateway: Draining) -> None:
+    @property
+    def connected(self) -> bool: ...  # noqa: D102
+
+
+class Health:
+    """Whether this process is alive, and whether it can serve. `broker` is None where there is nothing to ask."""
+
+    def __init__(self, store: Store, gateway: Draining, broker: Connected | None = None) -> None:
         self._store = store
         self._gateway = gateway
+        self._broker = broker
 
     async def alive(self, _request: Request) -> Response:
         """The process runs."""
         return JSONResponse({"status": "ok", "service": "rejoinder", "version": __version__})
 
     async def ready(self, _request: Request) -> Response:
-        """The store answers and nobody is being sent away."""
+        """The store answers and nobody is being sent away. Without its broker a process is slower, and ready."""
         if self._gateway.draining:
             return problem(503, "draining")
         try:
             await self._store.load(_NOBODY, "", 0, 0)
         except StoreError:
             return problem(503, "store_unavailable")
-        return JSONResponse({"status": "ready"})
+        if self._broker is None:
+            return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "ready", "broker": "connected" if self._broker.connected else "away"})
 
     async def version(self, _request: Request) -> Response:
         """Which version runs."""

@@ -9,11 +9,13 @@ from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from server.api import STATIC, Health, pages
-from server.broker import LocalBroker
 from server.engine import Engine
+from server.fanout import open_fanout
+from server.leases import LocalLeases, StoreLeases
+from server.rounds import Rounds
 from server.settings import Settings, mask_url
 from server.store import Store
-from server.store.url import open_store
+from server.store.url import is_shared, open_store
 from server.websocket import Gateway
 from server.workflow import Workflow
 from server.workflows import WORKFLOWS
@@ -24,21 +26,34 @@ log = structlog.get_logger()
 def create_app(
     settings: Settings, *, workflows: Mapping[str, Workflow] | None = None, store: Store | None = None
 ) -> Starlette:
-    """The ASGI application. `workflows` and `store` replace those of the settings."""
+    """The ASGI application. `workflows` and `store` replace those of the settings. Raises ConfigError."""
     kept = store or open_store(settings)
-    broker = LocalBroker()
-    # One process is all there is: a line that nobody runs here is run by nobody, so nothing is waited for.
-    engine = Engine(kept, broker, workflows or WORKFLOWS, settings, takeover_ms=0)
+    fanout = open_fanout(settings)
+    shared = is_shared(settings)
+    # Alone, a line that nobody runs here is run by nobody, so nothing is waited for.
+    engine = Engine(
+        kept,
+        fanout.broker,
+        workflows or WORKFLOWS,
+        settings,
+        leases=StoreLeases(kept, settings.takeover_ms) if shared else LocalLeases(),
+        takeover_ms=settings.takeover_ms if shared else 0,
+    )
+    rounds = Rounds(engine, settings, shared=shared)
     gateway = Gateway(engine, settings)
-    health = Health(kept, gateway)
+    health = Health(kept, gateway, fanout.broker if settings.redis_url else None)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await kept.open()
+        fanout.start(heard=engine.hear, changed=rounds.look)
         engine.start()
-        log.info("started", store=mask_url(settings.store_url), durability=kept.durability)
+        rounds.start()
+        log.info("started", store=mask_url(settings.store_url), durability=kept.durability, shared=shared)
         yield
+        await rounds.close()
         await engine.close()
+        await fanout.close()
         await kept.close()
         log.info("stopped")
 

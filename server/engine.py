@@ -8,22 +8,24 @@ import asyncio
 import contextlib
 import heapq
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import structlog
 
 from server import lines, signals
 from server.broker import Broker, Key
 from server.commit import GroupCommit
-from server.errors import StoreError
-from server.protocol import Encoded, encode_event
+from server.errors import ERROR_CODES, StoreError
+from server.leases import Leases, LocalLeases
+from server.protocol import encode_all
 from server.session import Limits, Phase, Session
 from server.settings import Settings
 from server.stamps import now_ms
 from server.steps import run_step
 from server.store import Store
-from server.store.records import VISIBLE_TYPES, Event, Loaded
+from server.store.records import Event, Loaded
+from server.tasks import Tasks
 from server.turn_times import TurnTimes
 from server.workflow import Workflow
 
@@ -31,8 +33,6 @@ log = structlog.get_logger()
 
 #: No event stands behind this one: a load with it brings the snapshot and the inbox alone.
 _NO_EVENTS = 0
-#: The share of SESSION_IDLE_MS after which idle sessions are looked for.
-_REST_SHARE = 4
 #: How many idle sessions are let go at once to make room for another.
 _ROOM = 16
 
@@ -72,10 +72,19 @@ class Engine:
     """Every session that is awake in this process."""
 
     def __init__(
-        self, store: Store, broker: Broker, workflows: Mapping[str, Workflow], settings: Settings, *, takeover_ms: int
+        self,
+        store: Store,
+        broker: Broker,
+        workflows: Mapping[str, Workflow],
+        settings: Settings,
+        *,
+        leases: Leases | None = None,
+        takeover_ms: int = 0,
     ) -> None:
+        """`takeover_ms` is how long a line of another process may lie; 0: there is no other process."""
         self.store = store
         self.broker = broker
+        self.leases = leases or LocalLeases()
         self.workflows = workflows
         self.settings = settings
         self.commit = GroupCommit(store, batch_limit=settings.batch_limit, queue_limit=settings.commit_queue_limit)
@@ -91,15 +100,13 @@ class Engine:
         self._inputs: deque[tuple[Key, Awake, signals.Input]] = deque()
         self._delivering = False
         self._moved = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     # ------------------------------------------------------------ life
 
     def start(self) -> None:
-        """Begin to commit, and look for lines that nobody answered."""
+        """Begin to commit."""
         self.commit.start()
-        self._spawn(self._sweep(), "sweep")
-        self._spawn(self._let_rest(), "rest")
 
     async def drain(self) -> None:
         """Take no new turns, let the running ones end within DRAIN_MS. What is cut runs again after the restart."""
@@ -114,9 +121,10 @@ class Engine:
         """Stop every task, then commit what is queued."""
         self.draining = True
         steps = [awake.step for awake in self._awake.values() if awake.step is not None]
-        for task in (*self._tasks, *steps):
-            task.cancel()
-        await asyncio.gather(*self._tasks, *steps, return_exceptions=True)
+        for step in steps:
+            step.cancel()
+        await self._tasks.close()
+        await asyncio.gather(*steps, return_exceptions=True)
         await self.commit.close()
         for awake in self._awake.values():
             for timer in awake.timers.values():
@@ -138,9 +146,9 @@ class Engine:
         return True
 
     def running(self, key: Key) -> int | None:
-        """The turn that runs in this session, if one does here."""
+        """The turn that is under way in this session, here or (as far as is known here) elsewhere."""
         awake = self._awake.get(key)
-        return awake.machine.running.turn if awake and awake.machine.running else None
+        return awake.machine.turn if awake else None
 
     def machine(self, key: Key) -> Session | None:
         """The session's machine, if it is awake."""
@@ -216,8 +224,11 @@ class Engine:
                     waiting.rejected(effect)
             case signals.Publish(events):
                 self.broker.publish(key, events, encode_all(events))
-            case signals.Show(frame):
-                self.broker.publish_transient(key, frame)
+            case signals.Show(frame, here):
+                tell = self.broker.tell_transient if here else self.broker.publish_transient
+                tell(key, frame)
+            case signals.Tell(head):
+                self.broker.tell_head(key, head)
             case signals.RunStep():
                 awake.times.step_started()
                 awake.step = asyncio.create_task(self._step(key, awake, effect), name=f"step {key[1]}")
@@ -226,12 +237,14 @@ class Engine:
                     awake.step.cancel()
             case signals.SetTimer(name, number, wait_ms):
                 self._set_timer(key, awake, name, number, wait_ms)
+            case signals.TakeOver():
+                self._tasks.spawn(self._take_over(key, awake, effect), "takeover")
             case signals.Load(number):
-                self._spawn(self._load(key, awake, number), "load")
+                self._tasks.spawn(self._load(key, awake, number), "load")
             case signals.Read(number, after):
-                self._spawn(self._read(key, awake, number, after), "read")
+                self._tasks.spawn(self._read(key, awake, number, after), "read")
             case signals.Find():
-                self._spawn(self._find(key, awake, effect), "find")
+                self._tasks.spawn(self._find(key, awake, effect), "find")
             case signals.Gone(code):
                 for subscriber in self.broker.subscribers(key):
                     subscriber.close(code)
@@ -274,34 +287,29 @@ class Engine:
         asked, client_id = effect.asked, lines.client_id(effect.asked)
         try:
             event = await self.store.find(key[1], key[0], client_id) if client_id is not None else None
+            is_final = event is None and not ERROR_CODES[effect.refusal].temporary
+            loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS) if is_final else None
         except StoreError as error:
             log.warning("find_failed", session_id=key[1], error=str(error))
-            self._later(key, awake, signals.Found(asked, effect.refusal, None, failed=True))
+            self._later(key, awake, signals.Found(asked, None, failed=True))
         else:
-            self._later(key, awake, signals.Found(asked, effect.refusal, event))
+            snapshot = loaded.snapshot if loaded else None
+            self._later(key, awake, signals.Found(asked, event, snapshot=snapshot))
 
-    # ------------------------------------------------------------ time
+    async def _take_over(self, key: Key, awake: Awake, line: signals.TakeOver) -> None:
+        """Wait until the line has lain for TAKEOVER_MS and nobody is at work on its session."""
+        patience_ms = self._limits.takeover_ms
+        await asyncio.sleep(min(max(0, line.since_ms + patience_ms - now_ms()), patience_ms) / 1000)
+        while self._awake.get(key) is awake and awake.machine.turn == line.seq:
+            if await self.leases.hold([key]):
+                self._later(key, awake, signals.TimerFired("takeover", line.seq))
+                return
+            await asyncio.sleep(patience_ms / 1000)
 
-    async def _sweep(self) -> None:
-        """Wake the sessions whose line has no answer: at start, and on a slow tick. Nobody has to come back (L8)."""
-        before_ms = now_ms()
-        while True:
-            try:
-                waiting = await self.store.pending(before_ms, self.settings.sweep_limit)
-                for session_id, user_id in waiting:
-                    await self._wake((user_id, session_id))
-            except StoreError as error:
-                log.warning("sweep_failed", error=str(error))
-                waiting = []
-            if waiting:
-                log.info("sweep", sessions=len(waiting))
-            if len(waiting) < self.settings.sweep_limit:
-                await asyncio.sleep(self.settings.sweep_ms / 1000)
-            else:
-                await asyncio.sleep(self.settings.store_retry_ms / 1000)
-            before_ms = now_ms() - self._limits.takeover_ms
+    # ------------------------------------------------------------ what the rounds ask for
 
-    async def _wake(self, key: Key) -> None:
+    async def wake(self, key: Key) -> None:
+        """Look after a session that has an unanswered line."""
         try:
             loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS)
         except StoreError as error:  # one that is damaged must not stand in the way of those behind it
@@ -309,36 +317,24 @@ class Engine:
             return
         if loaded is None or not loaded.inbox:
             return
-        if (awake := self._awake.get(key)) is not None:
-            self._later(key, awake, signals.Remote(loaded.inbox))  # news that it may have missed
-            return
         if loaded.snapshot.workflow not in self.workflows:
             log.error("unknown_workflow", session_id=key[1], workflow=loaded.snapshot.workflow)
             return
         self.open(key, loaded, loaded.snapshot.workflow)
 
-    async def _let_rest(self) -> None:
-        """Forget sessions that have had nothing to do for a while; the store has everything."""
-        while True:
-            await asyncio.sleep(self.settings.session_idle_ms / 1000 / _REST_SHARE)
-            oldest_ms = now_ms() - self.settings.session_idle_ms
-            for key, awake in list(self._awake.items()):
-                if awake.touched_ms <= oldest_ms:
-                    touched_ms = awake.touched_ms
-                    self._later(key, awake, signals.Rest())
-                    awake.touched_ms = touched_ms
+    def hear(self, key: Key, head: int, events: Sequence[Event] = ()) -> None:
+        """News of a session from elsewhere; one that sleeps will read it all when it wakes."""
+        if (awake := self._awake.get(key)) is not None:
+            self._later(key, awake, signals.Remote(head, events))
 
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
+    def busy(self) -> list[Key]:
+        """The sessions whose turn is on its way to its end here."""
+        return [key for key, awake in self._awake.items() if awake.is_busy]
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("task_failed", task=task.get_name(), exc_info=error)
-
-
-def encode_all(events: Sequence[Event]) -> list[Encoded]:
-    """The frames of events, each made once."""
-    return [encode_event(event, visible=event.type in VISIBLE_TYPES) for event in events]
+    def let_rest(self, oldest_ms: int) -> None:
+        """Forget the sessions that nothing has touched since `oldest_ms` (UTC) and that have nothing to do."""
+        for key, awake in list(self._awake.items()):
+            if awake.touched_ms <= oldest_ms:
+                touched_ms = awake.touched_ms
+                self._later(key, awake, signals.Rest())
+                awake.touched_ms = touched_ms

@@ -1,5 +1,7 @@
 """The log as a session machine follows it: how far it is known, how far it is said to go, which lines want an answer.
 
+A line is ours if this process accepted it or took it over; the others are first of all their own processes' to run.
+
 No I/O, clock or randomness here.
 """
 
@@ -15,6 +17,7 @@ class Inbox:
         self.head = 0
         self.high = 0
         self.lines: list[Event] = []
+        self._ours: set[int] = set()
 
     @property
     def is_behind(self) -> bool:
@@ -30,10 +33,14 @@ class Inbox:
         self.head = head
         self.lines = list(lines)
 
+    def hear_of(self, head: int) -> None:
+        """Note that the log goes as far as `head`."""
+        self.high = max(self.high, head)
+
     def hear(self, events: Sequence[Event]) -> None:
         """Note how far the log goes, and take nothing."""
         if events:
-            self.high = max(self.high, events[-1].seq)
+            self.hear_of(events[-1].seq)
 
     def joins(self, events: Sequence[Event]) -> bool:
         """Whether a page goes on where we are: one that does not is of another log than ours."""
@@ -52,6 +59,16 @@ class Inbox:
                 turn = event.turn
         return turn
 
-    def drop_answered(self, cursor: int) -> None:
-        """Keep the lines behind `cursor`."""
+    def own(self, seq: int) -> None:
+        """The line `seq` is ours."""
+        self._ours.add(seq)
+
+    def is_ours(self, line: Event) -> bool:
+        """Whether this process accepted the line, or took it over."""
+        return line.seq in self._ours
+
+    def next_line(self, cursor: int) -> Event | None:
+        """The oldest line behind `cursor`, the last one that was answered; None too before a gap is filled."""
         self.lines = [line for line in self.lines if line.seq > cursor]
+        self._ours = {seq for seq in self._ours if seq > cursor}
+        return self.lines[0] if self.lines and not self.is_behind else None

@@ -48,9 +48,34 @@ def client_id(asked: Asked) -> str | None:
     return asked.say.client_id if isinstance(asked, Message) else asked.client_id
 
 
-def reject(asked: Asked, code: str, card: str | None = None) -> Reject:
-    """Refuse what was asked; nothing was stored."""
+def reject(asked: Asked, code: str, known: Snapshot | None = None) -> Reject:
+    """Refuse what was asked; nothing was stored. Whoever pressed a closed card is told which one is open."""
+    card = known.card if known is not None and code == "stale_action" else None
     return Reject(asked.reply_to, client_id(asked), code, card)
+
+
+class Held:
+    """What was asked before it can be judged, at most `limit` of it."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._asked: list[Asked] = []
+
+    def add(self, asked: Asked) -> list[Reject]:
+        """Keep it, or refuse it where there is no room."""
+        if len(self._asked) >= self._limit:
+            return [reject(asked, "inbox_full")]
+        self._asked.append(asked)
+        return []
+
+    def take(self) -> list[Asked]:
+        """All of it, in its order; nothing is left."""
+        asked, self._asked = self._asked, []
+        return asked
+
+    def refuse(self, code: str) -> list[Reject]:
+        """Refuse all of it."""
+        return [reject(asked, code) for asked in self.take()]
 
 
 def repeat(asked: Asked, event: Event, workflow: Workflow) -> Ack | Reject:

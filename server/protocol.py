@@ -31,6 +31,7 @@ Client → server:
 No asyncio, clock or randomness here: ids and times arrive from outside.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
@@ -39,7 +40,7 @@ import msgspec
 from msgspec import Struct
 
 from server.errors import ERROR_CODES, ProtocolError
-from server.store.records import Event, Snapshot
+from server.store.records import VISIBLE_TYPES, Event, Snapshot
 
 SUBPROTOCOL: Final = "rejoinder.v1"
 SUBPROTOCOL_FAMILY: Final = "rejoinder."
@@ -208,6 +209,11 @@ def encode_event(event: Event, *, visible: bool) -> Encoded:
     """The durable frame of an event."""
     text = _encoder.encode({**_envelope(event), "seq": event.seq}).decode()
     return Encoded(seq=event.seq, message_id=event.message_id, visible=visible, text=text)
+
+
+def encode_all(events: Sequence[Event]) -> list[Encoded]:
+    """The frames of events, each made once."""
+    return [encode_event(event, visible=event.type in VISIBLE_TYPES) for event in events]
 
 
 def encode_again(event: Event) -> str:

@@ -2,7 +2,7 @@
 
 No asyncio, clock, randomness, logging or settings here: inputs go into `deliver`, effects come out, in order.
 
-    COLD ──Opened/Wake/Message──▶ LOADING ──Loaded──▶ IDLE ──line──▶ RUNNING ──Done/Failed/Cancel──▶ COMMITTING ──▶ IDLE
+    COLD ──Message/Cancel──▶ LOADING ──Loaded──▶ IDLE ──line──▶ RUNNING ──Done/Failed/Cancel──▶ COMMITTING ──▶ IDLE
 
     input         COLD            LOADING           IDLE            RUNNING              COMMITTING
     Opened        → IDLE, next;   note the head     note, next;     note                 note
@@ -11,20 +11,25 @@ No asyncio, clock, randomness, logging or settings here: inputs go into `deliver
                                   snapshot) else
                                   Append
     Appended      Ack, Publish    Ack, Publish      the same, next  Ack, Publish         Ack, Publish
-    Loaded        –               → IDLE, next      –               –                    –
+    Loaded        –               Tell → IDLE, next –               –                    –
     Done, Failed  –               –                 –               Commit → COMMITTING  –
-    Cancel        hold, Load      hold              not_running     Commit → COMMITTING  hold
+    Cancel        hold, Load      hold              the same, if    Commit → COMMITTING  hold
+                                                    *elsewhere*
     Committed     –               –                 –               –                    Publish → IDLE, next
     Conflict      –               –                 –               –                    Load → LOADING
     Remote        note the head   note the head     note; a turn of another process:     note; the same, once the
                                                     CancelStep, Load → LOADING           commit has its outcome
+    takeover      –               –                 Load → LOADING  –                    –
     Rest          –               –                 Evict → COLD    –                    –
 
-*next*: the oldest unanswered line. It runs here at once if this process accepted it, else after a takeover timer, so
-that two processes seldom pay for the same answer. *note*: seq ≤ head drop, = head+1 take, > head+1 Read, and nothing
-runs before the gap is filled. *greet*: the turn that opens a session, for a connection that found none; while it runs
-there is no snapshot, and Message and Cancel are held. Every input that answers an effect carries its number, and a
-stale one is dropped. A failed step commits too: the cursor moves and the user sees it, so a bad step cannot loop.
+*next*: the oldest unanswered line. It runs here at once if this process accepted it; else it is *elsewhere*, and runs
+here after TakeOver and another look, so that two processes seldom pay for the same answer. *note*: seq ≤ head drop,
+= head+1 take, > head+1 Read, and nothing runs before the gap is filled. *greet*: the turn that opens a session, for a
+connection that found none; while it runs there is no snapshot, and Message and Cancel are held. What is wrong by what
+we know (a button of a closed card, a turn that is not under way, a full inbox) is refused only after Find, and the
+first two wait while the store has more: another process may have made them right. Every input that answers an effect
+carries its number, and a stale one is dropped. A failed step commits too: the cursor moves and the user sees it, so a
+bad step cannot loop.
 """
 
 from collections.abc import Sequence
@@ -35,10 +40,11 @@ from msgspec import Struct
 from server import lines, protocol, signals
 from server.errors import CloseCode
 from server.inbox import Inbox
+from server.lines import Held
 from server.signals import Effect
 from server.store.records import Committed, Conflict, Duplicate, Event, Loaded, Missing, Outcome, Snapshot
 from server.turns import Ending, Running, answered, cancelled, failed, snapshot_after, turn_write
-from server.workflow import Progress, Workflow
+from server.workflow import Workflow
 
 
 class Phase(Enum):
@@ -73,10 +79,9 @@ class Session:
         self.snapshot: Snapshot | None = None
         self.inbox = Inbox()
         self.running: Running | None = None
-        self._ours: set[int] = set()  # lines that were accepted or taken over here
-        self._awaited = 0  # the line whose takeover timer was set
-        self._attempts: dict[int, int] = {}
-        self._held: list[signals.Asked] = []
+        self.elsewhere: Running | None = None  # the turn that is another process's to run
+        self._tried, self._attempt = -1, 0  # the last turn that ran here, and how often
+        self._held = Held(limits.inbox)
         self._appending = self._finding = 0
         self._number = self._load_number = self._read_number = 0
         self._failures = 0
@@ -85,9 +90,16 @@ class Session:
 
     def deliver(self, received: signals.Input) -> list[Effect]:
         """Take one input; the effects are to be performed in their order, before the next input."""
+        effects = self._take(received)
+        if self.snapshot is not None and self.phase in (Phase.IDLE, Phase.RUNNING):
+            for asked in self._held.take():
+                effects += self._judge(asked)
+        return effects
+
+    def _take(self, received: signals.Input) -> list[Effect]:
         match received:
-            case signals.Message():
-                return self._message(received)
+            case signals.Message() | signals.Cancel():
+                return self._judge(received)
             case signals.Appended():
                 return self._appended(received)
             case signals.Done() | signals.Failed():
@@ -106,22 +118,36 @@ class Session:
                 return self._load_done(received)
             case signals.ReadDone():
                 return self._read_done(received)
-            case signals.Remote(events):
+            case signals.Remote(head, events):
+                self.inbox.hear_of(head)
                 return self._note(events) + self._next()
-            case signals.Cancel():
-                return self._cancel(received)
             case signals.Found():
                 return self._found(received)
             case signals.TimerFired(name, number):
                 return self._timer(name, number)
-            case signals.Wake():
-                return self._load() if self.phase is Phase.COLD else []
             case _:  # Rest
                 return self._rest()
 
+    @property
+    def turn(self) -> int | None:
+        """The turn that is under way, here or in another process."""
+        underway = self.running or self.elsewhere
+        return underway.turn if underway else None
+
     def catch_up(self) -> list[protocol.Transient]:
         """What a connection that has just become live must see of the running turn."""
-        return self.running.catch_up() if self.running and self.phase is Phase.RUNNING else []
+        underway = self._underway
+        return underway.catch_up() if underway else []
+
+    @property
+    def _underway(self) -> Running | None:
+        """The turn that goes on: one whose end is being committed does not."""
+        return self.running if self.phase is Phase.RUNNING else self.elsewhere
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether the store has, or may have, what is not known here yet."""
+        return self.phase in (Phase.LOADING, Phase.COMMITTING) or self.inbox.is_behind
 
     # ------------------------------------------------------------ what the store knows
 
@@ -129,15 +155,16 @@ class Session:
         self._wanted = self._wanted or loaded is None
         if self.phase is Phase.COLD:
             return self._loaded(loaded)
-        if loaded is not None:
-            return self._note(loaded.inbox) + self._next()  # a line whose commit seemed to fail may be among them
+        if loaded is not None:  # a line whose commit seemed to fail may be among its
+            self.inbox.hear_of(loaded.snapshot.seq)
+            return [signals.Tell(loaded.snapshot.seq), *self._note(loaded.inbox), *self._next()]
         # The connection found nothing where we know a session: one of us is late, so look again.
         return self._load() if self.phase is Phase.IDLE else []
 
     def _load(self) -> list[Effect]:
         """Ask the store for everything; what was running and reading here is over."""
-        taken_back: list[Effect] = [signals.Show(frame) for frame in self.running.take_back()] if self.running else []
-        self.phase, self.running, self._outdated = Phase.LOADING, None, False
+        taken_back = self._take_back()
+        self.phase, self.running, self.elsewhere, self._outdated = Phase.LOADING, None, None, False
         self._read_number = 0
         self.inbox.forget()
         self._load_number = self._next_number()
@@ -148,7 +175,7 @@ class Session:
             return []
         if not done.failed:
             return self._loaded(done.loaded)
-        refused = self._refuse_held("store_unavailable")
+        refused = self._held.refuse("store_unavailable")
         if self.snapshot is None:
             self.phase = Phase.COLD
             return [*refused, signals.Evict()]
@@ -161,15 +188,15 @@ class Session:
         self._failures = 0
         self.snapshot = loaded.snapshot
         self.inbox.begin(loaded.snapshot.seq, loaded.inbox)
-        self._ours = {seq for seq in self._ours if seq > loaded.snapshot.cursor}
         self.phase = Phase.IDLE
+        told = signals.Tell(loaded.snapshot.seq)
         # An event that was committed while we loaded was only heard of: the store has it.
-        return (self._read() if self.inbox.is_behind else self._next()) + self._release_held()
+        return [told, *(self._read() if self.inbox.is_behind else self._next())]
 
     def _gone(self, code: CloseCode) -> list[Effect]:
-        refused = self._refuse_held("not_found" if code is CloseCode.NOT_FOUND else "store_unavailable")
+        refused = self._held.refuse("not_found" if code is CloseCode.NOT_FOUND else "store_unavailable")
         stopped: list[Effect] = [signals.CancelStep(self.running.run)] if self.running else []
-        self.phase, self.running = Phase.COLD, None
+        self.phase, self.running, self.elsewhere = Phase.COLD, None, None
         return [*refused, *stopped, signals.Gone(code), signals.Evict()]
 
     def _read(self) -> list[Effect]:
@@ -181,11 +208,11 @@ class Session:
             return []
         self._read_number = 0
         if done.events is None:
-            return [self._retry("read")]
+            return [*self._held.refuse("store_unavailable"), self._retry("read")]
         self._failures = 0
         if not self.inbox.joins(done.events):
             return self._reload()  # what we heard of is not there: the log is not the one that we know
-        return self._note(done.events) + self._next()
+        return [signals.Tell(done.events[-1].seq), *self._note(done.events), *self._next()]
 
     def _note(self, events: Sequence[Event]) -> list[Effect]:
         """Take what joins on to the log that we know; a gap means: read the store (L2)."""
@@ -213,40 +240,32 @@ class Session:
 
     # ------------------------------------------------------------ lines
 
-    def _message(self, message: signals.Message) -> list[Effect]:
+    def _judge(self, asked: signals.Asked, *, looked: bool = False) -> list[Effect]:
+        """Do what is asked, or refuse it; `looked`: the store has been asked what became of it."""
+        return self._message(asked, looked) if isinstance(asked, signals.Message) else self._cancel(asked, looked)
+
+    def _message(self, message: signals.Message, looked: bool) -> list[Effect]:
         if self.snapshot is None:
             return self._hold(message)
         if len(self.inbox.lines) + self._appending >= self.limits.inbox:
-            return self._find(message, "inbox_full")  # but a line that was accepted before is told so
+            return self._refuse(message, "inbox_full", looked)
         asked = message.say.action_message_id
         if asked is not None and asked != self.snapshot.card:
-            # While we load, the card that we know may be older than the one that the user sees.
-            return self._hold(message) if self.phase is Phase.LOADING else self._find(message, "stale_action")
+            # The card that we know may be older than the one that the user sees.
+            return self._hold(message) if self._is_late else self._refuse(message, "stale_action", looked)
         self._appending += 1
         return [signals.Append(message, lines.accept_write(message, self.snapshot, self.workflow))]
 
     def _hold(self, asked: signals.Asked) -> list[Effect]:
-        if len(self._held) >= self.limits.inbox:
-            return [lines.reject(asked, "inbox_full")]
-        self._held.append(asked)
-        return self._load() if self.phase is Phase.COLD else []
-
-    def _release_held(self) -> list[Effect]:
-        held, self._held = self._held, []
-        return [effect for asked in held for effect in self.deliver(asked)]
-
-    def _refuse_held(self, code: str) -> list[Effect]:
-        held, self._held = self._held, []
-        return [lines.reject(asked, code) for asked in held]
+        return [*self._held.add(asked), *(self._load() if self.phase is Phase.COLD else [])]
 
     def _appended(self, appended: signals.Appended) -> list[Effect]:
         self._appending -= 1
         message = appended.message
         match appended.outcome:
             case Committed(events, _):
-                seq = events[-1].seq
-                self._ours.add(seq)
-                ack = signals.Ack(message.reply_to, message.say.client_id, seq, duplicate=False)
+                self.inbox.own(events[-1].seq)
+                ack = signals.Ack(message.reply_to, message.say.client_id, events[-1].seq, duplicate=False)
                 return [ack, signals.Publish(events), *self._note(events), *self._next()]
             case Duplicate(event):
                 return self._repeated(message, event)
@@ -260,9 +279,12 @@ class Session:
         self.inbox.hear([event])
         return [lines.repeat(asked, event, self.workflow), *self._note([]), *self._next()]
 
-    def _find(self, asked: signals.Asked, refusal: str) -> list[Effect]:
+    def _refuse(self, asked: signals.Asked, code: str, looked: bool) -> list[Effect]:
+        """Refuse what is asked, but only after a look: it may have taken effect, or another process knows better."""
+        if looked:
+            return [lines.reject(asked, code, self.snapshot)]
         self._finding += 1
-        return [signals.Find(asked, refusal)]
+        return [signals.Find(asked, code)]
 
     def _found(self, found: signals.Found) -> list[Effect]:
         self._finding -= 1
@@ -270,8 +292,9 @@ class Session:
             return [lines.reject(found.asked, "store_unavailable")]
         if found.event is not None:
             return self._repeated(found.asked, found.event)
-        card = self.snapshot.card if self.snapshot and found.refusal == "stale_action" else None
-        return [lines.reject(found.asked, found.refusal, card)]
+        if found.snapshot is not None:
+            self.inbox.hear_of(found.snapshot.seq)  # news of another process may not have reached us
+        return self._judge(found.asked, looked=True) + self._note([])
 
     # ------------------------------------------------------------ turns
 
@@ -280,25 +303,25 @@ class Session:
         if self.phase is not Phase.IDLE:
             return []
         assert self.snapshot is not None
-        self.inbox.drop_answered(self.snapshot.cursor)
-        if self.inbox.is_behind or not self.inbox.lines:
+        line = self.inbox.next_line(self.snapshot.cursor)
+        if line is None:
             return []
-        line = self.inbox.lines[0]
-        if line.seq in self._ours or self.limits.takeover_ms == 0:
+        if self.inbox.is_ours(line) or self.limits.takeover_ms == 0:
             return self._run(line)
-        if self._awaited == line.seq:
-            return []
-        self._awaited = line.seq
-        return [signals.SetTimer("takeover", line.seq, self.limits.takeover_ms)]
+        if self.elsewhere is not None:
+            return []  # it is this line's: another one is next only after a turn
+        self.elsewhere = Running(run=self._next_number(), turn=line.seq, attempt=0, is_seen=True)
+        return [signals.TakeOver(line.seq, max(line.created_at, self.snapshot.updated_at))]
 
     def _run(self, line: Event | None) -> list[Effect]:
-        turn, run = line.seq if line else 0, self._next_number()
-        attempt = self._attempts[turn] = self._attempts.get(turn, 0) + 1
-        self.running = Running(run=run, turn=turn, attempt=attempt)
+        turn, run, is_seen = line.seq if line else 0, self._next_number(), self.elsewhere is not None
+        self._attempt = self._attempt + 1 if turn == self._tried else 1
+        self._tried = turn
+        self.running, self.elsewhere = Running(run=run, turn=turn, attempt=self._attempt, is_seen=is_seen), None
         self.phase = Phase.RUNNING
         asked = line.payload.get("action_message_id") if line else None
         stale = asked is not None and self.snapshot is not None and asked != self.snapshot.card
-        step = signals.RunStep(run, turn, attempt, line, self.snapshot, stale)
+        step = signals.RunStep(run, turn, self._attempt, line, self.snapshot, stale)
         return [step, signals.SetTimer("status", run, self.limits.status_after_ms)]
 
     def _runs(self, run: int) -> Running | None:
@@ -313,12 +336,14 @@ class Session:
         ending = answered(done, running) if isinstance(done, signals.Done) else failed(done, running, self._state())
         return self._commit(running, ending, done.ids, done.now_ms)
 
-    def _cancel(self, cancel: signals.Cancel) -> list[Effect]:
-        if self.snapshot is None or self.phase in (Phase.LOADING, Phase.COMMITTING):
-            return self._hold(cancel)  # until it is known what there is to cancel
-        running = self.running
+    def _cancel(self, cancel: signals.Cancel, looked: bool) -> list[Effect]:
+        if self.snapshot is None:
+            return self._hold(cancel)
+        running = self._underway
         if running is None or running.turn != cancel.turn:
-            return self._find(cancel, "not_running")
+            return self._hold(cancel) if self._is_late else self._refuse(cancel, "not_running", looked)
+        # Whoever runs it elsewhere learns of its end from the log: its version is old from now on.
+        self.running, self.elsewhere = running, None
         running.cancel = cancel
         ending = cancelled(cancel, running, self._state())
         return [signals.CancelStep(running.run), *self._commit(running, ending, cancel.ids, cancel.now_ms)]
@@ -347,29 +372,33 @@ class Session:
             case Duplicate(event) if running.cancel is not None:
                 return [lines.repeat(running.cancel, event, self.workflow), *self._load()]
             case Conflict():
-                self._held += [running.cancel] if running.cancel else []
-                return self._load()
+                refused = self._held.add(running.cancel) if running.cancel else []
+                return [*refused, *self._load()]
             case None if self.snapshot is None:
                 return self._gone(CloseCode.STORE_UNAVAILABLE)  # nobody has seen this session yet
             case None:
-                return [self._retry("commit")]
+                return [*self._held.refuse("store_unavailable"), self._retry("commit")]
             case _:
                 return self._gone(CloseCode.NOT_FOUND)
 
     def _turn_ended(self, running: Running, events: Sequence[Event], version: int) -> list[Effect]:
         assert running.write is not None
         self.snapshot = snapshot_after(running.write, events, version, self.snapshot)
-        self._ours.discard(running.turn)
-        self._attempts.pop(running.turn, None)
         effects: list[Effect] = [signals.Publish(events)]
         if (cancel := running.cancel) is not None:
             stopped = next(event for event in events if event.type == "turn_cancelled")
             effects.append(signals.Ack(cancel.reply_to, cancel.client_id, stopped.seq, duplicate=False))
-        effects += [signals.Show(frame) for frame in running.take_back()]
+        effects += self._take_back()
         self.running, self.phase, self._failures = None, Phase.IDLE, 0
         if self._outdated:
             return effects + self._load()
-        return effects + self._note(events) + self._next() + self._release_held()
+        return effects + self._note(events) + self._next()
+
+    def _take_back(self) -> list[Effect]:
+        """End what was shown of the turn under way; of another process's, only this one's own subscribers were told."""
+        underway = self.running or self.elsewhere
+        shown = underway.take_back() if underway else []
+        return [signals.Show(frame, here=self.running is None) for frame in shown]
 
     def _state(self) -> str:
         return self.snapshot.state if self.snapshot else self.workflow.start
@@ -379,11 +408,11 @@ class Session:
     def _timer(self, name: str, number: int) -> list[Effect]:
         running = self.running if self.running and self.running.run == number else None
         match name:
-            case "takeover":
-                self._ours.add(number)
-                return self._next()
+            case "takeover" if self.elsewhere is not None and self.elsewhere.turn == number:
+                self.inbox.own(number)
+                return self._load()  # it may have its answer, and the news of it did not reach us
             case "status" if running and running.status is None and running.write is None:
-                return [signals.Show(running.show(Progress("Thinking …", status="thinking")))]
+                return [signals.Show(running.think())]
             case "commit" if running and running.write is not None:
                 return [signals.Commit(number, running.write, again=True)]
             case "load" if self.phase is Phase.LOADING:

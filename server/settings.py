@@ -22,8 +22,13 @@ MILLION: Final = 1_000_000
 #: How like one of ours an unknown name must be to count as a slip; and how long, for PORTS is no slip of PORT.
 NEAR_MISS: Final = 0.85
 NEAR_MISS_LENGTH: Final = 6
-#: Names that are like ours, and that Supabase itself gives out.
-FOREIGN: Final = frozenset({"SUPABASE_DB_URL", "SUPABASE_SERVICE_ROLE_KEY"})
+#: Other names that people know a variable by. Its own comes first, then these in their order.
+ALIASES: Final = {
+    "SUPABASE_SERVICE_KEY": ("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY"),
+    "SUPABASE_ANON_KEY": ("SUPABASE_PUBLISHABLE_KEY",),
+}
+#: Names that are like ours and are not: Supabase itself gives this one out.
+FOREIGN: Final = frozenset({"SUPABASE_DB_URL", *(name for names in ALIASES.values() for name in names)})
 #: (smaller, larger, whether they may be equal)
 IN_ORDER: Final = (
     ("send_queue_soft_bytes", "send_queue_hard_bytes", False),
@@ -144,9 +149,16 @@ class Settings:
         str, _store("Where conversations are kept; unset: Supabase, else DATABASE_URL, else SQLite.")
     ] = "sqlite:///var/rejoinder.db"
     supabase_url: Annotated[str, _url("The address of the Supabase project.")] = ""
-    supabase_service_key: Annotated[str, _secret("Supabase's secret key (sb_secret_… or service_role).")] = ""
+    supabase_service_key: Annotated[
+        str, _secret("Its secret key; also as SUPABASE_SECRET_KEY or SUPABASE_SERVICE_ROLE_KEY.")
+    ] = ""
+    supabase_anon_key: Annotated[str, _secret("Its key for browsers, which the server does not use.")] = ""
     database_url: Annotated[str, _secret("The address of a PostgreSQL database.", "postgresql", "postgres")] = ""
+    migrate_on_start: Annotated[bool, _flag("Bring a PostgreSQL database to the server's schema at start.")] = False
     redis_url: Annotated[str, _secret("The address of the Redis between processes.", "redis", "rediss")] = ""
+    web_concurrency: Annotated[int, _whole(1, 1_000, "Processes that this server starts.")] = 1
+    store_connections: Annotated[int, _whole(1, 1_000, "Connections of one process to PostgreSQL or Redis.")] = 8
+    supabase_calls: Annotated[int, _whole(2, 100, "Calls of one process to Supabase at a time.")] = 4
     sqlite_synchronous: Annotated[
         str, _choice("With NORMAL, a power cut can take acknowledged lines.", "FULL", "EXTRA", "NORMAL")
     ] = "FULL"
@@ -189,6 +201,12 @@ class Settings:
     takeover_ms: Annotated[int, _whole(0, DAY_MS, "How long another process's line may lie unanswered.")] = 5_000
     sweep_ms: Annotated[int, _whole(1, DAY_MS, "The time between two searches for unanswered lines.")] = 30_000
     sweep_limit: Annotated[int, _whole(1, 100_000, "Sessions that one such search may wake.")] = 1_000
+    head_check_ms: Annotated[int, _whole(1, DAY_MS, "The time between two searches for news that were lost.")] = 10_000
+    head_poll_ms: Annotated[int, _whole(1, DAY_MS, "The same while there is no Redis between the processes.")] = 1_000
+    heads_limit: Annotated[int, _whole(1, 10_000, "Sessions that one such search asks for at a time.")] = 1_000
+    broker_queue_limit: Annotated[int, _whole(1, MILLION, "News that may wait for Redis; more are not sent.")] = 10_000
+    broker_timeout_ms: Annotated[int, _whole(1, DAY_MS, "How long one call to Redis may take.")] = 2_000
+    hint_max_bytes: Annotated[int, _whole(64, 2**20, "News longer than this go as a mere number.")] = 8_192
     drain_ms: Annotated[int, _whole(0, DAY_MS, "How long running turns may take when the server stops.")] = 10_000
     builder_frame_gap_ms: Annotated[int, _whole(0, 60_000, "The pause between frames for the builder page.")] = 100
     builder_replay_gap_ms: Annotated[int, _whole(0, 60_000, "The same for replayed frames.")] = 10
@@ -199,11 +217,11 @@ class Settings:
         complaints = dict(_near_misses(environ))
         values: dict[str, Any] = {}
         for variable, row in ROWS.items():
-            text = environ.get(variable, "").strip()
+            name, text = _given(environ, variable)
             try:
                 values |= {variable.lower(): row.parse(text)} if text else {}
             except ValueError:
-                complaints[variable] = f"{variable}={row.mask(text)}: expected {row.expected}"
+                complaints[variable] = f"{name}={row.mask(text)}: expected {row.expected}"
         complaints |= dict(_disagreements(values, complaints.keys()))
         if complaints:
             raise ConfigError(list(complaints.values()))
@@ -235,6 +253,14 @@ def example() -> str:
     return "\n".join([opening, *entries])
 
 
+def _given(environ: Mapping[str, str], variable: str) -> tuple[str, str]:
+    """The name under which a variable is set, and its text; its own name and no text when it is not set."""
+    for name in (variable, *ALIASES.get(variable, ())):
+        if text := environ.get(name, "").strip():
+            return name, text
+    return variable, ""
+
+
 def _public_url(domain: str, values: Mapping[str, Any]) -> str:
     return f"https://{domain}" if domain else f"http://localhost:{values.get('port', Settings().port)}"
 
@@ -262,11 +288,34 @@ def _disagreements(values: Mapping[str, Any], refused: Set[str]) -> Iterator[tup
         if (low > high or (low == high and not equal)) and not refused & {small.upper(), large.upper()}:
             relation = "at most" if equal else "less than"
             yield small.upper(), f"{small.upper()}={low}: expected {relation} {large.upper()}, which is {high}"
+    yield from _about_supabase(settings, values, refused)
+    store_url = values.get("store_url") or _store_url(values)
+    if (
+        settings.migrate_on_start
+        and store_url == "supabase"
+        and not settings.database_url
+        and "DATABASE_URL" not in refused
+    ):
+        reason = "as MIGRATE_ON_START is true, and Supabase's Data API cannot change a schema"
+        yield "DATABASE_URL", f"DATABASE_URL=: expected a value, {reason}"
+
+
+def _about_supabase(settings: Settings, values: Mapping[str, Any], refused: Set[str]) -> Iterator[tuple[str, str]]:
     pair = {"SUPABASE_URL": settings.supabase_url, "SUPABASE_SERVICE_KEY": settings.supabase_service_key}
     unset = [variable for variable, value in pair.items() if not value]
-    if len(unset) == 1 and unset[0] not in refused and "store_url" not in values:
+    if values.get("store_url") == "supabase":
+        reason = "as STORE_URL is supabase"
+    elif len(unset) == 1 and "store_url" not in values:
         # One of the two alone would quietly keep conversations in a file.
-        yield unset[0], f"{unset[0]}=: expected a value, as {' and '.join(pair)} go together; or set STORE_URL"
+        reason = f"as {' and '.join(pair)} go together; or set STORE_URL"
+    else:
+        unset = []
+    for variable in unset:
+        if variable not in refused:
+            yield variable, f"{variable}=: expected a value, {reason}"
+    if settings.supabase_anon_key and settings.supabase_anon_key == settings.supabase_service_key:
+        reason = "expected the secret key; this one is SUPABASE_ANON_KEY, too, which is for browsers"
+        yield "SUPABASE_SERVICE_KEY", f"SUPABASE_SERVICE_KEY=***: {reason}"
 
 
 def _shown(value: Any) -> str:

@@ -16,10 +16,6 @@ from server.workflow import Progress, Result
 # ---------------------------------------------------------------- inputs
 
 
-class Wake(Struct, frozen=True):
-    """Look after this session: it may have unanswered lines."""
-
-
 class Opened(Struct, frozen=True):
     """A connection has just read the session; None when there is none and it is to be started."""
 
@@ -59,12 +55,15 @@ class Appended(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """The answer to Find: the event that took effect under the id; `failed` when the store could not be read."""
+    """The answer to Find: the event that took effect under the id; `failed` when the store could not be read.
+
+    `snapshot` is the session as the store has it, where nothing was found and the refusal would be for good.
+    """
 
     asked: "Asked"
-    refusal: str
     event: Event | None
     failed: bool = False
+    snapshot: Snapshot | None = None
 
 
 class Shown(Struct, frozen=True):
@@ -125,9 +124,10 @@ Asked = Message | Cancel
 
 
 class Remote(Struct, frozen=True):
-    """Events that another process committed."""
+    """News of what another process committed: how far the log goes, and the events where they came along."""
 
-    events: Sequence[Event]
+    head: int
+    events: Sequence[Event] = ()
 
 
 class TimerFired(Struct, frozen=True):
@@ -142,7 +142,7 @@ class Rest(Struct, frozen=True):
 
 
 Input = (
-    Wake | Opened | LoadDone | ReadDone | Message | Appended | Found | Shown | Streamed | Done | Failed
+    Opened | LoadDone | ReadDone | Message | Appended | Found | Shown | Streamed | Done | Failed
     | TurnCommitted | Cancel | Remote | TimerFired | Rest
 )  # fmt: skip
 
@@ -209,9 +209,10 @@ class Publish(Struct, frozen=True):
 
 
 class Show(Struct, frozen=True):
-    """Tell every subscriber something transient."""
+    """Tell every subscriber something transient; with `here`, only those of this process."""
 
     frame: Transient
+    here: bool = False
 
 
 class RunStep(Struct, frozen=True):
@@ -239,6 +240,22 @@ class SetTimer(Struct, frozen=True):
     wait_ms: int
 
 
+class TakeOver(Struct, frozen=True):
+    """Another process accepted the line `seq`: deliver TimerFired("takeover", seq) once it has lain long enough.
+
+    `since_ms` (UTC) is when the line was next in turn. While a process holds the session's lease, it is at work on it.
+    """
+
+    seq: int
+    since_ms: int
+
+
+class Tell(Struct, frozen=True):
+    """Tell this process's subscribers how far the log goes: they may have missed what another process published."""
+
+    head: int
+
+
 class Gone(Struct, frozen=True):
     """The session is not this user's, was deleted or could not be started: send its connections away."""
 
@@ -262,6 +279,8 @@ Effect = (
     | RunStep
     | CancelStep
     | SetTimer
+    | TakeOver
+    | Tell
     | Gone
     | Evict
 )

@@ -3,21 +3,21 @@
 A transport (WebSocket, later server-sent events) gives it parsed frames and an Outlet, and hears nothing of sessions.
 """
 
-import asyncio
 import itertools
-from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 
 from server import connection, protocol, signals
 from server.broker import Key
 from server.connection import Connection, Cursor
-from server.engine import Engine, encode_all
+from server.engine import Engine
 from server.errors import ERROR_CODES, CloseCode, StoreError
-from server.protocol import Dialect, Encoded, Transient
+from server.protocol import Dialect, Encoded, Transient, encode_all
 from server.stamps import new_id, new_ids, now_ms
 from server.steps import SPARE_IDS
+from server.tasks import Tasks
 
 log = structlog.get_logger()
 
@@ -67,7 +67,7 @@ class Subscriber:
         builder = dialect is Dialect.BUILDER
         self._gap_ms = settings.builder_frame_gap_ms if builder else 0
         self._replay_gap_ms = settings.builder_replay_gap_ms if builder else 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(failed=lambda: self.close(CloseCode.INTERNAL))
         # Lines that came before the session was read or started; None from then on.
         self._early: list[tuple[signals.Message | signals.Cancel, str | None]] | None = []
         self._log = log.bind(session_id=key[1], user_id=key[0], connection_id=self.number)
@@ -82,8 +82,7 @@ class Subscriber:
         self._machine.closed()
         self._engine.replies.pop(self.number, None)
         self._engine.broker.unsubscribe(self.key, self)
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
 
     @property
     def head(self) -> int:
@@ -142,6 +141,10 @@ class Subscriber:
         """Events that were just committed."""
         self._perform(self._machine.live(frames))
 
+    def hint(self, head: int) -> None:
+        """How far the log goes, as far as anybody knows."""
+        self._perform(self._machine.hint(head))
+
     def hear_transient(self, frame: Transient) -> None:
         """Something transient: only for those who are live, the others are told when they become so."""
         if self._machine.phase is connection.Phase.LIVE:
@@ -155,7 +158,7 @@ class Subscriber:
         """A line of this client was refused; a stale button gets the card that is open now."""
         self.refuse(effect.code, effect.client_id)
         if effect.card is not None:
-            self._spawn(self._show_card(effect.card))
+            self._tasks.spawn(self._show_card(effect.card), "card")
 
     def close(self, code: CloseCode) -> None:
         """Send the client away."""
@@ -182,9 +185,9 @@ class Subscriber:
                 case connection.Subscribe():
                     self._engine.broker.subscribe(self.key, self)
                 case connection.Load():
-                    self._spawn(self._load(effect))
+                    self._tasks.spawn(self._load(effect), "connect")
                 case connection.Read():
-                    self._spawn(self._read(effect))
+                    self._tasks.spawn(self._read(effect), "replay")
                 case connection.Create():
                     if not self._engine.open(self.key, None, self.workflow):
                         self.close(CloseCode.OVERLOADED)
@@ -242,6 +245,7 @@ class Subscriber:
 
     async def _load(self, effect: connection.Load) -> None:
         user_id, session_id = self.key
+        await self._engine.broker.joined(self.key)  # what is committed from now on is heard, so nothing falls between
         try:
             loaded = await self._engine.store.load(session_id, user_id, effect.after, effect.limit)
         except StoreError as error:
@@ -267,14 +271,3 @@ class Subscriber:
             self._perform(self._machine.read_failed(effect.read_id))
             return
         self._perform(self._machine.page(effect.read_id, encode_all(events)))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.error("connection_failed", exc_info=error)
-            self.close(CloseCode.INTERNAL)

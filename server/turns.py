@@ -14,12 +14,17 @@ from server.signals import Cancel, Done, Failed
 from server.store.records import Event, Snapshot, Update, Write, merge_memory, next_card
 from server.workflow import Frame, Progress, Workflow, chat
 
+#: What is shown of a turn that shows nothing by itself.
+_THINKING = Progress("Thinking …", status="thinking")
 #: Frames that tell what became of a turn; nobody says them.
 _SYSTEM_TYPES = frozenset({"state_update", "turn_failed", "turn_cancelled"})
 
 
 class Running(Struct):
-    """The turn that runs: which line, what it has shown so far, and the write that ends it."""
+    """A turn that is under way: which line, what it has shown so far, and the write that ends it.
+
+    `is_seen`: somebody may have been shown that it is under way.
+    """
 
     run: int
     turn: int
@@ -28,15 +33,18 @@ class Running(Struct):
     chunks: int = 0
     message_id: str | None = None
     status: Transient | None = None
+    is_seen: bool = False
     write: Write | None = None
     cancel: Cancel | None = None
 
     def show(self, progress: Progress) -> Transient:
         """What the step is doing; kept for connections that come later."""
-        self.status = protocol.status(
-            self.turn, progress.status, progress.text, progress.progress, progress.estimated_time
-        )
+        self.status = self._status(progress)
         return self.status
+
+    def think(self) -> Transient:
+        """What a step is doing that does not say so."""
+        return self.show(_THINKING)
 
     def stream(self, text: str, message_id: str) -> Transient:
         """A piece of the answer; the first one names the message to come."""
@@ -47,14 +55,19 @@ class Running(Struct):
 
     def catch_up(self) -> list[Transient]:
         """What a connection that comes while the step runs must see: its status, its text so far."""
-        frames = [self.status or protocol.status(self.turn, "thinking", "Thinking …")]
+        frames = [self.status or self._status(_THINKING)]
         if self.text:
             frames.append(self._delta(self.text, reset=True))
         return frames
 
     def take_back(self) -> list[Transient]:
-        """What ends a status that was shown."""
-        return [protocol.status(self.turn, "idle", "")] if self.status is not None else []
+        """What ends a status that may have been shown."""
+        return [protocol.status(self.turn, "idle", "")] if self.is_seen else []
+
+    def _status(self, progress: Progress) -> Transient:
+        self.is_seen = True
+        told = progress.status, progress.text, progress.progress, progress.estimated_time
+        return protocol.status(self.turn, *told)
 
     def _delta(self, text: str, *, reset: bool) -> Transient:
         payload = {"turn": self.turn, "attempt": self.attempt, "n": self.chunks, "text": text, "reset": reset}

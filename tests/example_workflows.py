@@ -2,10 +2,17 @@
 
 import asyncio
 import math
+import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from server.workflow import STAY, Ask, Button, Delta, Output, Progress, Remember, State, Turn, Workflow, chat
+
+
+def _note(path: Path) -> None:
+    with path.open("a") as notes:
+        notes.write(f"{os.getpid()}\n")
 
 
 async def greet(turn: Turn) -> AsyncIterator[Output]:
@@ -13,13 +20,17 @@ async def greet(turn: Turn) -> AsyncIterator[Output]:
 
 
 async def echo(turn: Turn) -> AsyncIterator[Output]:
-    """`sleep 3` waits, `stream a b` streams, `boom` breaks, `huge` is too large; all else comes back."""
+    """`sleep 3` waits, `note f 3` notes its process in a file and waits, `stream 1 a b` streams, `boom` breaks, …"""
     words = turn.line.text.split()
     match words:
         case ["sleep", seconds]:
             yield Progress("Sleeping …", progress=10)
             await asyncio.sleep(float(seconds))
             yield chat(f"slept {seconds}")
+        case ["note", path, seconds]:
+            _note(Path(path))
+            await asyncio.sleep(float(seconds))
+            yield chat(f"noted {seconds}")
         case ["stream", seconds, *rest]:
             for word in rest:
                 yield Delta(word)

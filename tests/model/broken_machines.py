@@ -2,7 +2,18 @@
 
 from typing import Final
 
-from tests.model.mutant import CONNECTION, PURE_CONNECTION, PURE_SESSION, SESSION, TURNS, Change, Mutant, mutant
+from tests.model.mutant import (
+    CONNECTION,
+    INBOX,
+    LINES,
+    PURE_CONNECTION,
+    PURE_SESSION,
+    SESSION,
+    TURNS,
+    Change,
+    Mutant,
+    mutant,
+)
 
 CONNECTION_MUTANTS: Final = (
     mutant(
@@ -81,14 +92,14 @@ SESSION_MUTANTS: Final = (
         "        effects: list[Effect] = [signals.Publish(events), signals.Publish(events)]\n", PURE_SESSION,
     ),
     mutant(
-        "gap-session", "a session takes lines from behind a gap", "server/inbox.py",
+        "gap-session", "a session takes lines from behind a gap", INBOX,
         "            if event.seq != self.head + 1:\n",
         "            if event.seq <= self.head:\n", PURE_SESSION,
     ),
     mutant(
-        "gap-run", "a turn runs before a gap is filled", SESSION,
-        "        if self.inbox.is_behind or not self.inbox.lines:\n",
-        "        if not self.inbox.lines:\n", PURE_SESSION,
+        "gap-run", "a turn runs before a gap is filled", INBOX,
+        "        return self.lines[0] if self.lines and not self.is_behind else None\n",
+        "        return self.lines[0] if self.lines else None\n", PURE_SESSION,
     ),
     mutant(
         "outdated-ignored", "what another process did during our commit is forgotten", SESSION,
@@ -105,12 +116,11 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "takeover-never", "the lines of a dead process are never run", SESSION,
-        '            case "takeover":\n                self._ours.add(number)\n',
-        '            case "takeover":\n', PURE_SESSION,
+        "                self.inbox.own(number)\n", "", PURE_SESSION,
     ),
     mutant(
         "takeover-at-once", "the lines of another process are run at once", SESSION,
-        "        if line.seq in self._ours or self.limits.takeover_ms == 0:\n",
+        "        if self.inbox.is_ours(line) or self.limits.takeover_ms == 0:\n",
         "        if True:\n", PURE_SESSION,
     ),
     mutant(
@@ -135,13 +145,13 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "held-forgotten", "what was asked while a session loaded is never answered", SESSION,
-        "self._next()) + self._release_held()\n",
-        "self._next())\n", PURE_SESSION,
+        "            for asked in self._held.take():\n",
+        "            for asked in self._held.take()[:0]:\n", PURE_SESSION,
     ),
     mutant(
         "cancel-forgotten", "a cancellation that lost a race is never answered", SESSION,
-        "                self._held += [running.cancel] if running.cancel else []\n",
-        "                pass\n", PURE_SESSION,
+        "                refused = self._held.add(running.cancel) if running.cancel else []\n",
+        "                refused: list[Effect] = []\n", PURE_SESSION,
     ),
     mutant(
         "cancel-runs-on", "a cancelled step runs on", SESSION,
@@ -154,8 +164,8 @@ SESSION_MUTANTS: Final = (
         " or", PURE_SESSION,
     ),
     mutant(
-        "answered-again", "answered lines are not dropped", SESSION,
-        "        self.inbox.drop_answered(self.snapshot.cursor)\n", "", PURE_SESSION,
+        "answered-again", "answered lines are not dropped", INBOX,
+        "        self.lines = [line for line in self.lines if line.seq > cursor]\n", "", PURE_SESSION,
     ),
     mutant(
         "retry-blind", "a commit with an unknown outcome is repeated as if it were new", SESSION,
@@ -163,11 +173,11 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "retry-never", "a commit that failed is not tried again", SESSION,
-        '                return [self._retry("commit")]\n',
+        '                return [*self._held.refuse("store_unavailable"), self._retry("commit")]\n',
         "                return []\n", PURE_SESSION,
     ),
     mutant(
-        "id-reuse", "an id may be used again for something else", "server/lines.py",
+        "id-reuse", "an id may be used again for something else", LINES,
         "    return is_line(event) and _same_words(",
         "    return is_line(event) or _same_words(", PURE_SESSION,
     ),
@@ -195,19 +205,5 @@ SESSION_MUTANTS: Final = (
         "streamed-id", "a streamed text and its message have different ids", TURNS,
         "            frames[place] = Frame(frame.type, frame.payload, running.message_id)\n",
         "            pass\n", PURE_SESSION,
-    ),
-)  # fmt: skip
-
-ENGINE_MUTANTS: Final = (
-    mutant(
-        "sweep-nothing", "the sweep wakes nobody", "server/engine.py",
-        "                for session_id, user_id in waiting:\n",
-        "                for session_id, user_id in waiting[:0]:\n", ("tests/model/test_sweep.py",), model=False,
-    ),
-    mutant(
-        "sweep-once", "the sweep looks only at the start", "server/engine.py",
-        "            if len(waiting) < self.settings.sweep_limit:\n",
-        "            if len(waiting) < self.settings.sweep_limit:\n                return\n",
-        ("tests/model/test_sweep.py",), model=False,
     ),
 )  # fmt: skip

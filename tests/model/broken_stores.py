@@ -80,8 +80,8 @@ GROUP_MUTANTS: Final = (
     ),
     mutant(
         "recognise-again", "a commit that the session repeats is repeated blindly", COMMIT,
-        "await self._recognise(queued.write, outcome) if queued.again else outcome",
-        "outcome", GROUP,
+        "await self._recognise(queued.write, outcome) if queued.again else _taken(queued.write, outcome)",
+        "_taken(queued.write, outcome)", GROUP,
     ),
     mutant(
         "poison", "an unknown outcome is reported as failure, and a bad write fails its batch", COMMIT,

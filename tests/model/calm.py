@@ -1,5 +1,6 @@
 """The end of a schedule: faults are over, everything comes to rest, and then everything must be as the laws say."""
 
+from server import signals
 from server.connection import Phase as ConnectionPhase
 from server.session import Phase
 from tests.model.process import Process
@@ -9,11 +10,14 @@ ROUNDS = 400
 
 
 async def calm_down(world: World) -> None:
-    """Everything works from now on. Alone, one process stays dead; absent, no client comes back before it is over."""
+    """Everything works from now on.
+
+    Alone, all processes but one stay dead; absent, no client comes back before it is over.
+    """
     for process in world.processes:
         process.outage = 0
-    if world.plan.alone:
-        world.die(world.processes[1], applied=bool(world.ticks % 2))
+    for process in world.processes[1:] if world.plan.alone else ():
+        world.die(process, applied=bool(world.ticks % 2))
     if world.plan.absent:
         for client in world.clients:
             client.drop()
@@ -44,10 +48,7 @@ async def _rest(world: World, *, clients: bool = False) -> None:
 
 def _work(world: World) -> bool:
     """One round: calls on the store, steps, news."""
-    moved = bool(world.network)
-    packets, world.network = world.network, []
-    for packet in packets:
-        world.processes[packet.place].hear_remote(packet.session_id, packet.events)
+    moved = world.network.pass_all_on()
     for process in world.processes:
         moved = _work_in(world, process) or moved
     return moved
@@ -78,6 +79,10 @@ def _wake(world: World) -> bool:
             for name in timers:
                 moved = True
                 process.answer(session_id, awake.timers.pop(name))
+            taken, awake.takeovers = awake.takeovers, []
+            for seq in taken:
+                moved = True
+                process.answer(session_id, signals.TimerFired("takeover", seq))
         if not moved:
             before = len(process.store.calls)
             process.sweep()
@@ -95,9 +100,11 @@ def _urge(world: World) -> bool:
             continue
         machine, head = client.tab.machine, len(world.laws.log(client.session_id))
         if machine.phase is not ConnectionPhase.LIVE or machine.last < head:
-            missed = client.tab.heard > machine.last and machine.phase is not ConnectionPhase.REPLAYING
+            awake = client.tab.process.awake.get(client.session_id)
+            known = max(client.tab.heard, awake.machine.inbox.head if awake else 0)
+            missed = known > machine.last and machine.phase is not ConnectionPhase.REPLAYING
             world.laws.hold(not missed, f"{client.name} missed what its process heard of")
-            world.hint(client.tab)
+            client.tab.process.compare_heads()
             moved = True
         elif client.outbox:
             client.transmit_all()
@@ -122,3 +129,5 @@ def _look(world: World) -> None:
             machine = awake.machine
             laws.hold(machine.phase in (Phase.COLD, Phase.IDLE), f"a session is left {machine.phase.value}")
             laws.hold(not machine.inbox.lines, "a session still has lines")
+            laws.hold(machine.inbox.head >= awake.heard, f"a session heard of event {awake.heard}, and has not got it")
+            laws.hold(machine.turn is None, f"turn {machine.turn} is left under way")

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from server import connection, signals
 from server.connection import Cursor, Numbered
-from server.engine import encode_all
-from server.protocol import Cancel, Encoded, Say
+from server.protocol import Cancel, Encoded, Say, encode_all
 from server.store.records import (
     Committed,
     Conflict,
@@ -118,6 +117,10 @@ class Laws:
     def asked(self, reply_to: int, request: Request) -> None:
         self._asked[reply_to, request.client_id].append(request)
         self._client_ids[request.client_id] += 1
+
+    def requests(self, reply_to: int, client_id: str | None) -> list[Request]:
+        """What was asked under an id."""
+        return self._asked[reply_to, client_id]
 
     def committed(self, session_id: str, write: Write, outcome: Outcome | None) -> None:
         """What group commit tells of a write is so."""

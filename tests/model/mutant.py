@@ -5,14 +5,29 @@ from typing import Final
 
 SESSION: Final = "server/session.py"
 CONNECTION: Final = "server/connection.py"
+INBOX: Final = "server/inbox.py"
+LINES: Final = "server/lines.py"
 COMMIT: Final = "server/commit.py"
 TURNS: Final = "server/turns.py"
 RECORDS: Final = "server/store/records.py"
 BATCH: Final = "server/store/batch.py"
 DICT: Final = "tests/dict_store.py"
 
-PURE_SESSION: Final = ("tests/pure/test_session.py", "tests/pure/test_session_schedules.py")
-PURE_CONNECTION: Final = ("tests/pure/test_connection.py",)
+PURE_SESSION: Final = (
+    "tests/pure/test_inbox.py",
+    "tests/pure/test_lines.py",
+    "tests/pure/test_session_opening.py",
+    "tests/pure/test_session_lines.py",
+    "tests/pure/test_session_turns.py",
+    "tests/pure/test_session_cancel.py",
+    "tests/pure/test_session_processes.py",
+    "tests/pure/test_session_schedules.py",
+)
+PURE_CONNECTION: Final = (
+    "tests/pure/test_connection.py",
+    "tests/pure/test_connection_live.py",
+    "tests/pure/test_connection_schedules.py",
+)
 STORES: Final = ("tests/conformance/test_store.py", "tests/conformance/test_store_reads.py")
 GROUP: Final = ("tests/test_commit.py",)
 

@@ -17,11 +17,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.model.broken_machines import CONNECTION_MUTANTS, ENGINE_MUTANTS, SESSION_MUTANTS
+from tests.model.broken_machines import CONNECTION_MUTANTS, SESSION_MUTANTS
+from tests.model.broken_processes import PROCESS_MUTANTS, ROUND_MUTANTS
 from tests.model.broken_stores import GROUP_MUTANTS, STORE_MUTANTS
 from tests.model.mutant import Mutant
 
-MUTANTS: Final = (*STORE_MUTANTS, *GROUP_MUTANTS, *CONNECTION_MUTANTS, *SESSION_MUTANTS, *ENGINE_MUTANTS)
+MUTANTS: Final = (
+    *STORE_MUTANTS,
+    *GROUP_MUTANTS,
+    *CONNECTION_MUTANTS,
+    *SESSION_MUTANTS,
+    *PROCESS_MUTANTS,
+    *ROUND_MUTANTS,
+)
 
 ROOT: Final = Path(__file__).parents[2]
 COPIED: Final = ("server", "tests", "scripts", "pyproject.toml")

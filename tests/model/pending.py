@@ -90,6 +90,15 @@ class PendingStore:
     async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
         return await self._wait("read", lambda: self._store.read(session_id, user_id, after, limit))
 
+    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
+        return await self._wait("heads", lambda: self._store.heads(sessions))
+
+    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+        return await self._wait("hold", lambda: self._store.hold(sessions, holder, ttl_ms))
+
+    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+        await self._wait("release", lambda: self._store.release(sessions, holder))
+
     async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
         return await self._wait("find", lambda: self._store.find(session_id, user_id, client_id))
 

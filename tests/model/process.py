@@ -4,15 +4,16 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from server import signals
+from server import lines, signals
 from server.commit import GroupCommit, Resolve
-from server.engine import encode_all
-from server.errors import CloseCode
-from server.protocol import Encoded, Say
+from server.errors import ERROR_CODES, CloseCode
+from server.protocol import Encoded, Say, Transient, encode_all
 from server.session import Limits, Phase, Session
 from server.store.records import Event, Loaded, Outcome, Write
 from tests.builders import USER
 from tests.example_workflows import ECHO
+from tests.model.awake import Awake
+from tests.model.network import Packet
 from tests.model.pending import PendingStore, at_once
 from tests.model.step import Step
 
@@ -23,19 +24,6 @@ if TYPE_CHECKING:
 NO_EVENTS = 0
 PAGE_LIMIT = 3
 QUEUE_LIMIT = 1000
-
-
-class Awake:
-    """A session machine, and what it waits for."""
-
-    def __init__(self, machine: Session) -> None:
-        self.machine = machine
-        self.step: Step | None = None
-        self.late: list[Step] = []  # cancelled, with an output already on its way
-        self.timers: dict[str, signals.TimerFired] = {}
-        self.may_run: set[int] = {0}  # turns that are ours: accepted here, or taken over
-        self.streamed: str | None = None  # the message that the running step announced
-        self.ran: set[int] = set()  # turns whose step ran since we last asked the store
 
 
 class Process:
@@ -64,7 +52,7 @@ class Process:
         """Give an input to a session, waking it if need be."""
         if session_id not in self.awake:
             limits = Limits(inbox=self.world.plan.inbox, takeover_ms=self.world.plan.takeover_ms)
-            self.awake[session_id] = Awake(Session(session_id, USER, ECHO, limits))
+            self.awake[session_id] = Awake(Session(session_id, USER, ECHO, limits), self.world.laws)
         self.answer(session_id, received)
 
     def answer(self, session_id: str, received: signals.Input) -> None:
@@ -81,7 +69,8 @@ class Process:
             if awake is None:
                 continue
             self.world.tell(session_id, self.place, received)
-            self._watch(awake, received)
+            self._watch(received)
+            awake.watch(received)
             try:
                 effects = awake.machine.deliver(received)
             except Exception as error:  # noqa: BLE001  noted: group commit would catch it
@@ -89,15 +78,13 @@ class Process:
                 break
             for effect in effects:
                 self.world.tell(session_id, self.place, effect)
+                awake.performs(effect)
                 self._perform(session_id, awake, effect)
+            awake.delivered()
         self._delivering = False
 
-    def _watch(self, awake: Awake, received: signals.Input) -> None:
+    def _watch(self, received: signals.Input) -> None:
         match received:
-            case signals.Appended(_, outcome) if outcome is not None and hasattr(outcome, "events"):
-                awake.may_run.add(outcome.events[-1].seq)
-            case signals.TimerFired("takeover", number):
-                awake.may_run.add(number)
             case signals.Message(reply_to, say):
                 self.unanswered[reply_to, say.client_id] += 1
             case signals.Cancel(reply_to, client_id):
@@ -135,20 +122,23 @@ class Process:
                     tab.put(effect)
             case signals.Publish(events):
                 laws.published(session_id, events)
-                self._end_stream(awake, events)
                 self.hear(session_id, encode_all(events))
-                self.world.spread(self, session_id, events)
-            case signals.Show(frame):
-                awake.streamed = frame.message_id or awake.streamed
-                for tab in self.subscribers[session_id]:
-                    tab.hear_transient(frame)
+                self.world.network.publish(self, session_id, events)
+            case signals.Show(frame, here):
+                self.hear_transient(session_id, frame)
+                if not here:
+                    self.world.network.publish_transient(self, session_id, frame)
+            case signals.Tell(head):
+                self.hear_head(session_id, head)
             case signals.RunStep():
-                self._run_step(session_id, awake, effect)
+                awake.begin_step(effect, Step(effect, session_id, self.world.fresh))
             case signals.CancelStep():
                 awake.late += [awake.step] if awake.step else []
                 awake.step = None
             case signals.SetTimer(name, number):
                 awake.timers[name] = signals.TimerFired(name, number)
+            case signals.TakeOver(seq):
+                awake.takeovers.append(seq)
             case signals.Load() | signals.Read() | signals.Find():
                 self._look_up(session_id, awake, effect)
             case signals.Gone(code):
@@ -157,13 +147,6 @@ class Process:
                     tab.close(code)
             case signals.Evict():
                 self.awake.pop(session_id, None)
-
-    def _end_stream(self, awake: Awake, events: Sequence[Event]) -> None:
-        """A turn that was streamed says what it announced, unless it failed."""
-        kinds = {event.type for event in events}
-        if awake.streamed and "state_update" in kinds and "turn_failed" not in kinds:
-            said = awake.streamed in {event.message_id for event in events}
-            self.world.laws.hold(said, f"{awake.streamed} was streamed and never said")
 
     def _submit(self, session_id: str, write: Write, resolve: Resolve, *, again: bool = False) -> None:
         """Queue a write with group commit, which must tell the outcomes in the order of its queue."""
@@ -175,20 +158,6 @@ class Process:
             resolve(outcome)
 
         assert self.commit.submit(write, resolved, again=again)
-
-    def _run_step(self, session_id: str, awake: Awake, effect: signals.RunStep) -> None:
-        laws, takeover = self.world.laws, self.world.plan.takeover_ms > 0
-        laws.hold(awake.step is None, "two steps at once")
-        laws.hold(not awake.machine.inbox.is_behind, f"turn {effect.turn} ran before a gap was filled")
-        known = laws.log(session_id)[: awake.machine.inbox.head]
-        version = sum(event.type == "state_update" for event in known)
-        of_version = effect.snapshot.version if effect.snapshot else 0
-        laws.hold(of_version == version, f"turn {effect.turn} ran on version {of_version}, but {version} was known")
-        laws.hold(not takeover or effect.turn in awake.may_run, f"turn {effect.turn} ran here before its takeover")
-        laws.hold(effect.turn not in awake.ran, f"turn {effect.turn} ran twice without a cause")
-        awake.ran.add(effect.turn)
-        awake.streamed = None
-        awake.step = Step(effect, session_id, self.world.fresh)
 
     def _look_up(self, session_id: str, awake: Awake, effect: signals.Load | signals.Read | signals.Find) -> None:
         store = self.world.store
@@ -209,30 +178,73 @@ class Process:
 
                 self.store.ask("read", lambda: store.read(session_id, USER, after, PAGE_LIMIT), read)
             case signals.Find(asked, refusal):
-                client_id = asked.say.client_id if isinstance(asked, signals.Message) else asked.client_id
+                self._find(session_id, asked, refusal)
 
-                def found(event: Event | Exception | None) -> None:
-                    failed = isinstance(event, Exception)
-                    self.answer(session_id, signals.Found(asked, refusal, None if failed else event, failed))  # type: ignore[arg-type]
+    def _find(self, session_id: str, asked: signals.Asked, refusal: str) -> None:
+        """Look up what took effect under the id; then, where the refusal depends on it, the session."""
+        store, client_id = self.world.store, lines.client_id(asked)
 
-                if client_id is None:
-                    self.answer(session_id, signals.Found(asked, refusal, None))
-                else:
-                    self.store.ask("find", lambda: store.find(session_id, USER, client_id), found)
+        def found(event: Event | Exception | None) -> None:
+            if isinstance(event, Exception):
+                self.answer(session_id, signals.Found(asked, None, failed=True))
+            elif event is None and not ERROR_CODES[refusal].temporary:
+                self.store.ask("load", lambda: store.load(session_id, USER, 0, NO_EVENTS), loaded)
+            else:
+                self.answer(session_id, signals.Found(asked, event))
+
+        def loaded(session: Loaded | Exception | None) -> None:
+            failed = isinstance(session, Exception)
+            snapshot = session.snapshot if isinstance(session, Loaded) else None
+            self.answer(session_id, signals.Found(asked, None, failed, snapshot))
+
+        if client_id is None:
+            found(None)
+        else:
+            self.store.ask("find", lambda: store.find(session_id, USER, client_id), found)
 
     # ------------------------------------------------------------ what else reaches it
 
     def hear(self, session_id: str, frames: Sequence[Encoded]) -> None:
         """Committed events reach the connections of this process."""
-        for tab in self.tabs.values():
-            tab.heard = max(tab.heard, frames[-1].seq if tab.session_id == session_id else 0)
         for tab in list(self.subscribers[session_id]):
-            tab.perform(tab.machine.live(frames))
+            tab.hear(frames)
 
-    def hear_remote(self, session_id: str, events: Sequence[Event]) -> None:
-        """Events that another process committed."""
-        self.hear(session_id, encode_all(events))
-        self.answer(session_id, signals.Remote(events))
+    def hear_head(self, session_id: str, head: int) -> None:
+        """How far the log goes reaches the connections of this process."""
+        for tab in list(self.subscribers[session_id]):
+            tab.hint(head)
+
+    def hear_transient(self, session_id: str, frame: Transient) -> None:
+        for tab in self.subscribers[session_id]:
+            tab.hear_transient(frame)
+
+    def hear_remote(self, packet: Packet) -> None:
+        """News of another process. Those of a session that nobody subscribed to here do not come here."""
+        session_id = packet.session_id
+        if not self.subscribers[session_id]:
+            return
+        if packet.frame is not None:
+            self.hear_transient(session_id, packet.frame)
+            return
+        if packet.events:
+            self.hear(session_id, encode_all(packet.events))
+        else:
+            self.hear_head(session_id, packet.head)
+        self.answer(session_id, signals.Remote(packet.head, packet.events))
+
+    def compare_heads(self) -> None:
+        """Ask the store how far the logs go that somebody follows here."""
+        sessions = [session_id for session_id, tabs in self.subscribers.items() if tabs]
+        store = self.world.store
+
+        def compared(heads: Sequence[int] | Exception) -> None:
+            for session_id, head in zip(sessions, () if isinstance(heads, Exception) else heads, strict=False):
+                if head:
+                    self.hear_head(session_id, head)
+                    self.answer(session_id, signals.Remote(head))
+
+        if sessions:
+            self.store.ask("heads", lambda: store.heads([(session_id, USER) for session_id in sessions]), compared)
 
     def open(self, session_id: str, loaded: Loaded | None) -> None:
         self.deliver(session_id, signals.Opened(loaded))
@@ -246,11 +258,7 @@ class Process:
         store = self.world.store
 
         def loaded(found: Loaded | Exception | None) -> None:
-            if not isinstance(found, Loaded) or not found.inbox:
-                return
-            if session_id in self.awake:
-                self.answer(session_id, signals.Remote(found.inbox))
-            else:
+            if isinstance(found, Loaded) and found.inbox:
                 self.open(session_id, found)
 
         self.store.ask("load", lambda: store.load(session_id, USER, 0, NO_EVENTS), loaded)

@@ -13,13 +13,13 @@ from server.workflow import Progress, Result
 from tests.model.calm import calm_down
 from tests.model.world import Action, Plan, World
 
-OFTEN = {"say": 8, "call": 22, "happen": 4, "return": 4, "step": 9, "news": 6, "timer": 3, "connect": 3}
+OFTEN = {"say": 8, "call": 22, "happen": 4, "return": 4, "step": 9, "news": 6, "timer": 3, "connect": 3, "takeover": 2}
 #: Each schedule knows only some of these, so that they do not drown each other.
 SELDOM = {
     "say poison": 1, "press": 6, "say again": 3, "say old again": 2, "say otherwise": 1, "cancel": 3,
     "connect oddly": 1, "skip history": 2, "drop": 2, "resume": 2, "tick": 1, "late": 2, "rest": 2, "sweep": 1,
-    "step breaks": 1, "news lost": 3, "news twice": 1, "call failed": 2, "call cut": 2, "read failed": 1, "crash": 1,
-    "crash applied": 1, "outage": 1, "stall": 2,
+    "step breaks": 1, "news lost": 3, "news twice": 1, "news bare": 3, "heads": 2, "takeover early": 2,
+    "call failed": 2, "call cut": 2, "read failed": 1, "crash": 1, "crash applied": 1, "outage": 1, "stall": 2,
 }  # fmt: skip
 STORY_LINES = 80
 #: How often a shorter schedule is tried.
@@ -36,6 +36,7 @@ def plan_from(seed: int) -> Plan:
     names, share = list(weights), list(weights.values())
     length = chance.choice((25, 60, 120))
     return Plan(
+        processes=chance.choice((2, 2, 3)),
         sessions=chance.choice((1, 1, 2)),
         takeover_ms=chance.choice((0, 50)),
         batch_limit=chance.choice((1, 3, 8)),
@@ -44,7 +45,7 @@ def plan_from(seed: int) -> Plan:
         alone=chance.random() < 0.3,
         absent=chance.random() < 0.3,
         actions=tuple(
-            Action(name, chance.randrange(2), chance.randrange(420)) for name in chance.choices(names, share, k=length)
+            Action(name, chance.randrange(6), chance.randrange(420)) for name in chance.choices(names, share, k=length)
         ),
     )
 

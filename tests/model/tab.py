@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from server import connection, signals
 from server.connection import Connection, Cursor, Phase
-from server.engine import encode_all
 from server.errors import CloseCode
-from server.protocol import Encoded, Transient
+from server.protocol import Encoded, Transient, encode_all
 from server.store.records import Event, Loaded
 from tests.builders import USER
 from tests.model.process import PAGE_LIMIT, Process
@@ -88,6 +87,14 @@ class Tab:
         if not isinstance(frame, Transient) or len(self.queue) < HARD_FRAMES:
             self.queue.append(frame)
 
+    def hear(self, frames: Sequence[Encoded]) -> None:
+        self.heard = max(self.heard, frames[-1].seq)
+        self.perform(self.machine.live(frames))
+
+    def hint(self, head: int) -> None:
+        self.heard = max(self.heard, head)
+        self.perform(self.machine.hint(head))
+
     def hear_transient(self, frame: Transient) -> None:
         if self.machine.phase is Phase.LIVE:
             self.put(frame)
@@ -119,11 +126,16 @@ class Tab:
                 case connection.WentLive(head):
                     self._laws.hold(head + 1 == self._next, f"live at {head} before event {self._next} was sent")
                     self._laws.hold(head >= self.heard, f"live at {head}, though event {self.heard} was heard of")
-                    awake = self.process.awake.get(self.session_id)
-                    for frame in awake.machine.catch_up() if awake else ():
-                        self.put(frame)
+                    self._catch_up()
                 case connection.Close(code):
                     self.close(code)
+
+    def _catch_up(self) -> None:
+        if (awake := self.process.awake.get(self.session_id)) is not None:
+            frames = awake.machine.catch_up()
+            awake.caught_up(frames)
+            for frame in frames:
+                self.put(frame)
 
     def _sync(self, sync: connection.Sync) -> None:
         after = self._laws.synced(self.session_id, self._cursor, sync, unknown=self._found_nothing)

@@ -1,4 +1,4 @@
-"""Nobody comes back: the sweep of the real engine answers lines that a dead process left (L8)."""
+"""Nobody comes back: the sweep answers lines that a dead process left (L8)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,6 +9,7 @@ from msgspec import structs
 
 from server.broker import LocalBroker
 from server.engine import Engine
+from server.rounds import Rounds
 from server.settings import Settings
 from server.store.records import Event, Update, Write, is_line
 from tests.builders import SESSION, USER, ended, event, line
@@ -28,10 +29,13 @@ async def store() -> DictStore:
 
 
 @pytest.fixture
-async def engine(store: DictStore) -> AsyncIterator[Engine]:
+async def rounds(store: DictStore) -> AsyncIterator[Rounds]:
     settings = replace(Settings(), sweep_ms=20, store_retry_ms=10)
-    engine = Engine(store, LocalBroker(), WORKFLOWS, settings, takeover_ms=0)
-    yield engine
+    engine = Engine(store, LocalBroker(), WORKFLOWS, settings)
+    engine.start()
+    rounds = Rounds(engine, settings, shared=False)
+    yield rounds
+    await rounds.close()
     await engine.close()
 
 
@@ -51,15 +55,15 @@ async def answers(store: DictStore, count: int) -> list[Event]:
             await asyncio.sleep(0.005)
 
 
-async def test_a_line_that_was_left_is_answered_at_the_start(store: DictStore, engine: Engine) -> None:
+async def test_a_line_that_was_left_is_answered_at_the_start(store: DictStore, rounds: Rounds) -> None:
     await leave_a_line(store, 1)
-    engine.start()
+    rounds.start()
     [turn] = await answers(store, 1)
     assert turn.turn == store.logs[SESSION][2].seq
 
 
-async def test_a_line_that_was_left_later_is_answered_too(store: DictStore, engine: Engine) -> None:
-    engine.start()
+async def test_a_line_that_was_left_later_is_answered_too(store: DictStore, rounds: Rounds) -> None:
+    rounds.start()
     await asyncio.sleep(0.05)
     assert await answers(store, 0) == []
     await leave_a_line(store, 1)

@@ -1,18 +1,19 @@
 """The simulated world: processes, clients, the network between the processes, and what can happen there."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from server import signals
 from server.connection import Cursor
 from server.protocol import Cancel, Say
-from server.store.records import Event
 from tests.builders import T0_MS
 from tests.dict_store import DictStore
+from tests.model.awake import Awake
 from tests.model.client import Client
 from tests.model.laws import POISON, Laws
+from tests.model.network import Network
 from tests.model.pending import Call
-from tests.model.process import Awake, Process
+from tests.model.process import Process
 from tests.model.tab import Tab
 
 SAYINGS = ("hello", "choose", "choose", "back", "stream 0 ab cd ef", "boom", "left", "Go left", "silent", "hello")
@@ -29,6 +30,7 @@ class Action(NamedTuple):
 class Plan(NamedTuple):
     """What does not change during a schedule, and the schedule."""
 
+    processes: int = 2
     sessions: int = 1
     takeover_ms: int = 50
     batch_limit: int = 3
@@ -39,16 +41,8 @@ class Plan(NamedTuple):
     actions: tuple[Action, ...] = ()
 
 
-class Packet(NamedTuple):
-    """A publication on its way to another process."""
-
-    place: int
-    session_id: str
-    events: Sequence[Event]
-
-
 class World:
-    """Two processes, three clients, one or two sessions."""
+    """Two or three processes, three clients, one or two sessions."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -56,10 +50,10 @@ class World:
         self.store = DictStore()
         self.laws = Laws(self.store)
         self.story: list[tuple[str, int, Any]] = []
-        self.network: list[Packet] = []
+        self.network = Network(self)
         self.faults = 0  # one at a time, group commit hides
         self.ticks = self._made = self._tabs = 0
-        self.processes = [Process(self, 0), Process(self, 1)]
+        self.processes = [Process(self, place) for place in range(plan.processes)]
         self._dead: list[Process] = []
         self.clients = [Client(self, f"client {n}", self.sessions[n % plan.sessions]) for n in range(3)]
         self.clients[0].connect(self.processes[0], Cursor())
@@ -71,7 +65,7 @@ class World:
         return f"m{self._made}"
 
     def now_ms(self, place: int) -> int:
-        """The clocks of the two processes differ, and are coarse."""
+        """The clocks of the processes differ, and are coarse."""
         return T0_MS + self.ticks // 8 + 3 * place
 
     def tell(self, session_id: str, place: int, what: object) -> None:
@@ -87,10 +81,8 @@ class World:
         """Whether nobody should have noticed a failure of the store."""
         return self.faults <= 1
 
-    def spread(self, sender: Process, session_id: str, events: Sequence[Event]) -> None:
-        self.network += [
-            Packet(process.place, session_id, events) for process in self.processes if process is not sender
-        ]
+    def at(self, place: int) -> Process:
+        return next(process for process in self.processes if process.place == place)
 
     # ------------------------------------------------------------ actions
 
@@ -103,11 +95,11 @@ class World:
         name, number = action.name, action.number
         if name in ("happen", "return", "call", "call failed", "call cut", "read failed"):
             self._call(name, process, number)
-        elif name in ("step", "step breaks", "late", "timer", "rest"):
+        elif name in ("step", "step breaks", "late", "timer", "takeover", "takeover early", "rest"):
             self._awake(name, process, number)
-        elif name in ("news", "news lost", "news twice"):
-            self._pass_on(name, number)
-        elif name in ("sweep", "crash", "crash applied", "outage", "stall"):
+        elif name.startswith("news"):
+            self.network.pass_on(name, number)
+        elif name in ("sweep", "heads", "crash", "crash applied", "outage", "stall"):
             self._process(name, process, number)
         else:
             self._client(name, client, process, number)
@@ -166,6 +158,8 @@ class World:
                 process.answer(session_id, awake.late.pop().go_on(self.now_ms(process.place)))
             case "timer":
                 self._fire(process, session_id, awake, number)
+            case "takeover" | "takeover early" if awake.takeovers:
+                self._take_over(process, session_id, awake, early=name == "takeover early")
             case "rest":
                 process.rest(session_id)
 
@@ -174,15 +168,12 @@ class World:
             name = sorted(awake.timers)[number % len(awake.timers)]
             process.answer(session_id, awake.timers.pop(name))
 
-    def _pass_on(self, name: str, number: int) -> None:
-        if not self.network:
-            return
-        packet = self.network[number % len(self.network)]
-        if name != "news twice":
-            self.network.remove(packet)
-        if name != "news lost":
-            self.tell(packet.session_id, packet.place, packet)
-            self.processes[packet.place].hear_remote(packet.session_id, packet.events)
+    def _take_over(self, process: Process, session_id: str, awake: Awake, *, early: bool) -> None:
+        """A line has lain long enough and nobody holds the lease of its session; early: the lease has lied."""
+        others = [other.awake.get(session_id) for other in self.processes if other is not process]
+        at_work = any(other is not None and other.machine.running is not None for other in others)
+        if early or not at_work:
+            process.answer(session_id, signals.TimerFired("takeover", awake.takeovers.pop(0)))
 
     def _process(self, name: str, process: Process, number: int) -> None:
         if name == "outage":
@@ -190,6 +181,9 @@ class World:
             return
         if name == "stall":
             process.stall = 3 + number % 12
+            return
+        if name == "heads":
+            process.compare_heads()
             return
         if name != "sweep":
             process = self.crash(process, applied=name == "crash applied")
@@ -214,7 +208,7 @@ class World:
         for client in self.clients:
             if client.tab is not None and client.tab.process is process:
                 client.drop()
-        self.network = [packet for packet in self.network if packet.place != process.place]
+        self.network.forget(process.place)
 
     # ------------------------------------------------------------ what clients do
 
@@ -291,4 +285,4 @@ class World:
 
     def hint(self, tab: Tab) -> None:
         """The slow tick: the head is compared with the store's."""
-        tab.perform(tab.machine.hint(len(self.laws.log(tab.session_id))))
+        tab.hint(len(self.laws.log(tab.session_id)))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from server import protocol
 from server.errors import ERROR_CODES, ProtocolError
 from server.protocol import Authenticate, Cancel, Dialect, Inbound, Ping, Pong, Resume, Say, Transient
-from tests.builders import SESSION, event, line, snapshot
+from tests.builders import SESSION, ended, event, line, snapshot
 
 LIMIT = 20
 
@@ -213,6 +213,13 @@ def test_a_durable_frame_is_the_event_as_it_is_stored() -> None:
 def test_a_durable_frame_is_the_same_text_at_every_replay() -> None:
     one, other = (protocol.encode_event(event(3), visible=False) for _ in range(2))
     assert one == other
+
+
+def test_a_person_sees_what_is_said_and_not_how_the_turn_ended() -> None:
+    events = [line(3), event(4, "action_request"), ended(5, 3)]
+    frames = protocol.encode_all(events)
+    assert [frame.visible for frame in frames] == [True, True, False]
+    assert frames[0] == protocol.encode_event(events[0], visible=True)
 
 
 def test_an_event_out_of_its_order_is_the_same_frame_without_a_seq() -> None:

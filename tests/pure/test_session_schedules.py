@@ -1,8 +1,9 @@
 """Two session machines, one log, and whatever can happen between them.
 
-Processes crash, publications are lost or come late, reads are answered out of order and out of date, commits fail or
-succeed unseen, lines are sent again to either process. Whatever the order: each line is stored once and answered once,
-in the order of the log; an ack is given only for what is stored.
+Processes crash, publications are lost, come late or without their events, reads are answered out of order and out of
+date, commits fail or succeed unseen, lines are sent again to either process, turns are taken over and cancelled by
+either. Whatever the order: each line is stored once and answered once, in the order of the log; an ack is given only
+for what is stored.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from server import signals
+from server import lines, signals
 from server.protocol import Say
 from server.session import Limits, Phase, Session
 from server.store.records import (
@@ -88,6 +89,7 @@ class Process:
         self.reads: list[signals.Effect] = []  # performed and answered in any order
         self.answers: list[signals.Input] = []
         self.timers: dict[str, signals.TimerFired] = {}
+        self.takeovers: list[int] = []
         self.step: signals.RunStep | None = None
         self.late: list[signals.RunStep] = []  # cancelled, but their end was already on its way
 
@@ -107,7 +109,7 @@ class Process:
                 self.world.acked.add(client_id)
             case signals.Publish(events):
                 assert list(events) == [self.world.log.events[event.seq - 1] for event in events]
-                self.world.published.append((self, signals.Remote(events)))
+                self.world.published.append((self, signals.Remote(events[-1].seq, events)))
             case signals.RunStep():
                 assert self.step is None, "two steps at once"
                 self.step = effect
@@ -116,6 +118,8 @@ class Process:
                 self.step = None
             case signals.SetTimer(name, number):
                 self.timers[name] = signals.TimerFired(name, number)
+            case signals.TakeOver(seq):
+                self.takeovers.append(seq)
             case signals.Evict():
                 self.crash()
             case _:
@@ -162,14 +166,18 @@ class Process:
                 self.answers.append(signals.LoadDone(load, None if failed else log.load(), failed))
             case signals.Read(read, after):
                 self.answers.append(signals.ReadDone(read, None if failed else log.read(after)))
-            case signals.Find(asked, refusal):
-                client_id = asked.say.client_id if isinstance(asked, signals.Message) else asked.client_id
-                event = None if failed else log.find(client_id)
-                self.answers.append(signals.Found(asked, refusal, event, failed))
+            case signals.Find(asked):
+                event = None if failed else log.find(lines.client_id(asked))
+                known = log.snapshot() if event is None and not failed else None
+                self.answers.append(signals.Found(asked, event, failed, known))
 
     def answer(self, number: int) -> None:
         if self.answers:
             self.deliver(self.answers.pop(number % len(self.answers)))
+
+    def take_over(self) -> None:
+        if self.takeovers:
+            self.deliver(signals.TimerFired("takeover", self.takeovers.pop(0)))
 
     def fire(self, number: int) -> None:
         if self.timers:
@@ -196,12 +204,12 @@ class World:
         message = signals.Message(1, Say(client_id, f"line {client_id}"), self.fresh(), T0_MS)
         process.deliver(message)
 
-    def pass_on(self, number: int, *, lost: bool) -> None:
+    def pass_on(self, number: int, *, lost: bool = False, bare: bool = False) -> None:
         if self.published:
             sender, news = self.published.pop(number % len(self.published))
             for process in self.processes:
                 if process is not sender and not lost:
-                    process.deliver(news)
+                    process.deliver(signals.Remote(news.head) if bare else news)
 
     def act(self, name: str, place: int, number: int) -> None:
         process = self.processes[place]
@@ -211,9 +219,9 @@ class World:
                 self.send(process, self.sent[-1])
             case "send again" if self.sent:
                 self.send(process, self.sent[number % len(self.sent)])
-            case "cancel" if process.step is not None:
+            case "cancel" if (turn := self.processes[number % 2].machine.turn) is not None:
                 ids = [self.fresh() for _ in range(3)]
-                process.deliver(signals.Cancel(1, f"x{number}", process.step.turn, ids, T0_MS))
+                process.deliver(signals.Cancel(1, f"x{number}", turn, ids, T0_MS))
             case "commit" | "commit fails" | "commit unseen":
                 process.commit({"commit": "seen", "commit fails": "failed", "commit unseen": "unseen"}[name])
             case "read" | "read fails":
@@ -226,8 +234,12 @@ class World:
                 process.end_late()
             case "timer":
                 process.fire(number)
-            case "news" | "news lost":
-                self.pass_on(number, lost=name == "news lost")
+            case "take over":
+                process.take_over()
+            case "news" | "news lost" | "news bare":
+                self.pass_on(number, lost=name == "news lost", bare=name == "news bare")
+            case "heads":
+                process.deliver(signals.Remote(len(self.log.events)))
             case "open":
                 process.open()
             case "rest":
@@ -254,7 +266,8 @@ class World:
                 process.answer(0)
                 process.end_step(well=True)
                 process.fire(0)
-            self.pass_on(0, lost=False)
+                process.take_over()
+            self.pass_on(0)
 
     def pending(self) -> Sequence[Event]:
         loaded = self.log.load()
@@ -263,8 +276,8 @@ class World:
 
 OFTEN = ["send", "commit", "commit", "read", "answer", "step ends", "news", "timer"]
 SELDOM = [
-    "send again", "cancel", "commit fails", "commit unseen", "read fails", "step breaks", "news lost", "open", "rest",
-    "crash", "late",
+    "send again", "cancel", "commit fails", "commit unseen", "read fails", "step breaks", "news lost", "news bare",
+    "heads", "take over", "open", "rest", "crash", "late",
 ]  # fmt: skip
 ACTIONS = st.tuples(st.sampled_from(OFTEN * 2 + SELDOM), st.integers(0, 1), st.integers(0, 5))
 
@@ -279,11 +292,11 @@ def test_each_line_is_stored_once_and_answered_once_in_order(
         world.act(*action)
     world.calm_down(alone=alone)
     log = world.log.events
-    lines = [event for event in log if is_line(event)]
+    said = [event for event in log if is_line(event)]
     answered = [event.turn for event in log if event.type == "state_update"]
-    assert sorted(str(event.client_id) for event in lines) == sorted(world.sent)
+    assert sorted(str(event.client_id) for event in said) == sorted(world.sent)
     assert world.acked >= set(world.sent)
-    assert answered == [0, *(event.seq for event in lines)]
+    assert answered == [0, *(event.seq for event in said)]
     assert [event.seq for event in log] == list(range(1, len(log) + 1))
     ids: list[Any] = [event.message_id for event in log]
     assert len(set(ids)) == len(ids)
@@ -291,6 +304,7 @@ def test_each_line_is_stored_once_and_answered_once_in_order(
     for process in world.processes:
         assert process.machine.phase in (Phase.COLD, Phase.IDLE)
         assert not process.machine.inbox.lines
+        assert process.machine.turn is None
         left = process.machine.snapshot
         if left is not None and known is not None and left.version == known.version:
             assert structs.replace(left, seq=0, lined=0, visible=0, updated_at=0) == structs.replace(

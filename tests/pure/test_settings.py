@@ -1,6 +1,7 @@
 """The environment in, settings or every complaint out."""
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,6 @@ def test_blanks_around_a_value_are_dropped() -> None:
             ("https://a.example", "http://b.example:3000"),
         ),
         ("STORE_URL", "sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
-        ("STORE_URL", "supabase", "supabase"),
         ("REDIS_URL", "rediss://:pw@cache:6379/0", "rediss://:pw@cache:6379/0"),
     ],
 )
@@ -186,6 +186,7 @@ POSTGRES = {"DATABASE_URL": "postgresql://db/x"}
     [
         ({**SUPABASE, **POSTGRES, "STORE_URL": "sqlite:///a.db"}, "sqlite:///a.db"),
         ({**SUPABASE, **POSTGRES}, "supabase"),
+        ({**SUPABASE, **POSTGRES, "STORE_URL": "supabase"}, "supabase"),
         (POSTGRES, "postgresql://db/x"),
         ({}, "sqlite:///var/rejoinder.db"),
         ({"SUPABASE_URL": "https://project.example", "STORE_URL": "sqlite:///a.db"}, "sqlite:///a.db"),
@@ -201,9 +202,53 @@ def test_half_of_supabase_does_not_quietly_become_a_file(given: str, missing: st
     assert complaint.startswith(f"{missing}=: expected a value")
 
 
+def test_a_store_at_supabase_needs_its_address_and_its_key() -> None:
+    found = complaints(STORE_URL="supabase")
+    assert found == [
+        "SUPABASE_URL=: expected a value, as STORE_URL is supabase",
+        "SUPABASE_SERVICE_KEY=: expected a value, as STORE_URL is supabase",
+    ]
+    (complaint,) = complaints(STORE_URL="supabase", SUPABASE_URL="nowhere", SUPABASE_SERVICE_KEY="key")
+    assert complaint.startswith("SUPABASE_URL=nowhere")
+
+
+@pytest.mark.parametrize("names", [*itertools.permutations(["SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY"])])
+def test_the_secret_key_is_known_by_its_other_names(names: tuple[str, str]) -> None:
+    url = {"SUPABASE_URL": "https://project.example"}
+    assert Settings.from_env({**url, names[0]: "one"}).supabase_service_key == "one"
+    both = {"SUPABASE_SERVICE_ROLE_KEY": "role", "SUPABASE_SECRET_KEY": "secret"}
+    assert Settings.from_env({**url, **both}).supabase_service_key == "secret"
+    assert Settings.from_env({**url, **both, "SUPABASE_SERVICE_KEY": "service"}).supabase_service_key == "service"
+    assert Settings.from_env({**url, "SUPABASE_SERVICE_KEY": "", names[0]: "one"}).store_url == "supabase"
+    (complaint,) = complaints(**url, **{names[0]: "two words"})
+    assert complaint == f"{names[0]}=***: expected a key without blanks"
+
+
+@pytest.mark.parametrize("name", ["SUPABASE_ANON_KEY", "SUPABASE_PUBLISHABLE_KEY"])
+def test_the_key_for_browsers_is_not_the_secret_key(name: str) -> None:
+    (complaint,) = complaints(**SUPABASE, **{name: "key"})
+    assert complaint.startswith("SUPABASE_SERVICE_KEY=***: expected the secret key; this one is SUPABASE_ANON_KEY, too")
+    assert Settings.from_env({**SUPABASE, name: "another"}).supabase_anon_key == "another"
+    assert Settings.from_env({name: "another"}).store_url == Settings().store_url
+
+
 def test_a_refused_half_of_supabase_is_one_complaint() -> None:
     (complaint,) = complaints(SUPABASE_URL="nowhere", SUPABASE_SERVICE_KEY="key")
     assert complaint.startswith("SUPABASE_URL=nowhere")
+
+
+@pytest.mark.parametrize("store", [SUPABASE, {**SUPABASE, "STORE_URL": "supabase"}])
+def test_supabase_alone_cannot_be_migrated(store: dict[str, str]) -> None:
+    (complaint,) = complaints(**store, MIGRATE_ON_START="true")
+    assert complaint.startswith("DATABASE_URL=: expected a value, as MIGRATE_ON_START is true")
+    assert Settings.from_env({**store, **POSTGRES, "MIGRATE_ON_START": "true"}).migrate_on_start
+    assert not Settings.from_env({**store, **POSTGRES}).migrate_on_start
+    assert Settings.from_env({**POSTGRES, "MIGRATE_ON_START": "true"}).migrate_on_start
+
+
+def test_a_refused_database_is_not_missed_as_well() -> None:
+    (complaint,) = complaints(**SUPABASE, MIGRATE_ON_START="true", DATABASE_URL="mysql://db")
+    assert complaint.startswith("DATABASE_URL=***")
 
 
 @pytest.mark.parametrize(

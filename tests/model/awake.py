@@ -1,0 +1,140 @@
+"""A session machine in one process: what it waits for, and what it may do by what it was told."""
+
+from typing import TYPE_CHECKING
+
+from server import signals
+from server.errors import ERROR_CODES
+from server.protocol import Cancel, Say, Transient
+from server.session import Session
+from server.store.records import Event
+from tests.model.step import Step
+
+if TYPE_CHECKING:
+    from tests.model.laws import Laws
+
+
+class Awake:
+    """A session machine, and what it waits for."""
+
+    def __init__(self, machine: Session, laws: "Laws") -> None:
+        self.machine = machine
+        self.step: Step | None = None
+        self.late: list[Step] = []  # cancelled, with an output already on its way
+        self.timers: dict[str, signals.TimerFired] = {}
+        self.takeovers: list[int] = []  # lines of other processes that have not lain long enough
+        self.heard = 0  # how far the log goes, by what other processes and the store have told
+        self.ran: set[int] = set()  # turns whose step ran since we last asked the store
+        self._laws = laws
+        self._session_id = machine.session_id
+        self._accepted: set[int] = {0}  # turns that are ours
+        self._taken: dict[int, bool] = {}  # turns that were taken over; whether they had their answer by then
+        self._begun: set[int] = set()  # turns that ran here, or were cancelled here
+        self._awaits: int | None = None  # the line that we asked to take over, since we last asked the store
+        self._shown: Transient | None = None  # the status that was shown here, and not taken back
+        self._streamed: str | None = None  # the message that the running step announced
+        self._sought: dict[tuple[int, str | None], bool] = {}  # whether what was asked was right when it was looked up
+
+    def watch(self, received: signals.Input) -> None:
+        """An input is about to be delivered."""
+        match received:
+            case signals.Appended(_, outcome) if outcome is not None and hasattr(outcome, "events"):
+                self._accepted.add(outcome.events[-1].seq)
+            case signals.Remote(head):
+                self.heard = max(self.heard, head)
+            case signals.TimerFired("takeover", number) if number == self._awaits:
+                snapshot = self._laws.snapshot(self._session_id)
+                self._taken[number] = snapshot is not None and snapshot.cursor >= number
+
+    def delivered(self) -> None:
+        """An input was taken, and its effects were performed."""
+        if self.machine.turn is None:
+            self._laws.hold(self._shown is None, f"{self._shown} was shown and not taken back")
+
+    def performs(self, effect: signals.Effect) -> None:
+        """An effect is about to be performed."""
+        match effect:
+            case signals.Load():
+                self.ran.clear()
+                self._awaits = self._streamed = None
+            case signals.Commit(_, write):
+                self._begun.add(write.events[-1].turn)
+                self._awaits = None
+            case signals.TakeOver(seq, since_ms):
+                lines = [line for line in self.machine.inbox.lines if line.seq == seq]
+                self._laws.hold(lines and since_ms >= lines[0].created_at, f"line {seq} has not lain since {since_ms}")
+                self._awaits = seq
+            case signals.Publish(events):
+                self._end_stream({event.type for event in events}, {event.message_id for event in events})
+            case signals.Gone():
+                self._shown = None  # nobody is left who sees it
+            case signals.Find(asked):
+                self._sought[asked.reply_to, _client_id(asked)] = self._is_right(asked)
+            case signals.Reject(reply_to, client_id, code) if code in ("stale_action", "not_running"):
+                self._refuses(reply_to, client_id, code)
+            case signals.Show(frame, here):
+                self._shows(frame, here=here)
+
+    def caught_up(self, frames: list[Transient]) -> None:
+        """A connection was shown what is under way."""
+        for frame in frames:
+            if frame.type == "status_update":
+                self._shown = frame
+
+    def _shows(self, frame: Transient, *, here: bool) -> None:
+        if frame.type == "stream_delta":
+            self._streamed = frame.message_id
+            return
+        turn, is_over = frame.payload["turn"], frame.payload["status"] == "idle"
+        self._laws.hold(here or turn in self._begun, f"everybody is told of turn {turn}, which is another process's")
+        self._shown = None if is_over else frame
+
+    def _end_stream(self, kinds: set[str], ids: set[str]) -> None:
+        """A turn that was streamed says what it announced, unless it failed."""
+        if self._streamed and "state_update" in kinds and "turn_failed" not in kinds:
+            self._laws.hold(self._streamed in ids, f"{self._streamed} was streamed and never said")
+
+    def begin_step(self, effect: signals.RunStep, step: Step) -> None:
+        """A step may run once, where nothing is missing, on the state that is known, and not before its time."""
+        hold, turn, machine = self._laws.hold, effect.turn, self.machine
+        hold(self.step is None, "two steps at once")
+        hold(not machine.inbox.is_behind, f"turn {turn} ran before a gap was filled")
+        known = self._laws.log(self._session_id)[: machine.inbox.head]
+        version = sum(event.type == "state_update" for event in known)
+        of_version = effect.snapshot.version if effect.snapshot else 0
+        hold(of_version == version, f"turn {turn} ran on version {of_version}, but {version} was known")
+        if machine.limits.takeover_ms and turn not in self._accepted:
+            hold(turn in self._taken, f"turn {turn} ran here before its takeover")
+            hold(not self._taken.get(turn), f"turn {turn} was taken over though it had its answer")
+        hold(turn not in self.ran, f"turn {turn} ran twice without a cause")
+        self.ran.add(turn)
+        self._begun.add(turn)
+        self._streamed, self._awaits = None, None
+        self.step = step
+
+    # ------------------------------------------------------------ refusals
+
+    def _refuses(self, reply_to: int, client_id: str | None, code: str) -> None:
+        """What is refused for good must be wrong: another process may know better than ours (L5)."""
+        assert not ERROR_CODES[code].temporary
+        for request in self._laws.requests(reply_to, client_id):
+            right = self._sought.get((reply_to, client_id), False) and self._is_right(request)
+            self._laws.hold(not right, f"{client_id} was right, and was refused: {code}")
+
+    def _is_right(self, request: signals.Message | signals.Cancel | Say | Cancel) -> bool:
+        """Whether a press is on the card that is open, or a cancellation of the turn that is next to end."""
+        snapshot, log = self._laws.snapshot(self._session_id), self._laws.log(self._session_id)
+        if snapshot is None:
+            return False
+        if isinstance(request, signals.Message):
+            request = request.say
+        if isinstance(request, Say):
+            return request.action_message_id is not None and request.action_message_id == snapshot.card
+        return request.turn == next((event.seq for event in unanswered(log, snapshot.cursor)), None)
+
+
+def unanswered(log: list[Event], cursor: int) -> list[Event]:
+    return [event for event in log if event.role == "user" and event.seq > cursor]
+
+
+def _client_id(asked: signals.Asked) -> str | None:
+    return asked.say.client_id if isinstance(asked, signals.Message) else asked.client_id

@@ -1,0 +1,96 @@
+"""A conversation in small steps: a session machine, and what goes into it."""
+
+from typing import Any
+
+from server.protocol import Say
+from server.session import Limits, Session
+from server.signals import (
+    Append,
+    Appended,
+    Cancel,
+    Commit,
+    Done,
+    Effect,
+    Failed,
+    Load,
+    LoadDone,
+    Message,
+    Opened,
+    Remote,
+    RunStep,
+    TurnCommitted,
+)
+from server.store.records import Event, Loaded
+from server.workflow import Frame, Result, chat
+from tests.builders import SESSION, T0_MS, USER, committed, snapshot, the
+from tests.example_workflows import ECHO
+
+IDS = [f"id{number}" for number in range(9)]
+LEFT_CARD = "card1"
+
+
+def cold(**limits: int) -> Session:
+    return Session(SESSION, USER, ECHO, Limits(**limits))
+
+
+def idle(*inbox: Event, limits: dict[str, int] | None = None, **fields: Any) -> Session:
+    """An awake session; its greeting is events 1 and 2."""
+    machine = cold(**(limits or {}))
+    machine.deliver(Opened(Loaded(snapshot(**fields), (), inbox)))
+    return machine
+
+
+def say(text: str = "hello", client_id: str | None = "c3", **fields: Any) -> Message:
+    return Message(7, Say(client_id, text, **fields), f"m-{client_id}", T0_MS)
+
+
+def press(card: str = LEFT_CARD, client_id: str = "c3") -> Message:
+    return say("Go left", client_id, action="left", action_message_id=card)
+
+
+def accept(machine: Session, message: Message, seq: int) -> list[Effect]:
+    """The line is sent and stored as event `seq`; the effects of its commit."""
+    write = the(machine.deliver(message), Append).write
+    return machine.deliver(Appended(message, committed(write, seq - 1)))
+
+
+def running(client_id: str = "c3", seq: int = 3, **limits: int) -> tuple[Session, RunStep]:
+    """A session that runs the turn of its first line, event 3."""
+    machine = idle(limits=limits)
+    return machine, the(accept(machine, say(client_id=client_id), seq), RunStep)
+
+
+def done(step: RunStep, *frames: Frame, **fields: Any) -> Done:
+    known: dict[str, Any] = {"intent": "Say", "to": "HELLO", "memory": {}}
+    return Done(step.run, Result(frames=frames or (chat("answer"),), **{**known, **fields}), IDS, T0_MS)
+
+
+def broken(step: RunStep) -> Failed:
+    return Failed(step.run, "step_failed", "It broke.", "corr", True, IDS, T0_MS)
+
+
+def cancel(turn: int = 3, client_id: str = "x1") -> Cancel:
+    return Cancel(8, client_id, turn, IDS, T0_MS)
+
+
+def committing() -> tuple[Session, Commit]:
+    """A session whose turn for event 3 is on its way to the store."""
+    machine, step = running()
+    return machine, the(machine.deliver(done(step)), Commit)
+
+
+def finish(machine: Session, commit: Commit, after: int, version: int = 2) -> list[Effect]:
+    return machine.deliver(TurnCommitted(commit.run, committed(commit.write, after, version)))
+
+
+def loaded(*inbox: Event, **fields: Any) -> Loaded:
+    return Loaded(snapshot(**fields), (), inbox)
+
+
+def reload(machine: Session, effects: list[Effect], answer: Loaded | None) -> list[Effect]:
+    return machine.deliver(LoadDone(the(effects, Load).number, answer))
+
+
+def news(*events: Event) -> Remote:
+    """What another process committed, with its events."""
+    return Remote(events[-1].seq, events)

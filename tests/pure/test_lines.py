@@ -1,0 +1,104 @@
+"""A line's write, what is the same line again, and what waits before it can be judged."""
+
+from typing import Any
+
+import pytest
+
+from server.lines import Held, accept_write, is_same, reject
+from server.signals import Cancel, Message, Reject
+from server.store.records import Event, Snapshot
+from tests.builders import T0_MS, event, line, snapshot
+from tests.example_workflows import ECHO
+from tests.pure.sessions import LEFT_CARD, cancel, press, say
+
+
+def payload(message: Message, before: Snapshot) -> dict[str, Any]:
+    [said] = accept_write(message, before, ECHO).events
+    return said.payload
+
+
+def test_a_line_is_stored_as_it_was_received() -> None:
+    write = accept_write(say("hello"), snapshot(), ECHO)
+    [said] = write.events
+    assert (write.client_id, write.expected_version, write.update) == ("c3", None, None)
+    assert (said.type, said.role, said.message_id, said.created_at) == ("chat_message", "user", "m-c3", T0_MS)
+    assert said.payload == {
+        "text": "hello",
+        "sub_title": None,
+        "list_items": None,
+        "format": "plain",
+        "client_id": "c3",
+    }
+
+
+def test_a_line_without_an_id_is_keyed_by_its_message_id() -> None:
+    write = accept_write(say(client_id=None), snapshot(), ECHO)
+    assert write.client_id == write.events[0].client_id == "m-None"
+    assert "client_id" not in write.events[0].payload
+
+
+def test_a_press_is_stored_with_its_action_and_its_card() -> None:
+    stored = payload(press(), snapshot(state="CHOICE"))
+    assert (stored["text"], stored["action_value"], stored["action_message_id"]) == ("Go left", "left", LEFT_CARD)
+
+
+def test_a_buttons_value_sent_as_text_is_stored_as_its_label() -> None:
+    stored = payload(say("left"), snapshot(state="CHOICE"))
+    assert (stored["text"], stored["action_value"]) == ("Go left", "left")
+
+
+def test_words_that_come_with_a_button_are_stored() -> None:
+    stored = payload(say("because", action="right"), snapshot(state="CHOICE"))
+    assert (stored["text"], stored["action_value"]) == ("because", "right")
+
+
+def test_an_action_that_no_table_knows_is_stored_as_it_came() -> None:
+    stored = payload(say("up", action="up"), snapshot())
+    assert (stored["text"], stored["action_value"]) == ("up", "up")
+
+
+@pytest.mark.parametrize(
+    ("again", "stored", "same"),
+    [
+        (say("hello"), line(3), True),
+        (say("hullo"), line(3), False),
+        (say("hello", action="left"), line(3), False),
+        (say("hello"), event(3), False),
+        (say("left"), line(3, "Go left", action_value="left"), True),
+        (say("left", action="left"), line(3, "Go left", action_value="left"), True),
+        (say("Go left"), line(3, "Go left", action_value="left"), True),
+        (say("Go left", action="right"), line(3, "Go left", action_value="left"), False),
+        (say("up", action="up"), line(3, "up", action_value="up"), True),
+        (press(), line(3, "Go left", action_value="left", action_message_id=LEFT_CARD), True),
+        (press("card2"), line(3, "Go left", action_value="left", action_message_id=LEFT_CARD), False),
+        (cancel(3), event(4, "turn_cancelled", turn=3), True),
+        (cancel(2), event(4, "turn_cancelled", turn=3), False),
+        (cancel(3), line(3), False),
+    ],
+)
+def test_what_is_the_same_again(again: Message | Cancel, stored: Event, same: bool) -> None:
+    assert is_same(again, stored, ECHO) is same
+
+
+# ---------------------------------------------------------------- what waits
+
+
+def test_what_waits_is_bounded_and_keeps_its_order() -> None:
+    held, first, second, third = Held(2), say(client_id="c1"), cancel(), say(client_id="c2")
+    assert [held.add(asked) for asked in (first, second, third)] == [[], [], [Reject(7, "c2", "inbox_full")]]
+    assert held.take() == [first, second]
+    assert held.take() == []
+
+
+def test_what_waits_can_be_refused_at_once() -> None:
+    held = Held(2)
+    held.add(say(client_id="c1"))
+    held.add(cancel())
+    assert held.refuse("not_found") == [Reject(7, "c1", "not_found"), Reject(8, "x1", "not_found")]
+    assert held.take() == []
+
+
+@pytest.mark.parametrize(("code", "card"), [("stale_action", "card2"), ("inbox_full", None)])
+def test_only_who_pressed_a_closed_card_is_told_which_is_open(code: str, card: str | None) -> None:
+    assert reject(press(), code, snapshot(card="card2")) == Reject(7, "c3", code, card)
+    assert reject(press(), code) == Reject(7, "c3", code)

@@ -1,0 +1,141 @@
+"""What is done again and again: processes share it, and it finds what news did not bring."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+
+import pytest
+
+from server.broker import Key, LocalBroker
+from server.engine import Engine
+from server.errors import CloseCode
+from server.leases import StoreLeases
+from server.protocol import Encoded, Transient
+from server.rounds import Rounds
+from server.settings import Settings
+from tests.dict_store import DictStore
+from tests.example_workflows import WORKFLOWS
+from tests.passing_store import PassingStore
+from tests.writes import USER, accept, committed, log_of, open_session
+
+SETTINGS = replace(Settings(), takeover_ms=60, sweep_ms=40, head_check_ms=60_000, head_poll_ms=10, store_retry_ms=5)
+WAIT_S = 10
+
+
+class CountingStore(PassingStore):
+    """`calls` has every call's name; `woken` the sessions that were loaded."""
+
+    def __init__(self, store: DictStore) -> None:
+        super().__init__(store)
+        self.calls: list[str] = []
+        self.held: list[int] = []
+
+    async def reached(self, name: str) -> None:
+        self.calls.append(name)
+        await asyncio.sleep(0)  # as any real store: the others go on meanwhile
+
+    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
+        self.held.append(len(sessions))
+        return await super().heads(sessions)
+
+
+class Process:
+    """One process over a store that others share."""
+
+    def __init__(self, store: DictStore, settings: Settings) -> None:
+        self.store = CountingStore(store)
+        self.broker = LocalBroker()
+        leases = StoreLeases(self.store, settings.takeover_ms)
+        takeover_ms = settings.takeover_ms
+        self.engine = Engine(self.store, self.broker, WORKFLOWS, settings, leases=leases, takeover_ms=takeover_ms)
+        self.rounds = Rounds(self.engine, settings, shared=True)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Process"]:
+        self.engine.start()
+        self.rounds.start()
+        yield self
+        await self.rounds.close()
+        await self.engine.close()
+
+
+class Tab:
+    def __init__(self) -> None:
+        self.heads: list[int] = []
+
+    def hear(self, frames: Sequence[Encoded]) -> None:
+        raise AssertionError("nothing is published")
+
+    def hint(self, head: int) -> None:
+        self.heads.append(head)
+
+    def hear_transient(self, frame: Transient) -> None:
+        raise AssertionError("nothing is shown")
+
+    def close(self, code: CloseCode) -> None:
+        raise AssertionError(f"closed with {code}")
+
+
+@pytest.fixture
+def store() -> DictStore:
+    return DictStore()
+
+
+async def test_the_sweep_is_shared_out(store: DictStore) -> None:
+    """Of three processes that start at once each wakes a part, and every session is woken by one of them."""
+    sessions = [(await open_session(store)).session_id for _ in range(100)]
+    for session_id in sessions:
+        await committed(store, accept(session_id, "c1"))
+    processes = [Process(store, replace(SETTINGS, takeover_ms=2_000)) for _ in range(3)]
+    async with contextlib.AsyncExitStack() as running:
+        for process in processes:
+            await running.enter_async_context(process.running())
+        async with asyncio.timeout(WAIT_S):
+            while await store.pending(2**53, 1):
+                await asyncio.sleep(0.005)
+        woken = [process.store.calls.count("load") for process in processes]
+    assert sum(woken) == 2 * len(sessions)  # one load wakes a session, one more looks again before its turn runs
+    assert all(woken), woken
+    for session_id in sessions:
+        log = await log_of(store, session_id)
+        assert [event.turn for event in log if event.type == "state_update"] == [0, 3]
+
+
+async def test_a_session_whose_lease_another_holds_is_not_woken(store: DictStore) -> None:
+    held, free = await open_session(store), await open_session(store)
+    for session in (held, free):
+        await committed(store, accept(session.session_id, "c1"))
+    await store.hold([(held.session_id, USER)], "somebody at work", 600_000)
+    async with Process(store, SETTINGS).running() as process, asyncio.timeout(WAIT_S):
+        while process.store.calls.count("pending") < 5:
+            await asyncio.sleep(0.005)
+        assert [session_id for session_id, _ in await store.pending(2**53, 10)] == [held.session_id]
+        await store.release([(held.session_id, USER)], "somebody at work")
+        while await store.pending(2**53, 10):
+            await asyncio.sleep(0.005)
+
+
+async def test_heads_are_compared_in_pages_and_told_to_who_follows(store: DictStore) -> None:
+    sessions = [await open_session(store) for _ in range(5)]
+    process = Process(store, replace(SETTINGS, heads_limit=2))
+    tabs: dict[Key, Tab] = {(USER, session.session_id): Tab() for session in sessions}
+    for key, tab in tabs.items():
+        process.broker.subscribe(key, tab)
+    async with process.running(), asyncio.timeout(WAIT_S):
+        while not all(tab.heads for tab in tabs.values()):
+            await asyncio.sleep(0.005)
+        await committed(store, accept(sessions[0].session_id, "c1"))
+        while tabs[USER, sessions[0].session_id].heads[-1] != 3:
+            await asyncio.sleep(0.005)
+    assert process.store.held[:3] == [2, 2, 1]
+
+
+async def test_a_process_lets_go_of_its_leases_at_its_end(store: DictStore) -> None:
+    session = await open_session(store)
+    key = (USER, session.session_id)
+    process = Process(store, SETTINGS)
+    async with process.running():
+        assert await process.engine.leases.hold([key]) == {key}
+        assert list(await store.hold([(session.session_id, USER)], "other", 60_000)) == [False]
+    assert list(await store.hold([(session.session_id, USER)], "other", 60_000)) == [True]
