@@ -46,7 +46,7 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await kept.open()
-        fanout.start(heard=engine.hear, changed=rounds.look)
+        fanout.start(engine, rounds.look)
         engine.start()
         rounds.start()
         log.info("started", store=mask_url(settings.store_url), durability=kept.durability, shared=shared)

@@ -41,6 +41,22 @@ class Subscriber(Protocol):
         ...
 
 
+class Listener(Protocol):
+    """Whoever, besides the subscribers, hears of what other processes publish."""
+
+    def hear(self, key: Key, head: int, events: Sequence[Event]) -> None:
+        """What was committed: how far the log goes, and the events where they came along."""
+        ...
+
+    def show(self, key: Key, frame: Transient) -> None:
+        """Something that is not in the log, which the subscribers have not been told yet."""
+        ...
+
+    def wish(self, key: Key) -> None:
+        """Somebody missed what the session's running turn has shown."""
+        ...
+
+
 class Broker(Protocol):
     """What the engine needs of a broker."""
 

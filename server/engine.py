@@ -18,7 +18,7 @@ from server.broker import Broker, Key
 from server.commit import GroupCommit
 from server.errors import ERROR_CODES, StoreError
 from server.leases import Leases, LocalLeases
-from server.protocol import encode_all
+from server.protocol import Transient, encode_all
 from server.session import Limits, Phase, Session
 from server.settings import Settings
 from server.stamps import now_ms
@@ -238,7 +238,10 @@ class Engine:
             case signals.SetTimer(name, number, wait_ms):
                 self._set_timer(key, awake, name, number, wait_ms)
             case signals.TakeOver():
+                self.broker.ask(key)  # whoever is at work on it, while it is
                 self._tasks.spawn(self._take_over(key, awake, effect), "takeover")
+            case signals.Ask():
+                self.broker.ask(key)
             case signals.Load(number):
                 self._tasks.spawn(self._load(key, awake, number), "load")
             case signals.Read(number, after):
@@ -326,6 +329,18 @@ class Engine:
         """News of a session from elsewhere; one that sleeps will read it all when it wakes."""
         if (awake := self._awake.get(key)) is not None:
             self._later(key, awake, signals.Remote(head, events))
+
+    def show(self, key: Key, frame: Transient) -> None:
+        """What another process shows of a turn; a session that is awake here knows what its tabs have of it."""
+        if (awake := self._awake.get(key)) is not None:
+            self._later(key, awake, signals.ShownElsewhere(frame))
+        else:
+            self.broker.tell_transient(key, frame)
+
+    def wish(self, key: Key) -> None:
+        """Another process missed what the session's running turn has shown."""
+        if (awake := self._awake.get(key)) is not None:
+            self._later(key, awake, signals.Wished())
 
     def busy(self) -> list[Key]:
         """The sessions whose turn is on its way to its end here."""

@@ -1,11 +1,10 @@
 """From REDIS_URL to what carries news between processes: a broker over Redis, or one that knows this process alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol
 
-from server.broker import Broker, Key, LocalBroker
+from server.broker import Broker, Listener, LocalBroker
 from server.settings import Settings
-from server.store.records import Event
 
 #: Every key and channel of ours begins so.
 PREFIX: Final = "rejoinder:"
@@ -16,8 +15,8 @@ class Fanout(Protocol):
 
     broker: Broker
 
-    def start(self, heard: Callable[[Key, int, Sequence[Event]], None], changed: Callable[[], None]) -> None:
-        """Listen: `heard` is told of news, `changed` that news may have been lost."""
+    def start(self, listener: Listener, changed: Callable[[], None]) -> None:
+        """Listen: `listener` is told of news, `changed` that news may have been lost."""
         ...
 
     async def close(self) -> None:
@@ -31,7 +30,7 @@ class LocalFanout:
     def __init__(self) -> None:
         self.broker: Broker = LocalBroker()
 
-    def start(self, heard: Callable[[Key, int, Sequence[Event]], None], changed: Callable[[], None]) -> None:
+    def start(self, listener: Listener, changed: Callable[[], None]) -> None:
         """Nothing to listen to."""
 
     async def close(self) -> None:
@@ -56,10 +55,9 @@ class RedisFanout:
         )
         self.broker: Broker = self._broker
 
-    def start(self, heard: Callable[[Key, int, Sequence[Event]], None], changed: Callable[[], None]) -> None:
+    def start(self, listener: Listener, changed: Callable[[], None]) -> None:
         """Listen and send; Redis need not be there."""
-        self._broker.heard, self._broker.changed = heard, changed
-        self._broker.start()
+        self._broker.start(listener, changed)
 
     async def close(self) -> None:
         """Stop, and disconnect."""

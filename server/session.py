@@ -121,6 +121,11 @@ class Session:
             case signals.Remote(head, events):
                 self.inbox.hear_of(head)
                 return self._note(events) + self._next()
+            case signals.ShownElsewhere(frame):
+                return self._shown_elsewhere(frame)
+            case signals.Wished():
+                running = self.running if self.phase is Phase.RUNNING else None
+                return [signals.Show(shown) for shown in running.catch_up()] if running else []
             case signals.Found():
                 return self._found(received)
             case signals.TimerFired(name, number):
@@ -313,6 +318,15 @@ class Session:
         self.elsewhere = Running(run=self._next_number(), turn=line.seq, attempt=0, is_seen=True)
         return [signals.TakeOver(line.seq, max(line.created_at, self.snapshot.updated_at))]
 
+    def _shown_elsewhere(self, frame: protocol.Transient) -> list[Effect]:
+        """Pass on what another process shows; a piece of text only where it goes on from what is known."""
+        elsewhere = self.elsewhere
+        if frame.type != "stream_delta" or elsewhere is None or frame.payload["turn"] != elsewhere.turn:
+            return [signals.Show(frame, here=True)]
+        if elsewhere.follow(frame):
+            return [signals.Show(frame, here=True)]
+        return [signals.Ask()] if elsewhere.is_new(frame) else []
+
     def _run(self, line: Event | None) -> list[Effect]:
         turn, run, is_seen = line.seq if line else 0, self._next_number(), self.elsewhere is not None
         self._attempt = self._attempt + 1 if turn == self._tried else 1
@@ -410,6 +424,8 @@ class Session:
         match name:
             case "takeover" if self.elsewhere is not None and self.elsewhere.turn == number:
                 self.inbox.own(number)
+                # Ours is another attempt than the one whose pieces clients may have.
+                self._tried, self._attempt = number, max(1, self.elsewhere.attempt)
                 return self._load()  # it may have its answer, and the news of it did not reach us
             case "status" if running and running.status is None and running.write is None:
                 return [signals.Show(running.think())]

@@ -130,6 +130,16 @@ class Remote(Struct, frozen=True):
     events: Sequence[Event] = ()
 
 
+class ShownElsewhere(Struct, frozen=True):
+    """Another process shows something of a turn that it runs."""
+
+    frame: Transient
+
+
+class Wished(Struct, frozen=True):
+    """Another process has missed what the turn that runs here has shown so far."""
+
+
 class TimerFired(Struct, frozen=True):
     """A timer that SetTimer asked for."""
 
@@ -143,7 +153,7 @@ class Rest(Struct, frozen=True):
 
 Input = (
     Opened | LoadDone | ReadDone | Message | Appended | Found | Shown | Streamed | Done | Failed
-    | TurnCommitted | Cancel | Remote | TimerFired | Rest
+    | TurnCommitted | Cancel | Remote | ShownElsewhere | Wished | TimerFired | Rest
 )  # fmt: skip
 
 # ---------------------------------------------------------------- effects
@@ -243,11 +253,17 @@ class SetTimer(Struct, frozen=True):
 class TakeOver(Struct, frozen=True):
     """Another process accepted the line `seq`: deliver TimerFired("takeover", seq) once it has lain long enough.
 
+    Until then, what that process has shown of the turn is to be asked for.
+
     `since_ms` (UTC) is when the line was next in turn. While a process holds the session's lease, it is at work on it.
     """
 
     seq: int
     since_ms: int
+
+
+class Ask(Struct, frozen=True):
+    """Ask whoever runs the turn to show again what it has shown so far."""
 
 
 class Tell(Struct, frozen=True):
@@ -280,6 +296,7 @@ Effect = (
     | CancelStep
     | SetTimer
     | TakeOver
+    | Ask
     | Tell
     | Gone
     | Evict

@@ -3,7 +3,7 @@
 No I/O, clock or randomness here: ids and times arrive with the inputs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -51,7 +51,24 @@ class Running(Struct):
         self.message_id = self.message_id or message_id
         self.text += text
         self.chunks += 1
-        return self._delta(text, reset=False)
+        return self._delta(text, reset=self.chunks == 1)
+
+    def follow(self, delta: Transient) -> bool:
+        """Take a piece of text that another process shows, if it goes on from ours or begins anew; whether it did."""
+        piece = delta.payload
+        if piece["attempt"] < self.attempt or not (piece["reset"] or self._is_next(piece)):
+            return False
+        self.text = piece["text"] if piece["reset"] else self.text + piece["text"]
+        self.attempt, self.chunks, self.message_id = piece["attempt"], piece["n"], delta.message_id
+        return True
+
+    def is_new(self, delta: Transient) -> bool:
+        """Whether a piece is of what is said now, so that what lies between ours and it was missed."""
+        piece = delta.payload
+        return bool((piece["attempt"], piece["n"]) > (self.attempt, self.chunks))
+
+    def _is_next(self, piece: Mapping[str, Any]) -> bool:
+        return bool((piece["attempt"], piece["n"]) == (self.attempt, self.chunks + 1))
 
     def catch_up(self) -> list[Transient]:
         """What a connection that comes while the step runs must see: its status, its text so far."""

@@ -13,16 +13,13 @@ import msgspec
 import structlog
 from redis.asyncio import ConnectionPool, Redis
 
-from server.broker import Key, LocalBroker, Subscriber
+from server.broker import Key, Listener, LocalBroker, Subscriber
 from server.protocol import Encoded, Transient, encode_all
 from server.redis.channels import Channels
 from server.redis.outbox import Outbox
 from server.store.records import Event
 
 log = structlog.get_logger()
-
-#: Told of news from other processes: the session, how far its log goes, and the events where they came along.
-Heard = Callable[[Key, int, Sequence[Event]], None]
 
 
 class News(msgspec.Struct, frozen=True, tag="news", array_like=True):
@@ -52,7 +49,7 @@ _decoder = msgspec.json.Decoder(News | Shown | Wish)
 class RedisBroker(LocalBroker):
     """Tells the subscribers of this process at once, and those of others through Redis.
 
-    `pool` gives the connections; it is the caller's to close. `heard` and `changed` are set before `start`.
+    `pool` gives the connections; it is the caller's to close.
     """
 
     def __init__(
@@ -60,17 +57,16 @@ class RedisBroker(LocalBroker):
     ) -> None:
         super().__init__()
         self.node = uuid.uuid4().hex
-        self.heard: Heard = lambda *_: None
-        self.shown: Callable[[Key, Transient], None] = lambda *_: None
-        self.wished: Callable[[Key], None] = lambda _: None
-        self.changed: Callable[[], None] = lambda: None
+        self._listener: Listener | None = None
+        self._on_change: Callable[[], None] = lambda: None
         self._prefix = f"{prefix}session:"
         self._hint_max_bytes = hint_max_bytes
         self._outbox = Outbox(Redis(connection_pool=pool), queue_limit)
         self._channels = Channels(pool, timeout_ms, self._take, self._changed)
 
-    def start(self) -> None:
-        """Begin to listen and to send."""
+    def start(self, listener: Listener, changed: Callable[[], None]) -> None:
+        """Begin to listen and to send. `changed` is called when news may have been lost."""
+        self._listener, self._on_change = listener, changed
         self._outbox.start()
         self._channels.start()
 
@@ -128,7 +124,7 @@ class RedisBroker(LocalBroker):
         return f"{self._prefix}{session_id}:{user_id}"
 
     def _changed(self) -> None:
-        self.changed()
+        self._on_change()
 
     def _take(self, channel: str, text: bytes) -> None:
         """A message from Redis; our own come back, too."""
@@ -138,9 +134,9 @@ class RedisBroker(LocalBroker):
             message = _decoder.decode(text)
         except msgspec.MsgspecError as error:  # of a version that says it otherwise: the store says the same
             log.warning("news_unreadable", session_id=session_id, error=str(error))
-            self.changed()
+            self._changed()
             return
-        if message.node == self.node:
+        if message.node == self.node or self._listener is None:
             return
         match message:
             case News(_, head, events):
@@ -148,9 +144,8 @@ class RedisBroker(LocalBroker):
                     super().publish(key, events, encode_all(events))
                 else:
                     self.tell_head(key, head)
-                self.heard(key, head, events)
+                self._listener.hear(key, head, events)
             case Shown(_, frame):
-                self.shown(key, frame)
-                self.tell_transient(key, frame)
+                self._listener.show(key, frame)
             case Wish():
-                self.wished(key)
+                self._listener.wish(key)

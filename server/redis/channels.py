@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import structlog
 from redis.asyncio import Connection, ConnectionPool
-from redis.exceptions import RedisError
 
+from server.redis.pool import FAULTS
 from server.tasks import Tasks
 
 log = structlog.get_logger()
@@ -89,7 +89,7 @@ class Channels:
                 await connection.connect()  # type: ignore[no-untyped-call]
                 failures = 0
                 await self._listen(connection)
-            except (RedisError, OSError) as error:
+            except FAULTS as error:
                 if failures == 0:
                     log.warning("broker_lost", error=str(error))
                 failures += 1
@@ -135,7 +135,7 @@ class Channels:
                     log.warning("broker_silent", seconds=round(silent_s, 1))
                     break
                 await connection.send_command(*(self._next_order() or ("PING",)))
-        except (RedisError, OSError) as error:
+        except FAULTS as error:
             log.warning("broker_write_failed", error=str(error))
         await connection.disconnect(nowait=True)  # and the reader finds its connection closed
 

@@ -10,8 +10,8 @@ from typing import Final
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from server.redis.pool import FAULTS
 from server.tasks import Tasks
 
 log = structlog.get_logger()
@@ -61,7 +61,7 @@ class Outbox:
             pipeline.publish(channel, message)
         try:
             await pipeline.execute()
-        except (RedisError, OSError) as error:
+        except FAULTS as error:
             self.lost += len(messages) + len(self._queue)
             self._queue.clear()  # old news: who lacks them compares heads
             if not self._failing:

@@ -1,9 +1,14 @@
 """Connections to Redis as the broker and the leases use them."""
 
+from typing import Final
+
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
+#: What a broken connection may raise; RuntimeError is uvloop's for writing to one that was closed meanwhile.
+FAULTS: Final = (RedisError, OSError, RuntimeError)
 #: Enough for one writer of news and the takeovers of a busy moment; more wait for their turn.
 _CONNECTIONS = 8
 

@@ -155,6 +155,7 @@ export class Conversation {
 
   #grow(id, { turn, attempt = 0, n = 0, text = "", reset = false }) {
     const have = this.streams.get(id);
+    if (have && attempt < have.attempt) return; // of a process that does not know yet that another took over
     if (reset || !have || attempt > have.attempt) {
       this.#endStreams((stream) => stream.turn === turn && stream.attempt < attempt); // it may write another message
       this.streams.set(id, { turn, attempt, n, text });

@@ -48,9 +48,18 @@ class Process:
         self.broker = broker
         self.listener = Listener()
         self.remote: list[tuple[Key, int, Sequence[Event]]] = []
+        self.wished: list[Key] = []
         self.changes: list[bool] = []
-        broker.heard = lambda key, head, events: self.remote.append((key, head, events))
-        broker.changed = lambda: self.changes.append(broker.connected)
+        broker.start(self, lambda: self.changes.append(broker.connected))
+
+    def hear(self, key: Key, head: int, events: Sequence[Event]) -> None:
+        self.remote.append((key, head, events))
+
+    def show(self, key: Key, frame: Transient) -> None:
+        self.broker.tell_transient(key, frame)
+
+    def wish(self, key: Key) -> None:
+        self.wished.append(key)
 
     async def listen(self, key: Key = KEY) -> None:
         self.broker.subscribe(key, self.listener)
@@ -76,9 +85,9 @@ def server() -> RedisServer:
 async def running(url: str) -> AsyncIterator[Process]:
     pool = open_pool(url, timeout_ms=500)
     broker = RedisBroker(pool, prefix="t:", timeout_ms=500, queue_limit=QUEUE_LIMIT, hint_max_bytes=HINT_MAX_BYTES)
-    broker.start()
+    process = Process(broker)
     try:
-        yield Process(broker)
+        yield process
     finally:
         await broker.close()
         await pool.aclose()
@@ -233,17 +242,6 @@ async def test_who_missed_the_beginning_of_a_turn_asks_the_process_that_runs_it(
     one, two = pair
     await one.listen()
     await two.listen()
-    wished: list[Key] = []
-    shown: list[Transient] = []
-
-    def grant(key: Key) -> None:
-        wished.append(key)
-        one.broker.publish_transient(key, status(1, "thinking", "so far"))
-
-    one.broker.wished = grant
-    two.broker.wished = wished.append
-    two.broker.shown = lambda _, frame: shown.append(frame)
     two.broker.ask(KEY)
-    await two.until(lambda: bool(shown))
-    assert wished == [KEY]  # its own wish is not its to grant
-    assert shown == two.listener.transient
+    await two.until(lambda: bool(one.wished))
+    assert (one.wished, two.wished) == ([KEY], [])  # its own wish is not its to grant

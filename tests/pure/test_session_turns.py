@@ -183,7 +183,7 @@ def test_a_streamed_text_and_the_message_that_ends_it_share_their_id() -> None:
     first = the(machine.deliver(Streamed(step.run, "an", "s1")), Show).frame
     second = the(machine.deliver(Streamed(step.run, "swer", "s2")), Show).frame
     assert (first.type, first.message_id, second.message_id) == ("stream_delta", "s1", "s1")
-    assert first.payload == {"turn": 3, "attempt": 1, "n": 1, "text": "an", "reset": False}
+    assert first.payload == {"turn": 3, "attempt": 1, "n": 1, "text": "an", "reset": True}
     assert second.payload["n"] == 2
     card = Frame("action_request", {})
     commit = the(machine.deliver(done(step, card, chat("answer"), chat("more"))), Commit)

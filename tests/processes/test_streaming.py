@@ -1,0 +1,70 @@
+"""A streamed answer is seen whole by tabs on other processes, whenever they come."""
+
+import asyncio
+import uuid
+
+from tests.processes.conftest import Start
+from tests.services.redis import RedisServer
+from tests.wire import Client
+
+WORDS = [f"w{number}," for number in range(40)]
+LINE = f"stream 0.05 {' '.join(WORDS)}"
+
+
+def assembled(tab: Client) -> str:
+    """The streamed text as a client makes it of the pieces. Raises AssertionError for a hole."""
+    text, attempt, n = "", 0, 0
+    for frame in tab.frames:
+        if frame.get("type") != "stream_delta":
+            continue
+        piece = frame["payload"]
+        if piece["attempt"] < attempt:
+            continue
+        if piece["reset"]:
+            text, attempt, n = piece["text"], piece["attempt"], piece["n"]
+            continue
+        assert (piece["attempt"], piece["n"]) == (attempt, n + 1), tab.story()
+        text, n = text + piece["text"], n + 1
+    return text
+
+
+async def test_a_tab_that_comes_in_mid_answer_on_another_process_sees_all_of_it(
+    start: Start, redis: RedisServer, session_id: str
+) -> None:
+    first, second = await start(REDIS_URL=redis.url), await start(REDIS_URL=redis.url)
+    async with Client(first.port, session_id=session_id) as one, Client(second.port, session_id=session_id) as passive:
+        await asyncio.gather(one.until_type("live"), passive.until_type("live"))
+        await one.say(LINE)
+        tabs = [one, passive]
+        for _ in range(5):  # the same person refreshes five times, and comes to either process
+            await one.until_type("stream_delta")
+            await asyncio.sleep(0.15)
+            for process in (first, second):
+                late = await Client(process.port, session_id=session_id).__aenter__()
+                tabs.append(late)
+        ended = await asyncio.gather(*(tab.until_type("chat_message", text="".join(WORDS)) for tab in tabs))
+    assert len({frame["message_id"] for frame in ended}) == 1
+    for tab in tabs:
+        assert assembled(tab) == "".join(WORDS)
+    for tab in tabs[2:]:
+        await tab.close()
+
+
+async def test_what_was_said_is_kept_by_a_cancel_from_another_process(
+    start: Start, redis: RedisServer, session_id: str
+) -> None:
+    first, second = await start(REDIS_URL=redis.url), await start(REDIS_URL=redis.url)
+    async with Client(first.port, session_id=session_id) as one:
+        await one.until_type("live")
+        await one.say(LINE)
+        turn = (await one.until_type("ack"))["payload"]["seq"]
+        await one.until_type("stream_delta", n=5)
+        async with Client(second.port, session_id=session_id) as other:
+            await other.until_type("stream_delta")
+            await other.send({"type": "cancel", "id": str(uuid.uuid4()), "turn": turn})
+            kept = await other.until_type("chat_message", cancelled=True)
+            assert kept["payload"]["text"].startswith("".join(WORDS[:5]))
+            await one.until_type("turn_cancelled", turn=turn)
+            said = assembled(one)
+            await one.turn("next")
+            assert assembled(one) == said  # the step is over

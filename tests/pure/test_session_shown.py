@@ -1,0 +1,129 @@
+"""The machine of one conversation: what another process shows of the turn that it runs."""
+
+from typing import Any
+
+import pytest
+
+from server import protocol
+from server.protocol import Transient
+from server.session import Session
+from server.signals import (
+    Ask,
+    Commit,
+    RunStep,
+    Show,
+    ShownElsewhere,
+    Streamed,
+    TimerFired,
+    Wished,
+)
+from tests.builders import kinds, line, the
+from tests.pure.sessions import cancel, cold, committing, idle, loaded, reload, running
+
+STATUS = protocol.status(3, "generating", "Almost there")
+
+
+def elsewhere() -> Session:
+    """A session whose line 3 is another process's."""
+    return idle(line(3), limits={"takeover_ms": 5_000})
+
+
+def piece(n: int, text: str, attempt: int = 1, *, turn: int = 3, reset: bool = False) -> Transient:
+    payload: dict[str, Any] = {"turn": turn, "attempt": attempt, "n": n, "text": text, "reset": reset}
+    return Transient("stream_delta", payload, role="assistant", message_id=f"s{attempt}")
+
+
+def show(machine: Session, frame: Transient) -> list[Transient]:
+    """What this process's tabs are shown of it."""
+    effects = machine.deliver(ShownElsewhere(frame))
+    shown = [effect for effect in effects if isinstance(effect, Show)]
+    assert all(effect.here for effect in shown)
+    return [effect.frame for effect in shown]
+
+
+def text(machine: Session) -> str:
+    """The text so far, as somebody who comes now is told."""
+    return "".join(frame.payload["text"] for frame in machine.catch_up() if frame.type == "stream_delta")
+
+
+def test_pieces_from_the_first_on_are_passed_on_and_kept() -> None:
+    machine = elsewhere()
+    for n, words in enumerate(["one", " two", " three"], 1):
+        delta = piece(n, words, reset=n == 1)
+        assert show(machine, delta) == [delta]
+    assert text(machine) == "one two three"
+    assert [(frame.message_id, frame.payload["n"]) for frame in machine.catch_up()[1:]] == [("s1", 3)]
+
+
+def test_pieces_whose_beginning_was_missed_are_kept_from_the_tabs_and_asked_for() -> None:
+    machine = elsewhere()
+    assert machine.deliver(ShownElsewhere(piece(4, "four"))) == [Ask()]
+    assert text(machine) == ""
+    whole = piece(5, "one two three four five", reset=True)
+    assert show(machine, whole) == [whole]
+    assert show(machine, piece(6, " six")) == [piece(6, " six")]
+    assert text(machine) == "one two three four five six"
+
+
+@pytest.mark.parametrize(
+    "late", [piece(1, "one"), piece(2, "two"), piece(9, "nine", attempt=0), piece(1, "x", 0, reset=True)]
+)
+def test_pieces_that_come_late_are_dropped(late: Transient) -> None:
+    machine = elsewhere()
+    show(machine, piece(2, "one two", reset=True))
+    assert machine.deliver(ShownElsewhere(late)) == []
+    assert text(machine) == "one two"
+
+
+def test_another_attempt_begins_anew() -> None:
+    machine = elsewhere()
+    show(machine, piece(3, "the first attempt", reset=True))
+    assert machine.deliver(ShownElsewhere(piece(2, "late", attempt=2))) == [Ask()]
+    show(machine, piece(1, "the", attempt=2, reset=True))
+    assert text(machine) == "the"
+
+
+@pytest.mark.parametrize("frame", [STATUS, piece(7, "of another turn", turn=1)])
+def test_what_is_not_of_this_turns_text_is_passed_on(frame: Transient) -> None:
+    assert show(elsewhere(), frame) == [frame]
+    assert show(idle(), frame) == [frame]
+
+
+def test_a_wish_is_granted_by_the_process_that_runs_the_turn() -> None:
+    machine, step = running()
+    machine.deliver(Streamed(step.run, "one", "s1"))
+    machine.deliver(Streamed(step.run, " two", "s1"))
+    shown = machine.deliver(Wished())
+    assert kinds(shown) == ["Show", "Show"]
+    granted = [effect for effect in shown if isinstance(effect, Show)]
+    assert not any(effect.here for effect in granted)
+    assert (granted[1].frame.payload["text"], granted[1].frame.payload["reset"]) == ("one two", True)
+
+
+def test_a_wish_is_nothing_to_others() -> None:
+    committed, _ = committing()
+    for machine in (cold(), idle(), elsewhere(), committed):
+        assert machine.deliver(Wished()) == []
+
+
+def test_a_cancellation_keeps_what_was_said_elsewhere() -> None:
+    machine = elsewhere()
+    show(machine, piece(2, "so far", reset=True))
+    write = the(machine.deliver(cancel()), Commit).write
+    assert [(event.type, event.payload.get("text"), event.message_id) for event in write.events[:2]] == [
+        ("chat_message", "so far", "s1"),
+        ("turn_cancelled", None, "id1"),
+    ]
+
+
+@pytest.mark.parametrize(("heard", "attempt"), [(0, 2), (1, 2), (4, 5)])
+def test_a_turn_that_is_taken_over_is_another_attempt(heard: int, attempt: int) -> None:
+    """Clients replace what they have by the pieces of a higher one."""
+    machine = elsewhere()
+    if heard:
+        show(machine, piece(1, "x", attempt=heard, reset=True))
+    effects = machine.deliver(TimerFired("takeover", 3))
+    step = the(reload(machine, effects, loaded(line(3))), RunStep)
+    assert step.attempt == attempt
+    delta = the(machine.deliver(Streamed(step.run, "anew", "s9")), Show).frame
+    assert (delta.payload["attempt"], delta.payload["n"], delta.payload["reset"]) == (attempt, 1, True)
