@@ -12,6 +12,7 @@ from server.api import STATIC, Health, pages
 from server.engine import Engine
 from server.fanout import open_fanout
 from server.leases import LocalLeases, StoreLeases
+from server.migrate import at_start
 from server.rounds import Rounds
 from server.settings import Settings, mask_url
 from server.store import Store
@@ -45,6 +46,7 @@ def create_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        await at_start(settings)
         await kept.open()
         fanout.start(engine, rounds.look)
         engine.start()

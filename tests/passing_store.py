@@ -7,7 +7,7 @@ from server.store.records import Event, Loaded, Outcome, Summary, Write
 
 
 class PassingStore:
-    """`store` is the one behind. Each call but `open` and `close` passes `reached` first: it may count, wait or raise."""
+    """`store` is the one behind. Each call but `open` and `close` passes `reached`, which may count, wait or raise."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -302,9 +302,7 @@ def _last(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]]) -
     return [seq for (seq,) in connection.execute(_LAST, (encode(list(sessions)),))]
 
 
-def _hold(
-    connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int
-) -> list[bool]:
+def _hold(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> list[bool]:
     now_ms = time.time_ns() // 1_000_000  # one file is on one machine, whose clock is everybody's
     with transaction(connection):
         connection.execute("delete from leases where until <= ?", (now_ms,))

@@ -1,5 +1,5 @@
--- The functions that write: commit, delete, hold and release. JSON goes in and comes out, so that one call is one transaction over
--- any transport. They are for READ COMMITTED, where each statement sees what others committed before it began.
+-- The functions that write the log: commit and delete. JSON goes in and comes out, so that one call is one transaction
+-- over any transport. They are for READ COMMITTED, where each statement sees what others committed before it began.
 --
 -- A write:    {"session_id", "user_id", "client_id"|null, "expected_version"|null, "visible",
 --              "events": [[session_id, 0, type, role, message_id, client_id|null, turn, payload, created_at], …],
@@ -10,18 +10,16 @@
 
 -- The outcomes of writes whose sessions the caller has locked. Round n takes the n-th write of every session, all in
 -- one statement, so that each sees what those before it left, and a batch costs as many statements as its busiest
--- session has writes. A session of version 0 was made by the caller for this batch: until a write takes it, it does
--- not exist.
+-- session has writes. A session of version 0 is an empty row of the caller's: until a write takes it, it does not exist.
 create or replace function public.rejoinder_apply_v1(writes jsonb) returns json[]
 language plpgsql security invoker set search_path = '' as $$
 declare
-    nth bigint := 0;
     places bigint[] := '{}';
     outcomes json[] := '{}';
     round record;
 begin
-    while cardinality(places) < jsonb_array_length(writes) loop
-        nth := nth + 1;
+    for nth in 1..jsonb_array_length(writes) loop
+        exit when cardinality(places) = jsonb_array_length(writes);
         with numbered as (
             select w.*, row_number() over (partition by w.session_id order by w.place) as number
             from rows from (jsonb_to_recordset(writes) as (
@@ -30,7 +28,7 @@ begin
             )) with ordinality as w (session_id, user_id, client_id, expects, visible, events, change, place)
         ), judged as materialized (
             select n.place, n.session_id, n.user_id, n.expects, n.visible, n.events, n.change,
-                   s.row_id, s.version, s.seq, s.updated_at, used.event as used,
+                   s.version, s.seq, s.updated_at, used.event as used,
                    case  -- the owner first: a stranger learns nothing
                        when s.session_id is null then 'missing'
                        when s.version = 0 and n.expects is distinct from 0 then 'missing'
@@ -40,17 +38,11 @@ begin
                        else 'committed'
                    end as outcome
             from numbered n
-            -- `limit 1` and `ctid` say: look up each row on its own. A plan that reads the whole table would do for
-            -- the table of the first day, and is kept.
-            left join lateral (
-                select r.ctid as row_id, r.session_id, r.user_id, r.version, r.seq, r.updated_at
-                from public.rejoinder_sessions r where r.session_id = n.session_id limit 1
-            ) s on true
+            left join public.rejoinder_sessions s on s.session_id = n.session_id
             left join lateral (
                 select json_build_array(e.session_id, e.seq, e.type, e.role, e.message_id, e.client_id, e.turn,
                                         e.payload, e.created_at) as event
-                from public.rejoinder_events e
-                where e.session_id = n.session_id and e.client_id = n.client_id limit 1
+                from public.rejoinder_events e where e.session_id = n.session_id and e.client_id = n.client_id
             ) used on true
             where n.number = nth
         ), appended as (
@@ -88,7 +80,7 @@ begin
                 created_at = case when s.seq = 0 then a.created_at else s.created_at end,
                 updated_at = a.updated_at
             from judged j join added a on a.session_id = j.session_id
-            where s.ctid = j.row_id and j.outcome = 'committed'
+            where s.session_id = j.session_id and j.outcome = 'committed'
             returning j.place, json_build_array('committed', s.version, a.first_seq, a.times) as outcome
         )
         select array_agg(o.place) as places, array_agg(o.outcome) as outcomes into round
@@ -106,6 +98,9 @@ begin
         places := places || round.places;
         outcomes := outcomes || round.outcomes;
     end loop;
+    if cardinality(places) <> jsonb_array_length(writes) then
+        raise internal_error using message = 'a session could not be changed: some trigger or policy is in the way';
+    end if;
     return array(select o.outcome from unnest(places, outcomes) as o (place, outcome) order by o.place);
 end
 $$;
@@ -134,43 +129,28 @@ exception when others then
 end
 $$;
 
--- A batch as one transaction: an array of writes, an array of their outcomes in the same order.
+-- A batch as one transaction: an array of writes, an array of their outcomes in the same order. Without sequential
+-- scans, because plans are kept: one that reads a whole table would do for the table of the first day only.
 create or replace function public.rejoinder_commit_v1(writes jsonb) returns json
 language plpgsql security invoker set search_path = '' set lock_timeout = '5s' set enable_seqscan = off as $$
 declare
-    named text[];
-    wanted text[];
-    locked bigint;
+    ids text[] := array(select distinct w.value ->> 'session_id' from jsonb_array_elements(writes) w);
+    made bigint;
     outcomes json[];
 begin
-    select array_agg(distinct w.value ->> 'session_id'),
-           array_agg(distinct w.value ->> 'session_id') filter (where w.value ->> 'expected_version' = '0')
-    into named, wanted
-    from jsonb_array_elements(writes) w;
-
-    -- Sessions that a write would create get an empty row, so that of two creators the second one waits. Whoever
-    -- waits for that holds nothing but rows that nobody sees, and the locks below are taken in the order of the ids:
-    -- no circle of waits can close.
-    loop
-        if wanted is not null then
-            insert into public.rejoinder_sessions (session_id, user_id, workflow, state, memory, version, seq, cursor,
-                                                   lined, visible, card, created_at, updated_at)
-            select w.id, '', '', '', '{}', 0, 0, 0, 0, 0, null, 0, 0
-            from unnest(wanted) as w (id)
-            order by w.id collate "C"
-            on conflict (session_id) do nothing;
-        end if;
-        select count(*) filter (where l.session_id = any (wanted)) into locked
-        from (
-            select s.session_id from public.rejoinder_sessions s
-            where s.session_id = any (named) order by s.session_id for update
-        ) l;
-        exit when wanted is null or locked = cardinality(wanted);  -- else one was deleted before it could be locked
-    end loop;
+    -- Every session is locked, in the order of the ids, so that no circle of waits can close; `where false` locks a
+    -- row and changes nothing. One that is not there gets an empty row: of two who make it the second one waits, and
+    -- none can appear later that is not locked.
+    insert into public.rejoinder_sessions as s (session_id, user_id, workflow, state, memory, version, seq, cursor,
+                                                lined, visible, card, created_at, updated_at)
+    select w.id, '', '', '', '{}', 0, 0, 0, 0, 0, null, 0, 0
+    from unnest(ids) as w (id) order by w.id collate "C"
+    on conflict (session_id) do update set version = s.version where false;
+    get diagnostics made = row_count;
 
     outcomes := public.rejoinder_try_v1(writes);
-    if wanted is not null then
-        delete from public.rejoinder_sessions s where s.session_id = any (wanted) and s.version = 0;
+    if made > 0 then
+        delete from public.rejoinder_sessions s where s.session_id = any (ids) and s.version = 0;
     end if;
     return array_to_json(outcomes);
 end
