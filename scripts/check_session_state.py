@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Shows a stored session and checks it: scripts/check_session_state.py SESSION_ID [--json] [--store URL].
 
-Reads the settings that the server reads and changes nothing, so it is safe beside a running server.
+Reads the settings that the server reads, so it looks where the server looks: SQLite, PostgreSQL, Supabase or Redis. It
+changes nothing, so it is safe beside a running server.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ try:
     from server.diagnosis import TEXT_CHARS, Entry, Report, diagnose, one_line, utc
     from server.errors import ConfigError, StoreError
     from server.settings import Settings
-    from server.store.inspector import Damaged, whole_log
-    from server.store.sqlite_inspector import open_inspector
+    from server.store.inspector import Damaged
+    from server.store.inspectors import open_inspector
 except (ImportError, SyntaxError, TypeError) as missing:  # a python3 without our packages, or older than ours
     folder = Path(__file__).resolve().parents[1]
     fitted = folder / ".venv" / "bin" / "python"
@@ -44,7 +45,7 @@ SOUND, NOT_FOUND, UNREACHABLE, BROKEN, USAGE = 0, 1, 2, 3, 64
 STATUS = """exit status:
    0  the session is sound
    1  there is no such session
-   2  the store could not be read: file missing, locked or no database, URL not supported, bad settings
+   2  the store could not be read: it is away or locked, refuses the key, has no conversations, or bad settings
    3  the session is there and something is wrong with it
   64  the command line is wrong
 """
@@ -91,14 +92,17 @@ def main(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog=Path(__file__).name,
         description="Shows a stored session (details, conversation, memory, what a reconnect restores) and checks it. "
-        "Reads the server's own settings from the environment and changes nothing.",
+        "Reads the server's own settings from the environment, whatever store they name, and changes nothing.",
         epilog=STATUS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("session_id", metavar="SESSION_ID")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
-        "--store", metavar="URL", help="instead of STORE_URL; sqlite:///var/x.db is a file in this repository's folder"
+        "--store",
+        metavar="URL",
+        help="instead of STORE_URL: postgresql://…, redis://…, supabase (with SUPABASE_URL and SUPABASE_SERVICE_KEY),"
+        " or sqlite:///var/x.db, a file in this repository's folder",
     )
     wanted = parser.parse_args(arguments)
     session_id = wanted.session_id.strip()
@@ -110,6 +114,8 @@ def main(arguments: Sequence[str]) -> int:
         return complain(UNREACHABLE, "; ".join(error.complaints))
     except StoreError as error:
         return complain(UNREACHABLE, str(error))
+    except ImportError as missing:  # the library of a store that this python was not set up for
+        return complain(UNREACHABLE, f"{missing}; run scripts/setup serve")
     if isinstance(report, Damaged):
         where = f"event {report.seq}" if report.seq else "its row in sessions"
         return complain(BROKEN, f"session {session_id} is damaged: {where}: {report.reason}")
@@ -124,14 +130,23 @@ def main(arguments: Sequence[str]) -> int:
 
 def examine(session_id: str, overrides: dict[str, str]) -> Report | Damaged | None:
     """Read the session and diagnose it. Raises ConfigError and StoreError."""
+    if not is_text(session_id):
+        return None
     settings = Settings.from_env({**os.environ, **overrides})
     with open_inspector(settings) as inspector:
-        snapshot = inspector.session(session_id)
-        log = whole_log(inspector, session_id)
+        snapshot, log, lease_ms = inspector.look(session_id)
         if snapshot is None:
             orphan = next(log, None)
             return Damaged(orphan.seq, "it is in the log, but sessions has no such session") if orphan else None
-        return snapshot if isinstance(snapshot, Damaged) else diagnose(snapshot, log)
+        return snapshot if isinstance(snapshot, Damaged) else diagnose(snapshot, log, lease_ms)
+
+
+def is_text(word: str) -> bool:
+    """Whether it can be an id: an argument of other bytes than UTF-8 cannot."""
+    try:
+        return bool(word.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def complain(status: int, sentence: str) -> int:
@@ -146,6 +161,7 @@ def as_json(report: Report) -> dict[str, Any]:
     memory = session.pop("memory")
     return {
         "session": session | {name: utc(session[name]) for name in ("created_at", "updated_at")},
+        "lease_ms": report.lease_ms,
         "history": [msgspec.to_builtins(entry) | {"created_at": utc(entry.created_at)} for entry in report.history],
         "memory": memory,
         "restoration": {**msgspec.to_builtins(report.restoration), "words": list(restoration(report))},
@@ -159,7 +175,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def show(report: Report, screen: Screen, seconds: float) -> None:
     """Print the report for a person."""
-    session, restored = report.session, report.restoration
+    session, restored, lease_ms = report.session, report.restoration, report.lease_ms
     screen.title("Session")
     for name, value in {
         "id": session.session_id,
@@ -171,6 +187,7 @@ def show(report: Report, screen: Screen, seconds: float) -> None:
         "cursor": f"{session.cursor} (last line answered)",
         "created": utc(session.created_at),
         "updated": utc(session.updated_at),
+        "at work": "nobody holds a lease" if lease_ms is None else f"a process (lease ends in {lease_ms} ms)",
     }.items():
         screen.row(f"  {name:<9}", one_line(value, 200))
     screen.title(f"Conversation: {restored.frames} events, {restored.messages} visible, times in UTC")

@@ -93,12 +93,13 @@ class Restoration(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """Everything that is to be said."""
+    """Everything that is to be said. `lease_ms`: as in a Look."""
 
     session: Snapshot
     history: list[Entry]
     restoration: Restoration
     laws: dict[str, Law]
+    lease_ms: int | None
 
     @property
     def is_sound(self) -> bool:
@@ -106,12 +107,18 @@ class Report(Struct, frozen=True, kw_only=True):
         return all(law.is_kept for law in self.laws.values())
 
 
-def diagnose(snapshot: Snapshot, log: Iterable[Event | Damaged]) -> Report:
-    """Examine a session; `log` is all of its events, in order."""
+def diagnose(snapshot: Snapshot, log: Iterable[Event | Damaged], lease_ms: int | None = None) -> Report:
+    """Examine a session; `log` is all of its events, in order, `lease_ms` is passed through."""
     reading = _Reading(snapshot)
     folded = fold(reading.follow(log), snapshot.user_id)
     reading.close(folded)
-    return Report(session=snapshot, history=reading.history, restoration=reading.restoration(), laws=reading.laws)
+    return Report(
+        session=snapshot,
+        history=reading.history,
+        restoration=reading.restoration(),
+        laws=reading.laws,
+        lease_ms=lease_ms,
+    )
 
 
 def one_line(value: object, chars: int = TEXT_CHARS) -> str:

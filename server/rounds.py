@@ -96,12 +96,12 @@ class Rounds:
     async def _compare_heads(self) -> None:
         """Ask the store how far the logs go that somebody follows here; often while the broker is away."""
         while True:
+            self._looks.clear()  # what is lost from now on is looked for in the next round
             keys = list(self._engine.broker.sessions())
             for start in range(0, len(keys), self._settings.heads_limit):
                 await self._compare(keys[start : start + self._settings.heads_limit])
             away = not self._engine.broker.connected
             wait_ms = self._settings.head_poll_ms if away else self._settings.head_check_ms
-            self._looks.clear()
             await _pause(wait_ms, self._looks)
 
     async def _compare(self, keys: Sequence[Key]) -> None:

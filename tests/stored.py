@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from server.store import Store
 from server.store.records import Committed, Event, Update, Write
 from server.store.sqlite import SqliteStore
 from tests.process import ROOT
@@ -89,7 +90,7 @@ def ended(came_from: str | None, to: str, intent: str, turn: int = 0, **memory: 
 class Talk:
     """A conversation with a real store, turn by turn."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._memory: dict[str, Any] = {}
         self._version = 0

@@ -51,8 +51,9 @@ def test_json(database: Path) -> None:
     seen = check_file(database, "--json")
     report = seen.report
     assert seen.status == 0
-    assert list(report) == ["session", "history", "memory", "restoration", "invariants", "sound"]
+    assert list(report) == ["session", "lease_ms", "history", "memory", "restoration", "invariants", "sound"]
     assert report["sound"] is True
+    assert report["lease_ms"] is None
     assert report["session"]["state"] == "CREATE_CONFIRMATION_PLAN"
     assert report["session"]["created_at"] == "2025-11-13T02:13:20.000Z"
     assert [entry["seq"] for entry in report["history"]] == list(range(1, 10))
@@ -162,7 +163,8 @@ def test_not_found(database: Path) -> None:
     [
         ({"STORE_URL": "sqlite:////nowhere/x.db"}, "there is no file /nowhere/x.db"),
         ({"STORE_URL": "sqlite://"}, "in the server's memory"),
-        ({"STORE_URL": "postgresql://u:secret@db.example/x"}, "not postgresql://***@db.example/x"),
+        ({"STORE_URL": "mysql://u:secret@db.example/x"}, "STORE_URL=mysql://***@db.example/x: expected sqlite:///path"),
+        ({"STORE_URL": "supabase"}, "SUPABASE_URL=: expected a value, as STORE_URL is supabase; SUPABASE_SERVICE"),
         ({"STORE_URL": "what"}, "STORE_URL=what: expected a URL"),
         ({"PORT": "x", "LOG_LEVEL": "y"}, "PORT=x: expected a whole number from 0 to 65535; LOG_LEVEL=y:"),
     ],

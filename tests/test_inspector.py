@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import StoreUnavailable
-from server.store.inspector import PAGE_LIMIT, whole_log
+from server.store.inspector import PAGE_LIMIT
 from server.store.records import Snapshot
 from server.store.sqlite_inspector import SqliteInspector
 from tests.absent import without_power_over_files
@@ -71,10 +71,11 @@ def test_a_relative_path_is_the_servers(tmp_path: Path) -> None:
 
 async def test_a_file_that_a_server_opens_meanwhile(database: Path) -> None:
     with SqliteInspector(str(database)) as inspector:
-        assert isinstance(inspector.session(SESSION), Snapshot)
+        look = inspector.look(SESSION)
+        assert isinstance(look.snapshot, Snapshot)
         async with opened(database):
             with pytest.raises(StoreUnavailable, match="changed while it was read"):
-                inspector.events(SESSION, 0, 10)
+                next(look.log)
 
 
 async def test_one_moment_is_seen_beside_a_writer(tmp_path: Path) -> None:
@@ -82,12 +83,12 @@ async def test_one_moment_is_seen_beside_a_writer(tmp_path: Path) -> None:
         talk = Talk(store)
         await talk_until_plan(talk)
         with SqliteInspector(str(tmp_path / "x.db")) as inspector:
-            before = inspector.session(SESSION)
+            look = inspector.look(SESSION)
             await talk.say("one more")
-            assert [event.seq for event in whole_log(inspector, SESSION)] == list(range(1, 10))
-            assert inspector.session(SESSION) == before
+            assert [event.seq for event in look.log] == list(range(1, 10))
+            assert inspector.look(SESSION).snapshot == look.snapshot
         with SqliteInspector(str(tmp_path / "x.db")) as inspector:
-            assert len(list(whole_log(inspector, SESSION))) == 10
+            assert len(list(inspector.look(SESSION).log)) == 10
 
 
 async def test_a_log_of_several_pages(tmp_path: Path) -> None:

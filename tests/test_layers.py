@@ -16,23 +16,28 @@ SERVER: Final = Path(__file__).parents[1] / "server"
 LAYERS: Final = (
     ("__main__",),
     ("app",),
+    ("migrate",),
     ("api", "websocket", "sse"),
-    ("subscriber", "outlet", "rates", "transport", "auth", "telemetry"),
+    ("subscriber", "outlet", "rates", "transport", "auth", "telemetry", "rounds", "fanout", "workers"),
     ("engine",),
     ("turn_times",),
-    ("session", "connection", "commit", "steps"),
-    ("stamps",),
+    ("session", "connection", "commit", "steps", "leases", "redis"),
+    ("stamps", "tasks"),
     ("turns",),
     ("lines", "inbox"),
     ("signals",),
-    ("store.sqlite_inspector",),
+    ("store.inspectors",),
+    ("store.sqlite_inspector", "store.postgres_inspector", "store.supabase_inspector", "store.redis_inspector"),
     ("store.url",),
-    ("workflows", "broker", "settings", "store.sqlite"),
-    ("diagnosis",),
-    ("store.batch", "store.rows"),
+    (
+        *("workflows", "broker", "settings"),
+        *("store.sqlite", "store.postgres", "store.supabase", "store.redis", "store.migrate"),
+    ),
+    ("diagnosis", "store.remote_inspector", "store.functions", "store.redis_rows", "store.redis_scripts"),
+    ("store.batch", "store.rows", "store.sqlite_migrate", "store.redis_durability"),
     ("assistant", "decks"),
     ("workflow", "protocol", "store", "store.inspector"),
-    ("store.records",),
+    ("store.records", "store.schema"),
     ("errors",),
     ("",),  # server/__init__.py, which has the version
 )
@@ -40,17 +45,32 @@ LAYERS: Final = (
 #: Who alone may import these, beyond what the rows say: whoever is configured gets plain arguments.
 ONLY_BY: Final = {
     "settings": {
-        *("__main__", "app", "api", "websocket", "sse", "outlet", "engine", "steps"),
-        *("store.url", "store.sqlite_inspector"),
+        *("__main__", "app", "migrate", "api", "websocket", "sse", "outlet", "engine", "steps", "rounds", "fanout"),
+        *("store.url", "store.inspectors"),
     },
-    "telemetry": {"__main__", "app", "api", "websocket", "sse"},
+    "telemetry": {"__main__", "app", "migrate", "api", "websocket", "sse"},
     "auth": {"__main__", "app", "api", "websocket", "sse"},
-    "store.sqlite": {"app", "store.url", "store.sqlite_inspector"},
-    "store.url": {"app", "store.sqlite_inspector"},
-    "store": {"app", "api", "engine", "commit", "steps", "store.sqlite", "store.url"},
-    "store.inspector": {"diagnosis", "store.sqlite_inspector"},
+    "fanout": {"app"},
+    "redis": {"fanout"},
+    "workers": {"__main__"},
+    "store.sqlite": {"app", "migrate", "store.url", "store.sqlite_inspector"},
+    "store.postgres": {"store.url"},
+    "store.supabase": {"store.url", "store.supabase_inspector"},
+    "store.redis": {"store.url", "store.redis_inspector"},
+    "store.url": {"app", "migrate", "store.inspectors"},
+    "store": {"app", "api", "engine", "commit", "steps", "leases", "store.sqlite", "store.url"},
+    "store.inspector": {
+        *("diagnosis", "store.inspectors", "store.remote_inspector", "store.sqlite_inspector", "store.redis_inspector"),
+    },
     # The operator's door knows no owner: nothing in the server may reach it.
-    "store.sqlite_inspector": set(),
+    "store.inspectors": set(),
+    "store.sqlite_inspector": {"store.inspectors"},
+    "store.postgres_inspector": {"store.inspectors"},
+    "store.supabase_inspector": {"store.inspectors"},
+    "store.redis_inspector": {"store.inspectors"},
+    "store.remote_inspector": {
+        *("store.inspectors", "store.postgres_inspector", "store.supabase_inspector", "store.redis_inspector"),
+    },
     "diagnosis": set(),
 }
 
@@ -70,12 +90,18 @@ PURE: Final = {
     "store",
     "store.inspector",
     "store.records",
+    "store.redis_durability",
+    "store.redis_rows",
+    "store.schema",
     "turns",
     "workflow",
     "workflows",
 }
-#: The package's own file looks for its workflows, which is I/O.
-NOT_PURE: Final = {"workflows"}
+#: The package's own file looks for its workflows, which is I/O; whoever calls a model waits, and reads its prompts.
+NOT_PURE: Final = {
+    "workflows",
+    *("assistant.guarded", "assistant.model", "assistant.model_errors", "assistant.prompts", "assistant.vendors"),
+}
 #: All that a pure module may import from outside; of `urllib`, only `parse`.
 PURE_MAY_IMPORT: Final = {
     "abc",
@@ -163,7 +189,7 @@ def _upward(module: str, place: str, target: str) -> Iterator[str]:
     below = place_of(target)
     if below is None:
         yield f"{module} imports server.{target}, which has no place in LAYERS"
-    elif below == place and place in ("assistant", "workflows", "decks"):
+    elif below == place and place in ("assistant", "workflows", "decks", "redis"):
         return
     elif row_of(below) <= row_of(place):
         yield f"{module} imports server.{target}, which is not below it"
@@ -201,6 +227,9 @@ def test_a_module_imports_only_what_is_below_it(module: str) -> None:
         ("store.sqlite", "from server.engine import Engine", "not below"),
         ("broker", "from server.store import Store", "only"),
         ("broker", "from server.store.sqlite import SqliteStore", "not below"),
+        ("engine", "from server.redis.broker import RedisBroker", "only"),
+        ("app", "from server.store.postgres import PostgresStore", "only"),
+        ("store.redis", "from server.redis.pool import open_pool", "not below"),
         ("workflows.builder", "from server.store import Store", "only"),
         ("workflows.builder", "from server.store.sqlite import SqliteStore", "not below"),
         ("api", "from server.store.sqlite import SqliteStore", "only"),
@@ -226,7 +255,12 @@ def test_a_module_imports_only_what_is_below_it(module: str) -> None:
     ],
 )
 def test_a_broken_rule_is_found(module: str, source: str, complaint: str) -> None:
-    modules = {place for row in LAYERS for place in row} | {"workflows.builder", "assistant.rules.topic"}
+    modules = {place for row in LAYERS for place in row} | {
+        "workflows.builder",
+        "assistant.rules.topic",
+        "redis.broker",
+        "redis.pool",
+    }
     found = list(complaints(module, source, modules))
     assert len(found) == 1
     assert complaint in found[0]
@@ -238,6 +272,8 @@ def test_a_broken_rule_is_found(module: str, source: str, complaint: str) -> Non
         ("engine", "import asyncio\nfrom server.session import Session\nfrom server.settings import Settings"),
         ("app", "from server.store.sqlite import SqliteStore\nfrom server import __version__"),
         ("broker", "from server.store.records import Event\nfrom server import protocol"),
+        ("fanout", "def f():\n    from server.redis.broker import RedisBroker"),
+        ("store.url", "def f():\n    from server.store.postgres import PostgresStore"),
         ("workflows.builder", "from server.workflows.common import x\nfrom server.assistant.rules.topic import y"),
         ("workflow", "from collections.abc import AsyncIterator\nfrom datetime import datetime"),
         ("settings", "from urllib.parse import urlsplit\nimport msgspec.json"),
@@ -245,7 +281,7 @@ def test_a_broken_rule_is_found(module: str, source: str, complaint: str) -> Non
     ],
 )
 def test_a_kept_rule_is_not(module: str, source: str) -> None:
-    modules = {place for row in LAYERS for place in row} | {"workflows.common", "assistant.rules.topic"}
+    modules = {place for row in LAYERS for place in row} | {"workflows.common", "assistant.rules.topic", "redis.broker"}
     assert list(complaints(module, source, modules)) == []
 
 

@@ -3,13 +3,14 @@
 A Store demands the owner in every statement (law L10); an inspector asks for none. So it is a door of its own, it can
 only read, and nothing that serves users imports an implementation.
 
-An inspector is a `with` block: everything that is read in it is of one moment. Its methods raise StoreUnavailable when
-they could not look.
+An inspector is a `with` block. What it shows of a session is of one moment: the moment of `look`. It raises
+StoreUnavailable when it cannot look, and a row that is there and makes no sense is Damaged, a value.
 """
 
-from collections.abc import Iterator
-from typing import Final, Protocol, Self
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, NamedTuple, Protocol, Self
 
+import msgspec
 from msgspec import Struct
 
 from server.store.records import Event, Snapshot
@@ -17,7 +18,12 @@ from server.store.records import Event, Snapshot
 #: How many events are read at a time.
 PAGE_LIMIT: Final = 500
 #: Behind this every event comes, whatever number it was given.
-_BEFORE_ALL: Final = -(2**63)
+BEFORE_ALL: Final = -(2**63)
+
+#: What JSON can raise that is no longer as it was stored: no text, no UTF-8, no JSON of ours, a nesting without end.
+_DAMAGES: Final = (TypeError, ValueError, RecursionError)
+
+_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 class Damaged(Struct, frozen=True):
@@ -27,25 +33,43 @@ class Damaged(Struct, frozen=True):
     reason: str
 
 
+class Look(NamedTuple):
+    """A session as it stands.
+
+    `snapshot` is None when there is none; `log` has every event, in order, and is read page by page inside the `with`
+    block. `lease_ms` is how long the lease of a process that is at work on the session still runs, None without one.
+    """
+
+    snapshot: Snapshot | Damaged | None
+    log: Iterator[Event | Damaged]
+    lease_ms: int | None
+
+
 class Inspector(Protocol):
     """What can be read of a session without its owner."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        """Begin to read. Raises StoreUnavailable."""
+        ...
 
     def __exit__(self, *_: object) -> None: ...
 
-    def session(self, session_id: str) -> Snapshot | Damaged | None:
-        """The session as it stands; None when there is none."""
-        ...
-
-    def events(self, session_id: str, after: int, limit: int) -> list[Event | Damaged]:
-        """At most `limit` events with `seq > after`, in order."""
+    def look(self, session_id: str) -> Look:
+        """The session. Raises StoreUnavailable, and so does the log."""
         ...
 
 
-def whole_log(inspector: Inspector, session_id: str) -> Iterator[Event | Damaged]:
-    """Every event of the session, read in pages."""
-    after = _BEFORE_ALL
-    while page := inspector.events(session_id, after, PAGE_LIMIT):
-        yield from page
-        after = page[-1].seq
+def read_snapshot(columns: Mapping[str, Any]) -> Snapshot | Damaged:
+    """The snapshot of a row, by the names of its columns; `memory` is JSON text."""
+    try:
+        return msgspec.convert({**columns, "memory": _decoder.decode(columns["memory"])}, Snapshot)
+    except _DAMAGES as error:
+        return Damaged(0, str(error))
+
+
+def read_event(columns: Mapping[str, Any]) -> Event | Damaged:
+    """The event of a row, by the names of its columns; `payload` is JSON text."""
+    try:
+        return msgspec.convert({**columns, "payload": _decoder.decode(columns["payload"])}, Event)
+    except _DAMAGES as error:
+        return Damaged(columns["seq"], str(error))

@@ -146,7 +146,10 @@ class PostgresStore(FunctionStore):
             link = self._resting.pop()
             if not link.connection.is_closed():
                 return link
-        connection = await asyncpg.connect(self._dsn, statement_cache_size=0, timeout=self._timeout_s)
+        try:
+            connection = await asyncpg.connect(self._dsn, statement_cache_size=0, timeout=self._timeout_s)
+        except (ValueError, OverflowError):  # which may quote a password: what cannot be parsed may stand anywhere
+            raise StoreUnavailable("that is no URL of a database: postgresql://user:password@host:port/name") from None
         return Link(connection, {}, time.monotonic())
 
     def _part(self, link: Link) -> asyncio.Task[None]:

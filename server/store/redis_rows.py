@@ -97,7 +97,7 @@ def event_of(session_id: str, text: str) -> Event:
     """The event of a stored text. Raises StoreUnavailable when it was damaged."""
     try:
         seq, created_at, turn, kind, role, message_id, client_id, payload = _decoder.decode(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreUnavailable(f"what is stored is damaged: {error}") from error
     return Event(
         session_id=session_id,

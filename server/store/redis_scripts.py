@@ -85,7 +85,7 @@ class RedisScripts:
             raise StoreUnavailable(f"Redis did not answer within {self._timeout_ms} ms")
         try:
             return msgspec.msgpack.decode(running.result(), type=answer)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise StoreUnavailable(f"what is stored is damaged: {error}") from error
 
     async def close(self) -> None:

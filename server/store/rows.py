@@ -33,7 +33,7 @@ def decode(text: str) -> dict[str, Any]:
     """The object that `encode` made a text of. Raises StoreUnavailable when it is no longer that: it was damaged."""
     try:
         return _decoder.decode(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise StoreUnavailable(f"what is stored is damaged: {error}") from error
 
 

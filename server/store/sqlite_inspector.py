@@ -6,35 +6,30 @@ empty one beside it even for a reader: there the file is read as `immutable`, an
 """
 
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Self
-
-import msgspec
+from typing import Any, Final, Self, TypeVar
 
 from server.errors import StoreUnavailable
-from server.settings import Settings
-from server.store.inspector import Damaged, Inspector
+from server.store.inspector import BEFORE_ALL, PAGE_LIMIT, Damaged, Look, read_event, read_snapshot
 from server.store.records import Event, Snapshot
 from server.store.sqlite import MEMORY
-from server.store.url import sqlite_path
+from server.store.sqlite_migrate import MIGRATIONS, schema_of
 
-_SCHEMA_VERSION: Final = 1
+_SCHEMA: Final = MIGRATIONS[-1].version
 _SESSION_FIELDS: Final = Snapshot.__struct_fields__
 _EVENT_FIELDS: Final = Event.__struct_fields__
 _SESSION: Final = f"select {', '.join(_SESSION_FIELDS)} from sessions where session_id = ?"
 _EVENTS: Final = f"select {', '.join(_EVENT_FIELDS)} from events where session_id = ? and seq > ? order by seq limit ?"
+_LEASES: Final = "select 1 from sqlite_master where name = 'leases'"
+_LEASE: Final = "select until from leases where session_id = ? and user_id = ?"
 _REASONS: Final = {
     "SQLITE_NOTADB": "it is not an SQLite database",
     "SQLITE_BUSY": "another process has locked it",
 }
 
-_decoder = msgspec.json.Decoder(dict[str, Any])
-
-
-def open_inspector(settings: Settings) -> Inspector:
-    """The inspector of the store that STORE_URL names. Raises ConfigError for a kind that has none."""
-    return SqliteInspector(sqlite_path(settings.store_url), busy_ms=settings.store_timeout_ms)
+T = TypeVar("T")
 
 
 class SqliteInspector:
@@ -72,40 +67,51 @@ class SqliteInspector:
         if self._connection is not None:
             self._connection.close()
 
-    def session(self, session_id: str) -> Snapshot | Damaged | None:
-        """The session's row."""
+    def look(self, session_id: str) -> Look:
+        """The session's row, its lease, and its log, which is read as it is asked for."""
         rows = self._rows(_SESSION, session_id)
         if not rows:
-            return None
-        fields = dict(zip(_SESSION_FIELDS, rows[0], strict=True))
-        try:
-            return msgspec.convert({**fields, "memory": _decoder.decode(fields["memory"])}, Snapshot)
-        except (TypeError, msgspec.MsgspecError) as error:
-            return Damaged(0, str(error))
+            return Look(None, self._log(session_id), None)
+        columns = dict(zip(_SESSION_FIELDS, rows[0], strict=True))
+        lease_ms = self._lease_ms(session_id, columns["user_id"])
+        return Look(read_snapshot(columns), self._log(session_id), lease_ms)
 
-    def events(self, session_id: str, after: int, limit: int) -> list[Event | Damaged]:
-        """A page of the log."""
-        return [_event(row) for row in self._rows(_EVENTS, session_id, after, limit)]
+    def _log(self, session_id: str) -> Iterator[Event | Damaged]:
+        after = BEFORE_ALL
+        while page := self._rows(_EVENTS, session_id, after, PAGE_LIMIT):
+            events = [read_event(dict(zip(_EVENT_FIELDS, row, strict=True))) for row in page]
+            yield from events
+            after = events[-1].seq
+
+    def _lease_ms(self, session_id: str, user_id: object) -> int | None:
+        if not self._rows(_LEASES):  # a copy from before there were leases
+            return None
+        now_ms = time.time_ns() // 1_000_000
+        ends = [until - now_ms for (until,) in self._rows(_LEASE, session_id, user_id) if isinstance(until, int)]
+        return next((ms for ms in ends if ms > 0), None)
 
     def _begin(self) -> None:
         self._rows("begin")
-        ((version,),) = self._rows("pragma user_version")
-        if version == 0:
+        schema = self._read(schema_of)
+        if schema.version == 0:
             raise StoreUnavailable(f"{self._path} has no conversations: the tables of this server are not in it")
-        if version != _SCHEMA_VERSION:
+        if schema.refusal(_SCHEMA) is not None:  # every older one, copies included, has what is read here
             raise StoreUnavailable(
-                f"{self._path} has schema {version}, and this program reads {_SCHEMA_VERSION}: use the server's own"
+                f"{self._path} has schema {schema.version}, and this program reads {_SCHEMA}: use the server's own"
             )
 
     def _rows(self, statement: str, *values: object) -> list[Sequence[Any]]:
+        return self._read(lambda connection: connection.execute(statement, values).fetchall())
+
+    def _read(self, reading: Callable[[sqlite3.Connection], T]) -> T:
         assert self._connection is not None, "an inspector is used in a `with` block"
         try:
-            rows = self._connection.execute(statement, values).fetchall()
+            seen = reading(self._connection)
         except sqlite3.Error as error:
             self._check_quiet()
             raise StoreUnavailable(self._explain(error)) from error
         self._check_quiet()
-        return rows
+        return seen
 
     def _check_quiet(self) -> None:
         """An immutable file is read without locks: what was read counts only if nobody has begun to write."""
@@ -131,11 +137,3 @@ class SqliteInspector:
 
     def _beside(self, *suffixes: str) -> list[Path]:
         return [self._path.with_name(self._path.name + suffix) for suffix in suffixes]
-
-
-def _event(row: Sequence[Any]) -> Event | Damaged:
-    fields = dict(zip(_EVENT_FIELDS, row, strict=True))
-    try:
-        return msgspec.convert({**fields, "payload": _decoder.decode(fields["payload"])}, Event)
-    except (TypeError, msgspec.MsgspecError) as error:
-        return Damaged(fields["seq"], str(error))

@@ -40,7 +40,7 @@ _WRITES: Final = frozenset({"rejoinder_commit_v1", "rejoinder_delete_v1"})
 _status: ContextVar[int] = ContextVar("status")
 
 _KEY: Final = (
-    "it does not take SUPABASE_SERVICE_KEY: give it the secret key (sb_secret_…) or the service_role key of the project"
+    "it does not take SUPABASE_SERVICE_KEY: give it the secret key (sb_secret_) or the service_role key of the project"
     " at SUPABASE_URL"
 )
 _RIGHTS: Final = (
@@ -48,7 +48,7 @@ _RIGHTS: Final = (
     " run to their end"
 )
 _MIGRATE: Final = "our tables and functions are not there: run the migrations"
-_ADDRESS: Final = "there is no Data API: SUPABASE_URL is https://….supabase.co, with nothing behind it"
+_ADDRESS: Final = "there is no Data API: SUPABASE_URL is like https://REF.supabase.co, with nothing behind it"
 _EXPOSE: Final = "its Data API does not expose the schema public: the project's settings do that"
 _PAUSED: Final = "the project is paused or restricted: its dashboard says why"
 #: Codes of PostgreSQL and PostgREST, and HTTP statuses where the answer has no code: a gateway gave it.
@@ -56,7 +56,7 @@ _MEANS: Final = {
     **dict.fromkeys(("401", "403", "PGRST301", "PGRST302", "PGRST303"), _KEY),
     "42501": _RIGHTS,
     **dict.fromkeys(("PGRST202", "PGRST203", "42883", "42P01"), _MIGRATE),
-    "404": _ADDRESS,
+    **dict.fromkeys(("404", "PGRST125"), _ADDRESS),
     "PGRST106": _EXPOSE,
     **dict.fromkeys(("402", "540"), _PAUSED),
 }
@@ -118,13 +118,18 @@ class SupabaseStore(FunctionStore):
         place = self._writing if function in _WRITES else self._reading
         try:
             async with asyncio.timeout(self._timeout_ms / 1000), place:
-                return (await self._client.rpc(function, dict(arguments)).execute()).data
+                answer = (await self._client.rpc(function, dict(arguments)).execute()).data
         except APIError as error:
+            # PostgREST 12 gives no code, and 400, when it loses its database: nobody knows what was executed.
             code = error.code or str(_status.get())
         except TimeoutError:
             raise StoreUnavailable(f"Supabase did not answer within {self._timeout_ms} ms") from None
         except (httpx.HTTPError, aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: no JSON, no UTF-8
-            raise StoreUnavailable(f"Supabase cannot be reached: {type(error).__name__}: {error}") from error
+            raise StoreUnavailable(f"Supabase cannot be reached: {str(error) or type(error).__name__}") from error
+        else:
+            if isinstance(answer, str):  # the text of what was no JSON: none of our functions returns a text
+                raise StoreUnavailable("Supabase answered what is no JSON")
+            return answer
         # Out here the APIError is gone: its details hold rows, with what users wrote, and a log would show them.
         raise _refusal(code)
 

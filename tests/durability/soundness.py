@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from server.diagnosis import diagnose
-from server.store.inspector import Damaged, whole_log
+from server.store.inspector import Damaged
 from server.store.records import Event
 from server.store.sqlite_inspector import SqliteInspector
 
@@ -23,7 +23,8 @@ def sound_logs(database: Path, only: Collection[str] | None = None) -> Logs:
     logs: Logs = {}
     with SqliteInspector(str(database)) as inspector:
         for session_id in ids if only is None else only:
-            snapshot, log = inspector.session(session_id), list(whole_log(inspector, session_id))
+            look = inspector.look(session_id)
+            snapshot, log = look.snapshot, list(look.log)
             assert snapshot is not None
             assert not isinstance(snapshot, Damaged), snapshot
             report = diagnose(snapshot, log)
