@@ -5,7 +5,7 @@ A step is foreign code. Whatever it does, its turn ends in an input: Done or Fai
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -28,17 +28,19 @@ SPARE_IDS = 3
 
 async def run_step(
     store: Store, workflow: Workflow, effect: signals.RunStep, key: Key, settings: Settings
-) -> AsyncIterator[signals.Input]:
+) -> AsyncGenerator[signals.Input, None]:
     """Run the step that `effect` asks for. Yields what it shows, and last Done or Failed; cancelling it is silent."""
     run = effect.run
     try:
         async with asyncio.timeout(settings.step_timeout_ms / 1000):
-            turn = await _turn(store, workflow, effect, key, settings)
+            turn, said_bytes = await _turn(store, workflow, effect, key, settings), 0
             async for output in step(workflow, turn, stale=effect.stale):
                 match output:
                     case Progress():
                         yield signals.Shown(run, output)
                     case Delta(text):
+                        said_bytes += len(text.encode(errors="replace"))
+                        _check_size(said_bytes, settings)
                         yield signals.Streamed(run, text, new_id())
                     case Result():
                         ids = new_ids(len(output.frames) + SPARE_IDS)
@@ -49,6 +51,11 @@ async def run_step(
         yield _failed(effect, key, error.code, error)
     except Exception as error:  # noqa: BLE001  a step is foreign code: whatever it raises must end its turn (L8)
         yield _failed(effect, key, "step_failed", error)
+
+
+def _check_size(said_bytes: int, settings: Settings) -> None:
+    if said_bytes > settings.turn_max_bytes:
+        raise StepError("answer_too_large", f"more than {settings.turn_max_bytes} bytes of text")
 
 
 def _failed(effect: signals.RunStep, key: Key, code: str, error: Exception) -> signals.Failed:

@@ -121,6 +121,25 @@ async def test_an_answer_is_limited_in_size(store: FailingStore) -> None:
         assert failed["payload"]["code"] == "answer_too_large"
 
 
+async def test_a_streamed_answer_is_bounded(store: FailingStore) -> None:
+    async with serve(store, WORKFLOWS, Settings(turn_max_bytes=300)) as port, Client(port) as client:
+        await client.until_type("live")
+        await client.say(f"stream 0 {'x' * 250} yyy {'z' * 250}")
+        assert (await client.until_type("turn_failed"))["payload"]["code"] == "answer_too_large"
+        said = "".join(f["payload"]["text"] for f in client.frames if f.get("type") == "stream_delta")
+        assert said == "x" * 250 + "yyy"
+        await client.turn("next")
+
+
+async def test_the_pieces_of_an_answer_are_rolled_up(store: FailingStore) -> None:
+    settings = Settings(delta_ms=10_000, delta_max_chars=6)
+    async with serve(store, WORKFLOWS, settings) as port, Client(port) as client:
+        await client.until_type("live")
+        await client.turn("stream 0 aa bb cc dd ee ff gg")
+        pieces = [f["payload"]["text"] for f in client.frames if f.get("type") == "stream_delta"]
+        assert pieces == ["aa", "bbccdd", "eeffgg"]
+
+
 async def test_an_answer_is_limited_in_frames(store: FailingStore) -> None:
     async with serve(store, WORKFLOWS, Settings(turn_max_frames=5)) as port, Client(port) as client:
         await client.until_type("live")
