@@ -21,7 +21,7 @@ LAYERS: Final = (
     ("subscriber", "outlet", "rates", "transport", "auth", "telemetry", "rounds", "fanout", "workers"),
     ("engine",),
     ("turn_times",),
-    ("session", "connection", "commit", "steps", "leases", "redis"),
+    ("session", "connection", "commit", "steps", "rollup", "leases", "redis"),
     ("stamps", "tasks"),
     ("turns",),
     ("lines", "inbox"),
