@@ -48,6 +48,18 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = {
     "step_failed": ErrorCode(True, "Something went wrong while I was working on that. Please try again."),
     "step_timeout": ErrorCode(True, "That took too long, so I stopped. Please try again."),
     "answer_too_large": ErrorCode(False, "My answer became too large, so I stopped. Please ask for less at once."),
+    "assistant_rate_limited": ErrorCode(
+        True, "The assistant has too much to do just now. Please try again in a moment."
+    ),
+    "assistant_refused": ErrorCode(False, "The assistant will not answer that. Please put it differently."),
+    "assistant_too_long": ErrorCode(False, "That is too long for the assistant. Please send less at once."),
+    "assistant_unauthorised": ErrorCode(
+        False, "The assistant is not set up correctly. Please tell whoever runs this service."
+    ),
+    "assistant_rejected": ErrorCode(False, "The assistant could not take that. Please tell whoever runs this service."),
+    "assistant_unreachable": ErrorCode(True, "The assistant is not reachable just now. Please try again in a moment."),
+    "assistant_malformed": ErrorCode(True, "The assistant's answer could not be read. Please try again."),
+    "assistant_timeout": ErrorCode(True, "The assistant took too long, so I stopped. Please try again."),
 }
 
 

@@ -1,0 +1,80 @@
+"""The classifier: which of the allowed intents does a line have?
+
+Asked once, without a repair and without retries of its own: it stands before every answer, and a line that it cannot
+place has a way to go on (the workflow's fallback). Whatever happens here is a value; nothing is run again or reset.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import msgspec
+
+from server.assistant import Assistant, Message, Prompt, Usage
+from server.assistant.errors import AssistantError
+from server.assistant.objects import Fit, give
+from server.assistant.prompts import CLASSIFIER
+from server.assistant.quotes import quote, quote_lines
+
+#: No intent of the list.
+UNKNOWN: Final = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """The intent: one that is allowed, or UNKNOWN."""
+
+    intent: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Unclassified:
+    """The classifier could not answer; `code` is that of the AssistantError."""
+
+    code: str
+    usage: Usage | None
+
+
+async def classify(
+    assistant: Assistant,
+    line: str,
+    window: Sequence[Message],
+    allowed: Sequence[str],
+    *,
+    meanings: Mapping[str, str] | None = None,
+    system: str = CLASSIFIER,
+    max_tokens: int = 1_000,
+    deadline_ms: int = 10_000,
+) -> Classified | Unclassified:
+    """Name the intent of `line`, among `allowed`; `window` is what was said before it, oldest first.
+
+    `meanings` says in a sentence what an intent is, where its name does not. The line and the window reach the model
+    quoted, so that they cannot pass for instructions; its answer is checked against `allowed` all the same.
+    """
+    text = f"<conversation>\n{quote_lines(window)}\n</conversation>\n<line>\n{quote(line)}\n</line>"
+    prompt = Prompt(
+        f"{system}\n\nThe intents:\n{_list(allowed, meanings or {})}",
+        (Message("user", text),),
+        max_tokens=max_tokens,
+        deadline_ms=deadline_ms,
+        quick=True,
+    )
+    try:
+        outcome = await give(assistant, prompt, _form(allowed), repairs=0)
+    except AssistantError as error:
+        return Unclassified(error.code, error.usage)
+    # The form holds the answer to what is allowed: whatever else a model says does not fit, and is unknown.
+    return Classified(outcome.value.intent if isinstance(outcome, Fit) else UNKNOWN, outcome.usage)
+
+
+def _form(allowed: Sequence[str]) -> type[Any]:
+    one_of: Any = Literal[(*allowed, UNKNOWN)]
+    return msgspec.defstruct("Intent", [("intent", one_of)], frozen=True, forbid_unknown_fields=True)
+
+
+def _list(allowed: Sequence[str], meanings: Mapping[str, str]) -> str:
+    said = {**meanings, UNKNOWN: "none of these"}
+    return "\n".join(
+        f"- {intent}: {said[intent]}" if intent in said else f"- {intent}" for intent in (*allowed, UNKNOWN)
+    )

@@ -1,0 +1,59 @@
+"""What can go wrong between us and a vendor: one exception, with a stable code.
+
+The vendors' own words stay outside: they can hold what a person wrote, and an exception reaches the log.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from server.assistant import Usage
+from server.errors import StepError
+
+
+class Fault(StrEnum):
+    """What went wrong; the value is the code of ERROR_CODES that reaches the person."""
+
+    #: Too many calls; the vendor says when to come back, or does not.
+    RATE_LIMITED = "assistant_rate_limited"
+    #: The vendor's content policy forbids the question or the answer.
+    REFUSED = "assistant_refused"
+    #: The prompt is longer than the model's context.
+    TOO_LONG = "assistant_too_long"
+    #: The key is wrong, or its account has no credit left. Only the operator can mend it.
+    UNAUTHORISED = "assistant_unauthorised"
+    #: The vendor does not take the call as it is: no such model, a parameter that it does not know. For the operator.
+    REJECTED = "assistant_rejected"
+    #: No connection, a failure at the vendor's, an answer that broke off; or the breaker is open.
+    UNREACHABLE = "assistant_unreachable"
+    #: The vendor sent what is not its own format.
+    MALFORMED = "assistant_malformed"
+    #: The call's deadline has passed.
+    TIMEOUT = "assistant_timeout"
+
+
+#: After these the same call can succeed later.
+TEMPORARY: Final = frozenset({Fault.RATE_LIMITED, Fault.UNREACHABLE, Fault.MALFORMED, Fault.TIMEOUT})
+
+
+class AssistantError(StepError):
+    """A call to a vendor failed. `code` is the fault's value.
+
+    `retry_after_ms` is what the vendor (or the breaker) asks to wait. `streamed` says whether a part of the answer was
+    already given out: then another attempt must replace it. `usage` is what the call took all the same, if that is
+    known. The text names the fault, never what anybody wrote.
+    """
+
+    def __init__(
+        self,
+        fault: Fault,
+        reason: str,
+        *,
+        retry_after_ms: int | None = None,
+        streamed: bool = False,
+        usage: Usage | None = None,
+    ) -> None:
+        super().__init__(fault.value, reason)
+        self.fault = fault
+        self.retry_after_ms = retry_after_ms
+        self.streamed = streamed
+        self.usage = usage

@@ -1,0 +1,66 @@
+"""Summaries: what a window leaves out, shortened once and kept, so that a turn does not cost more with every turn."""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Final
+
+from server.assistant import Assistant, Message, Prompt, Usage
+from server.assistant.errors import AssistantError
+from server.assistant.prompts import SUMMARY
+from server.assistant.quotes import quote, quote_lines
+
+#: What is kept of a summary, should a model not keep to its limit.
+MOST_CHARS: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Summarised:
+    """The new summary, in place of the old one and of the messages given."""
+
+    text: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Unsummarised:
+    """There is no new summary; the old one stands. `code` is that of the AssistantError, or `assistant_malformed`."""
+
+    code: str
+    usage: Usage | None
+
+
+def due(waiting: int, limit: int) -> int:
+    """How many of the oldest messages to fold into the summary now.
+
+    `waiting` messages are not in the summary yet, `limit` fit into the window. Nothing is due while all of them fit;
+    then all but half a window go at once: so a summary is written every `limit / 2` messages, not in every turn, and
+    no message is ever in neither.
+    """
+    return 0 if waiting <= limit else waiting - limit // 2
+
+
+async def summarise(
+    assistant: Assistant,
+    earlier: str,
+    messages: Sequence[Message],
+    *,
+    max_tokens: int = 2_000,
+    deadline_ms: int = 30_000,
+) -> Summarised | Unsummarised:
+    """A summary of `messages` (oldest first) and of the `earlier` summary ("" at first). A failure is a value."""
+    text = f"<summary>\n{quote(earlier)}\n</summary>\n<conversation>\n{quote_lines(messages)}\n</conversation>"
+    prompt = Prompt(SUMMARY, (Message("user", text),), max_tokens=max_tokens, deadline_ms=deadline_ms, quick=True)
+    pieces: list[str] = []
+    usage: Usage | None = None
+    try:
+        async with aclosing(assistant.stream(prompt)) as stream:
+            async for piece in stream:
+                if isinstance(piece, Usage):
+                    usage = piece
+                else:
+                    pieces.append(piece)
+    except AssistantError as error:
+        return Unsummarised(error.code, error.usage)
+    summary = "".join(pieces).strip()[:MOST_CHARS]
+    return Summarised(summary, usage) if summary and usage else Unsummarised("assistant_malformed", usage)

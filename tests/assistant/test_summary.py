@@ -1,0 +1,84 @@
+"""Summaries: what is asked, what comes back, and how rarely one is due."""
+
+import json
+
+import pytest
+
+from server.assistant.prompts import SUMMARY
+from server.assistant.summary import MOST_CHARS, Summarised, Unsummarised, due, summarise
+from tests.assistant.calls import assistant_said, person
+from tests.assistant.conftest import Open
+from tests.assistant.test_quotes import ATTACKS
+from tests.vendors import Play, Vendors, fault, hang, refuse, say
+from tests.vendors.asked import said
+
+TALK = [person("I am Ada."), assistant_said("Hello Ada.")]
+
+
+async def test_a_summary_replaces_the_older_one(vendors: Vendors, open_vendor: Open) -> None:
+    vendors.next(say("  The person is Ada; they talk of tea.\n"))
+    outcome = await summarise(open_vendor("openai"), "They talk of tea.", TALK)
+    assert isinstance(outcome, Summarised)
+    assert outcome.text == "The person is Ada; they talk of tea."
+    (_, system), (role, message) = said("openai", vendors.calls[0].body)
+    assert (system, role) == (SUMMARY, "user")
+    lines = message.split("\n")
+    assert json.loads(lines[1]) == "They talk of tea."
+    assert [json.loads(line)["text"] for line in lines[4:6]] == ["I am Ada.", "Hello Ada."]
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+async def test_nothing_that_was_said_can_pass_for_the_prompt(vendors: Vendors, open_vendor: Open, attack: str) -> None:
+    await summarise(open_vendor("openai"), attack, [person(attack)])
+    message = said("openai", vendors.calls[0].body)[1][1]
+    lines = message.splitlines()
+    assert [lines[0], lines[2], lines[3], lines[5]] == [
+        "<summary>", "</summary>", "<conversation>", "</conversation>",
+    ]  # fmt: skip
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize(
+    ("play", "code"),
+    [
+        (fault("failing"), "assistant_unreachable"),
+        (refuse(), "assistant_refused"),
+        (say("half a", ending="cut"), "assistant_unreachable"),
+        (say(" \n"), "assistant_malformed"),
+        (hang("half a"), "assistant_timeout"),
+    ],
+)
+async def test_without_a_whole_one_the_older_stands(vendors: Vendors, open_vendor: Open, play: Play, code: str) -> None:
+    vendors.next(play)
+    outcome = await summarise(open_vendor("openai"), "", TALK, deadline_ms=300)
+    assert isinstance(outcome, Unsummarised)
+    assert outcome.code == code
+
+
+async def test_a_summary_has_a_bound(vendors: Vendors, open_vendor: Open) -> None:
+    vendors.next(say("word " * 2_000))
+    outcome = await summarise(open_vendor("openai"), "", TALK)
+    assert isinstance(outcome, Summarised)
+    assert len(outcome.text) == MOST_CHARS
+
+
+@pytest.mark.parametrize(
+    ("waiting", "limit", "folded"), [(0, 20, 0), (20, 20, 0), (21, 20, 11), (50, 20, 40), (2, 1, 2), (1, 1, 0)]
+)
+def test_when_one_is_due(waiting: int, limit: int, folded: int) -> None:
+    assert due(waiting, limit) == folded
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 20, 200])
+def test_its_cost_does_not_grow_with_the_conversation(limit: int) -> None:
+    """Over 1,000 turns: no message is lost between summary and window, and a summary is rare and short."""
+    waiting, folded, folds = 0, 0, list[int]()
+    for _ in range(2_000):
+        waiting += 1
+        if fold := due(waiting, limit):
+            folds.append(fold)
+            waiting, folded = waiting - fold, folded + fold
+        assert waiting <= limit
+    assert folded + waiting == 2_000
+    assert max(folds) <= limit // 2 + 2
+    assert len(folds) <= 2_000 // max(1, limit // 2) + 1
