@@ -9,8 +9,8 @@ A call is never sent twice from here. When its answer is lost it may have been e
 
 The client is the official one, over aiohttp: it speaks HTTP/1.1, where a connection that ends takes one call with it
 (over HTTP/2 the server may recycle a connection with many in flight: of those that failed, half had been committed),
-and it costs the event loop half of what httpx's own transport does (1.2 ms a call against 2.1 ms, more of them at
-once: 1.0 against 2.0). Only `rpc` of it is used: its `auth` would change who it speaks for.
+and it costs the event loop half of what httpx's own transport does (measured: 1.2 ms a call against 2.1 ms, and with
+eight at once 1.1 against 2.0 or more). Only `rpc` of it is used: its `auth` would change who it speaks for.
 """
 
 import asyncio

@@ -1,14 +1,18 @@
-"""PostgreSQL stores for tests that look behind the contract."""
+"""PostgreSQL stores, and a group commit over them, for tests that look behind the contract."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import asyncpg  # type: ignore[import-untyped]
 
+from server.commit import GroupCommit
+from server.store import Store
 from server.store.postgres import PostgresStore
+from server.store.records import Outcome, Write
 from tests.services.postgres import PostgresServer, running_server
+from tests.writes import T0_MS, USER, accept, new_session
 
 _WAITING: Final = (
     "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
@@ -86,3 +90,36 @@ async def waiting(dsn: str, count: int = 1) -> None:
     async with connected(dsn) as connection, asyncio.timeout(20):
         while await connection.fetchval(_WAITING) != count:
             await asyncio.sleep(0.005)  # the server tells nobody
+
+
+@contextlib.asynccontextmanager
+async def grouped(store: Store) -> AsyncIterator[GroupCommit]:
+    group = GroupCommit(store, batch_limit=10, queue_limit=100)
+    group.start()
+    yield group
+    await group.close()
+
+
+async def submit(group: GroupCommit, write: Write, *, again: bool = False) -> Outcome | None:
+    """The outcome of a write that waits in the queue of a group commit."""
+    outcome: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+    assert group.submit(write, outcome.set_result, again=again)
+    async with asyncio.timeout(60):
+        return await outcome
+
+
+def calls(store: Store, session_id: str) -> dict[str, Callable[[], Awaitable[object]]]:
+    """Everything that a store can be asked."""
+    return {
+        "commit": lambda: store.commit([accept(session_id)]),
+        "load": lambda: store.load(session_id, USER, 0, 1),
+        "read": lambda: store.read(session_id, USER, 0, 1),
+        "heads": lambda: store.heads([(session_id, USER)]),
+        "hold": lambda: store.hold([(session_id, USER)], "me", 1000),
+        "release": lambda: store.release([(session_id, USER)], "me"),
+        "find": lambda: store.find(session_id, USER, "c1"),
+        "deck": lambda: store.deck("m1"),
+        "pending": lambda: store.pending(T0_MS, 1),
+        "delete": lambda: store.delete(new_session(), USER),
+        "list": lambda: store.list(USER, 1),
+    }

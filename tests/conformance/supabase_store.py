@@ -10,7 +10,7 @@ from tests.services.supabase import SECRET_KEY, SupabaseServer
 COMMIT: Final = "rejoinder_commit_v1"
 READ: Final = "rejoinder_read_v1"
 CALLS: Final = 4
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = 60.0  # PostgREST looks for its database after 1, 2, 4, 8 … s
 
 
 @contextlib.asynccontextmanager

@@ -4,28 +4,29 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import pytest
 
-from server.commit import GroupCommit
 from server.errors import InvalidWrite, StoreUnavailable
-from server.store import Store
 from server.store.postgres import PostgresStore
-from server.store.records import Committed, Conflict, Duplicate, Outcome, Write
-from tests.conformance.opened_postgres import Database, connected, locked, new_database, opened, waiting
-from tests.services.proxy import POSTGRES_DONE, Proxy
+from server.store.records import Committed, Conflict, Duplicate, Outcome
+from tests.conformance.opened_postgres import (
+    Database,
+    calls,
+    connected,
+    grouped,
+    locked,
+    new_database,
+    opened,
+    submit,
+    waiting,
+)
 from tests.writes import (
-    T0_MS,
-    USER,
     accept,
     commit,
     committed,
-    event,
-    greeting,
     log_of,
-    new_session,
     open_session,
     snapshot,
     turn,
@@ -38,196 +39,6 @@ SECRET = "what the user said"
 def database() -> Iterator[Database]:
     with new_database() as database:
         yield database
-
-
-class Proxied(NamedTuple):
-    """A store, and what stands between it and its server."""
-
-    store: PostgresStore
-    proxy: Proxy
-
-
-@contextlib.asynccontextmanager
-async def proxied(database: Database, *, timeout_ms: int = 20_000) -> AsyncIterator[Proxied]:
-    async with Proxy(database.server.port) as proxy:
-        dsn = database.server.dsn(database.name, proxy.port)
-        async with opened(dsn, timeout_ms=timeout_ms) as store:
-            yield Proxied(store, proxy)
-
-
-@contextlib.asynccontextmanager
-async def grouped(store: Store) -> AsyncIterator[GroupCommit]:
-    group = GroupCommit(store, batch_limit=10, queue_limit=100)
-    group.start()
-    yield group
-    await group.close()
-
-
-async def submit(group: GroupCommit, write: Write, *, again: bool = False) -> Outcome | None:
-    """The outcome of a write that waits in the queue of a group commit."""
-    outcome: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
-    assert group.submit(write, outcome.set_result, again=again)
-    async with asyncio.timeout(60):
-        return await outcome
-
-
-def calls(store: Store, session_id: str) -> dict[str, Callable[[], Awaitable[object]]]:
-    """Everything that a store can be asked."""
-    return {
-        "commit": lambda: store.commit([accept(session_id)]),
-        "load": lambda: store.load(session_id, USER, 0, 1),
-        "read": lambda: store.read(session_id, USER, 0, 1),
-        "heads": lambda: store.heads([(session_id, USER)]),
-        "hold": lambda: store.hold([(session_id, USER)], "me", 1000),
-        "release": lambda: store.release([(session_id, USER)], "me"),
-        "find": lambda: store.find(session_id, USER, "c1"),
-        "deck": lambda: store.deck("m1"),
-        "pending": lambda: store.pending(T0_MS, 1),
-        "delete": lambda: store.delete(new_session(), USER),
-        "list": lambda: store.list(USER, 1),
-    }
-
-
-async def all_fail(store: Store, session_id: str) -> set[str]:
-    """What they say, every one of them."""
-    outcomes = {
-        name: await asyncio.gather(call(), return_exceptions=True) for name, call in calls(store, session_id).items()
-    }
-    assert {name: type(outcome) for name, [outcome] in outcomes.items()} == dict.fromkeys(outcomes, StoreUnavailable)
-    return {str(outcome) for [outcome] in outcomes.values()}
-
-
-# ---------------------------------------------------------------- the answer is lost
-
-
-async def _unknown(proxied: Proxied, write: Write) -> Outcome | None:
-    """The outcome of a write that was committed, and whose answer was cut."""
-    proxied.proxy.cut_next_answer(POSTGRES_DONE)
-    async with grouped(proxied.store) as group:
-        outcome = await submit(group, write)
-    assert proxied.proxy.cuts == 1
-    return outcome
-
-
-async def test_a_commit_whose_answer_was_lost_is_unavailable_and_done(database: Database) -> None:
-    async with proxied(database) as (store, proxy):
-        before = await open_session(store)
-        proxy.cut_next_answer(POSTGRES_DONE)
-        with pytest.raises(StoreUnavailable, match="closed in the middle"):
-            await commit(store, accept(before.session_id, "c1"))
-        assert isinstance(await commit(store, accept(before.session_id, "c1")), Duplicate)
-
-
-async def test_a_line_whose_answer_was_lost_is_acknowledged_once(database: Database) -> None:
-    async with proxied(database) as at:
-        before = await open_session(at.store)
-        outcome = await _unknown(at, accept(before.session_id, "c1"))
-        assert isinstance(outcome, Committed)
-        assert (await log_of(at.store, before.session_id))[2:] == list(outcome.events)
-
-
-async def test_a_turn_whose_answer_was_lost_takes_effect_once(database: Database) -> None:
-    async with proxied(database) as at:
-        before = await open_session(at.store)
-        outcome = await _unknown(at, turn(before, event(before.session_id), memory={"a": 1}))
-        assert isinstance(outcome, Committed)
-        after = await snapshot(at.store, before.session_id)
-        assert (outcome.version, after.version, after.seq, after.memory) == (2, 2, 4, {"a": 1})
-
-
-async def test_a_greeting_whose_answer_was_lost_is_said_once(database: Database) -> None:
-    async with proxied(database) as at:
-        await open_session(at.store)  # the first call of a function is two requests
-        write = greeting(new_session())
-        outcome = await _unknown(at, write)
-        assert isinstance(outcome, Committed)
-        assert await log_of(at.store, write.session_id) == list(outcome.events)
-
-
-# ---------------------------------------------------------------- the line breaks, or is silent
-
-
-async def test_a_server_that_is_away_is_unavailable_and_comes_back(database: Database) -> None:
-    async with proxied(database) as (store, proxy):
-        before = await open_session(store)
-        await proxy.refuse()
-        await all_fail(store, before.session_id)
-        await proxy.accept()
-        for call in calls(store, before.session_id).values():
-            await call()
-
-
-async def test_a_server_that_is_not_there_at_the_start_is_unavailable(database: Database) -> None:
-    async with Proxy(database.server.port) as proxy:
-        await proxy.refuse()
-        store = PostgresStore(database.server.dsn(database.name, proxy.port), timeout_ms=20_000)
-        with pytest.raises(StoreUnavailable):
-            await store.open()
-        await proxy.accept()
-        await store.open()
-        await open_session(store)
-        await store.close()
-
-
-@pytest.mark.parametrize("database_name", ["no_such_database", "postgres"])
-async def test_what_is_not_ours_is_unavailable(database: Database, database_name: str) -> None:
-    store = PostgresStore(database.server.dsn(database_name), timeout_ms=20_000)
-    with pytest.raises(StoreUnavailable, match=r"no_such_database|no tables"):
-        await store.open()
-    await store.close()
-
-
-async def test_a_silent_line_has_its_deadline(database: Database) -> None:
-    async with proxied(database, timeout_ms=200) as (store, proxy):
-        before = await open_session(store)
-        proxy.stall()
-        async with asyncio.timeout(20):
-            assert await all_fail(store, before.session_id) == {"PostgreSQL did not answer in time"}
-        proxy.go_on()
-        await commit(store, accept(before.session_id, "c1"))
-        assert (await store.find(before.session_id, USER, "c1")) is not None
-
-
-async def test_a_silent_line_does_not_keep_the_store_from_closing(database: Database) -> None:
-    async with proxied(database, timeout_ms=200) as (store, proxy):
-        before = await open_session(store)
-        proxy.stall()
-        asking = [asyncio.create_task(commit(store, accept(before.session_id))) for _ in range(10)]
-        await asyncio.sleep(0)
-        async with asyncio.timeout(20):
-            await store.close()
-        outcomes = await asyncio.gather(*asking, return_exceptions=True)
-        assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 10
-
-
-async def test_a_commit_that_was_given_up_does_not_wait_on_at_the_server(database: Database) -> None:
-    """Its deadline passes while it waits for a lock, and no limit of the server's own would end that."""
-    database.sql("alter function rejoinder_commit_v1 set lock_timeout = 0")
-    async with opened(database.dsn, timeout_ms=200) as store:
-        before = await open_session(store)
-        async with locked(database.dsn, before.session_id):
-            with pytest.raises(StoreUnavailable, match="in time"):
-                await commit(store, accept(before.session_id, "c1"))
-            await waiting(database.dsn, 0)
-        assert await snapshot(store, before.session_id) == before
-        assert isinstance(await commit(store, accept(before.session_id, "c1")), Committed)
-
-
-async def test_who_stops_waiting_does_not_stop_the_commit(database: Database) -> None:
-    async with proxied(database) as (store, proxy):
-        before = await open_session(store)
-        proxy.stall()
-        committing = asyncio.create_task(commit(store, accept(before.session_id, "c1")))
-        await asyncio.sleep(0)
-        committing.cancel()
-        await asyncio.wait([committing])
-        assert committing.cancelled()
-        proxy.go_on()
-        async with asyncio.timeout(20):
-            while await store.find(before.session_id, USER, "c1") is None:
-                await asyncio.sleep(0.005)  # it is on its way, and nobody is left who could be told
-        assert proxy.accepted <= 2
-        assert len(await log_of(store, before.session_id)) == 3
 
 
 # ---------------------------------------------------------------- the server ends

@@ -142,7 +142,7 @@ async def _opens(project: SupabaseServer) -> bool:
 
 
 async def test_an_address_with_nothing_behind_it_is_said_to_be_wrong(project: SupabaseServer) -> None:
-    with pytest.raises(StoreUnavailable, match=r"Supabase cannot be reached: .*Connect"):
+    with pytest.raises(StoreUnavailable, match="Supabase cannot be reached: Cannot connect"):
         await SupabaseStore(f"http://127.0.0.1:{free_port()}", SECRET_KEY).open()
     with pytest.raises(StoreUnavailable, match="Supabase answered 404: there is no Data API: SUPABASE_URL is"):
         await SupabaseStore(f"{project.url}/rest/v1", SECRET_KEY).open()

@@ -34,15 +34,17 @@ class Fault(enum.Enum):
     CUT = "PostgREST executed it, and the connection ends in the middle of the answer"
     STALLED = "nothing comes for as long as the client waits"
     LATE = "PostgREST executed it, and nothing comes for as long as the client waits"
+    BROKEN = "400 with an error that has no code: PostgREST 12, when it loses its database; it had executed it"
     UNAVAILABLE = "503 with JSON"
     BAD_GATEWAY = "502 with a page"
     UNKNOWN = "520 with a page"
     PAGE = "200 with a page"
     EMPTY = "200 with nothing"
+    GARBLED = "200 with what was to be JSON"
 
     @property
     def executed(self) -> bool:
-        return self in (Fault.LOST, Fault.CUT, Fault.LATE)
+        return self in (Fault.LOST, Fault.CUT, Fault.LATE, Fault.BROKEN)
 
 
 class Gateway:
@@ -180,6 +182,8 @@ class Gateway:
 
 async def _fail(request: web.Request, fault: Fault, response: web.Response | None = None) -> web.StreamResponse:
     match fault:
+        case Fault.BROKEN:
+            return web.json_response(dict.fromkeys(("code", "message"), ""), status=400)
         case Fault.UNAVAILABLE:
             return web.json_response({"message": "no healthy upstream"}, status=503)
         case Fault.BAD_GATEWAY | Fault.UNKNOWN | Fault.PAGE:
@@ -187,6 +191,8 @@ async def _fail(request: web.Request, fault: Fault, response: web.Response | Non
             return web.Response(status=status, text=PAGE, content_type="text/html")
         case Fault.EMPTY:
             return web.Response(status=200, content_type="application/json")
+        case Fault.GARBLED:
+            return web.Response(status=200, text='[["committed", 1', content_type="application/json")
         case Fault.CUT:
             assert response is not None
             assert isinstance(response.body, bytes)

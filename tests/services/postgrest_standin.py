@@ -84,6 +84,10 @@ class Refused(Exception):
         self.response = _error(status, code, message, hint=hint)
 
 
+class NoSuchPath(Exception):
+    """The path is neither that of a table nor that of a function."""
+
+
 class PostgrestStandIn:
     """Serves on the unix socket `socket`; the same object can be started again after it was killed."""
 
@@ -160,6 +164,8 @@ class PostgrestStandIn:
             return await self._execute(query, claims, request)
         except Refused as refused:
             return refused.response
+        except NoSuchPath:
+            return web.json_response({}, status=404)
 
     def _claims(self, authorization: str | None) -> dict[str, Any]:
         if authorization is None or not authorization.lower().startswith("bearer "):
@@ -184,6 +190,8 @@ class PostgrestStandIn:
             if request.method != "POST":
                 raise Refused(405, "PGRST101", "Cannot use that method on RPC")
             return self._call(name.removeprefix("rpc/"), body)
+        if "/" in name:
+            raise NoSuchPath
         where = " and ".join(_filters(request.query)) or "true"
         table = f"public.{_name(name)}"
         match request.method:

@@ -36,6 +36,7 @@ class Proxy:
         self._target = target
         self._listening: asyncio.Server | None = None
         self._pairs: set[_Pair] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._moving = asyncio.Event()
         self._moving.set()
         self._ending: bytes | None = None
@@ -46,10 +47,14 @@ class Proxy:
 
     async def __aexit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
         await self.refuse()
-        self.go_on()
+        self.go_on()  # what was kept goes nowhere: its connections are cut
+        await asyncio.gather(*self._serving)
 
-    def cut_next_answer(self, ending: bytes = b"") -> None:
-        """Forward the next request; when its answer ends with these bytes, cut the connection instead of answering."""
+    def cut_next_answer(self, ending: bytes | None = b"") -> None:
+        """Forward the next request; when its answer ends with these bytes, cut the connection instead of answering.
+
+        None: do not, if no request came yet.
+        """
         self._ending = ending
 
     def stall(self) -> None:
@@ -74,8 +79,13 @@ class Proxy:
 
     async def accept(self) -> None:
         """Take connections, after `refuse` on the same port again."""
-        self._listening = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._listening = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
         self.port = self._listening.sockets[0].getsockname()[1]
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
