@@ -212,9 +212,10 @@ def _are_text(*names: str) -> bool:
     """Whether a database can keep these: none holds a NUL or a lone surrogate."""
     text = "".join(names)
     try:
-        return "\0" not in text and bool(text.encode() or True)
+        text.encode()
     except UnicodeEncodeError:
         return False
+    return "\0" not in text
 
 
 def _int8(number: int) -> int:

@@ -197,7 +197,7 @@ def _store_error(error: Exception) -> StoreError:
     if isinstance(error, TimeoutError):
         return StoreUnavailable("PostgreSQL did not answer in time")
     if not isinstance(error, asyncpg.PostgresError):
-        return InvalidWrite(name) if isinstance(error, asyncpg.DataError) else StoreUnavailable(f"{name}: {error}")
+        return StoreUnavailable(f"{name}: {error}")
     code = error.sqlstate or ""
     if code[:2] in _INVALID:
         return InvalidWrite(f"{name} ({code})")
