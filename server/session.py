@@ -125,7 +125,7 @@ class Session:
                 return self._shown_elsewhere(frame)
             case signals.Wished():
                 running = self.running if self.phase is Phase.RUNNING else None
-                return [signals.Show(shown) for shown in running.catch_up()] if running else []
+                return [signals.Show(frame) for frame in running.show_again()] if running else []
             case signals.Found():
                 return self._found(received)
             case signals.TimerFired(name, number):

@@ -56,7 +56,7 @@ class Running(Struct):
     def follow(self, delta: Transient) -> bool:
         """Take a piece of text that another process shows, if it goes on from ours or begins anew; whether it did."""
         piece = delta.payload
-        if piece["attempt"] < self.attempt or not (piece["reset"] or self._is_next(piece)):
+        if not self.is_new(delta) or not (piece["reset"] or self._is_next(piece)):
             return False
         self.text = piece["text"] if piece["reset"] else self.text + piece["text"]
         self.attempt, self.chunks, self.message_id = piece["attempt"], piece["n"], delta.message_id
@@ -76,6 +76,10 @@ class Running(Struct):
         if self.text:
             frames.append(self._delta(self.text, reset=True))
         return frames
+
+    def show_again(self) -> list[Transient]:
+        """What has been shown so far, for whoever missed it; a turn that has shown nothing is not spoken for."""
+        return self.catch_up() if self.status is not None or self.text else []
 
     def take_back(self) -> list[Transient]:
         """What ends a status that may have been shown."""

@@ -61,17 +61,20 @@ class Process:
 
 
 class Tab:
-    def __init__(self) -> None:
+    """`told`: whether anything is published or shown to it."""
+
+    def __init__(self, *, told: bool = False) -> None:
         self.heads: list[int] = []
+        self.told = told
 
     def hear(self, frames: Sequence[Encoded]) -> None:
-        raise AssertionError("nothing is published")
+        assert self.told, "nothing is published"
 
     def hint(self, head: int) -> None:
         self.heads.append(head)
 
     def hear_transient(self, frame: Transient) -> None:
-        raise AssertionError("nothing is shown")
+        assert self.told, "nothing is shown"
 
     def close(self, code: CloseCode) -> None:
         raise AssertionError(f"closed with {code}")
@@ -129,6 +132,21 @@ async def test_heads_are_compared_in_pages_and_told_to_who_follows(store: DictSt
         while tabs[USER, sessions[0].session_id].heads[-1] != 3:
             await asyncio.sleep(0.005)
     assert process.store.held[:3] == [2, 2, 1]
+
+
+async def test_a_session_that_is_awake_learns_of_a_line_that_no_news_told_of(store: DictStore) -> None:
+    """The tab is told by the heads, and so is its session: the line has its answer without a sweep."""
+    session = await open_session(store)
+    key = (USER, session.session_id)
+    process = Process(store, replace(SETTINGS, sweep_ms=3_600_000))
+    process.broker.subscribe(key, Tab(told=True))
+    async with process.running(), asyncio.timeout(WAIT_S):
+        process.engine.open(key, await store.load(session.session_id, USER, 0, 0), "echo")
+        while process.store.calls.count("pending") < 1:
+            await asyncio.sleep(0.005)
+        await committed(store, accept(session.session_id, "c1"))
+        while await store.pending(2**53, 1):
+            await asyncio.sleep(0.005)
 
 
 async def test_a_process_lets_go_of_its_leases_at_its_end(store: DictStore) -> None:

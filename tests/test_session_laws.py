@@ -82,6 +82,12 @@ def look(database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
             "event 5 moves from X, but the state was PROVIDE_GREETING",
         ),
         ([f"{UPDATE} payload = '{{' where seq = 4"], {"readable", "fold"}, "event 4: Input data was truncated"),
+        ([f"{UPDATE} payload = x'7b2261223a22ff227d' where seq = 4"], {"readable", "fold"}, "event 4: 'utf-8' codec"),
+        (
+            [f"{UPDATE} payload = '{{\"a\":{'[' * 5000}{']' * 5000}}}' where seq = 4"],
+            {"readable", "fold"},
+            "event 4: maximum recursion depth",
+        ),
         ([f"{UPDATE} payload = '[]' where seq = 4"], {"readable", "fold"}, "event 4: Expected `object`"),
         ([f"{UPDATE} created_at = 'noon' where seq = 4"], {"readable", "fold"}, "event 4: Expected `int`"),
         ([f"{UPDATE} seq = 'last' where seq = 9"], {"readable", "fold"}, "event last: Expected `int`"),

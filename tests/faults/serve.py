@@ -1,6 +1,8 @@
 """The tests' server with fault points, armed by `FAULTS`: `python -m tests.faults.serve`."""
 
+import asyncio
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -52,7 +54,15 @@ def _pass_drain(gateway: Gateway, engine: Engine, points: Points) -> None:
     engine.drain = end_turns  # type: ignore[method-assign]
 
 
+def tell_tasks(*_: object) -> None:
+    """Write to the log what every task of this process waits for: for a process that hangs."""
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stderr)
+    sys.stderr.flush()
+
+
 def main() -> int:
+    signal.signal(signal.SIGUSR1, tell_tasks)
     armed = Points(read_faults(os.environ.get(VARIABLE, "")))
     program.create_app = partial(create_faulty_app, armed)  # type: ignore[attr-defined]
     return program.main({**WORKFLOWS, **example_workflows.WORKFLOWS})

@@ -8,12 +8,14 @@ from typing import Final
 
 import pytest
 
+from server.store.sqlite import SqliteStore
 from tests.faults.points import ACTIONS, Fault, read_faults
+from tests.soak.calm import read_final, read_stored
 from tests.soak.checker import judge, report
 from tests.soak.conversation import Conversation, Habits, line
 from tests.soak.fleet import Fleet
 from tests.soak.history import History, Recorded
-from tests.soak.run import ROOT, read_final
+from tests.soak.run import ROOT
 
 TEST_S: Final = 40.0
 #: Enough lines that every point is passed several times, a slow one among them.
@@ -33,17 +35,19 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.history = History(folder / "history.jsonl")
-        self.fleet = Fleet(folder, ROOT, self.history, {"STORE_URL": f"sqlite:///{folder / 'log.db'}"})
+        self.path = folder / "log.db"
+        self.fleet = Fleet(folder, ROOT, self.history, {"STORE_URL": f"sqlite:///{self.path}"})
+        self.place = self.fleet.places[0]
         self.conversation = Conversation(self.fleet, self.history, habits=Habits(cursor=lambda _: {}))
 
     async def start(self, faults: str) -> None:
-        await self.fleet.start(faults, REPLAY_PAGE_LIMIT="3")
+        await self.fleet.start(self.place, faults, REPLAY_PAGE_LIMIT="3")
 
     async def keep_up(self) -> None:
         """Start it again, without faults, when it ends."""
         while True:
-            assert self.fleet.current is not None
-            await self.fleet.current.process.wait()
+            assert self.place.current is not None
+            await self.place.current.process.wait()
             await self.start("")
 
     def has_met(self, fault: Fault) -> bool:
@@ -60,6 +64,10 @@ class Run:
     async def finish(self) -> None:
         conversation = self.conversation
         await read_final(self.fleet, self.history, conversation.session_id, conversation.user_id)
+        store = SqliteStore(str(self.path))
+        await store.open()
+        await read_stored(store, self.history, conversation.session_id, conversation.user_id)
+        await store.close()
 
 
 @pytest.fixture
@@ -105,7 +113,7 @@ async def leave_a_line(run: Run) -> None:
         await conversation.until(lambda: "slow" in conversation.heard.seqs and bool(conversation.heard.lines))
         yield
 
-    server = await run.fleet.start()
+    server = await run.fleet.start(run.place)
     talking = asyncio.create_task(conversation.run(talk))
     await conversation.until(lambda: bool(conversation.heard.lines))
     await run.fleet.kill(server)
@@ -115,7 +123,7 @@ async def leave_a_line(run: Run) -> None:
 
 async def end_in_the_middle(run: Run) -> None:
     """SIGTERM while a slow answer is on its way."""
-    conversation, server = run.conversation, run.fleet.current
+    conversation, server = run.conversation, run.place.current
     assert server is not None
     await conversation.until(lambda: "id-2" in conversation.heard.seqs)
     await run.fleet.terminate(server)

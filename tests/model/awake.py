@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from server import signals
 from server.errors import ERROR_CODES
 from server.protocol import Cancel, Say, Transient
-from server.session import Session
+from server.session import Phase, Session
 from server.store.records import Event
 from tests.model.step import Step
 
@@ -22,33 +22,41 @@ class Awake:
         self.late: list[Step] = []  # cancelled, with an output already on its way
         self.timers: dict[str, signals.TimerFired] = {}
         self.takeovers: list[int] = []  # lines of other processes that have not lain long enough
-        self.heard = 0  # how far the log goes, by what other processes and the store have told
         self.ran: set[int] = set()  # turns whose step ran since we last asked the store
         self._laws = laws
         self._session_id = machine.session_id
+        self._heard = 0  # how far the log goes, by what other processes and the store have told
         self._accepted: set[int] = {0}  # turns that are ours
         self._taken: dict[int, bool] = {}  # turns that were taken over; whether they had their answer by then
         self._begun: set[int] = set()  # turns that ran here, or were cancelled here
         self._awaits: int | None = None  # the line that we asked to take over, since we last asked the store
         self._shown: Transient | None = None  # the status that was shown here, and not taken back
+        self._passes_on = False  # what it shows now is another process's
         self._streamed: str | None = None  # the message that the running step announced
         self._sought: dict[tuple[int, str | None], bool] = {}  # whether what was asked was right when it was looked up
 
     def watch(self, received: signals.Input) -> None:
         """An input is about to be delivered."""
+        self._passes_on = isinstance(received, signals.ShownElsewhere)
         match received:
             case signals.Appended(_, outcome) if outcome is not None and hasattr(outcome, "events"):
                 self._accepted.add(outcome.events[-1].seq)
             case signals.Remote(head):
-                self.heard = max(self.heard, head)
+                self._heard = max(self._heard, head)
+            case signals.Opened(loaded) if loaded is not None:
+                self._heard = max(self._heard, loaded.snapshot.seq)
             case signals.TimerFired("takeover", number) if number == self._awaits:
                 snapshot = self._laws.snapshot(self._session_id)
                 self._taken[number] = snapshot is not None and snapshot.cursor >= number
 
     def delivered(self) -> None:
         """An input was taken, and its effects were performed."""
-        if self.machine.turn is None:
-            self._laws.hold(self._shown is None, f"{self._shown} was shown and not taken back")
+        machine, hold = self.machine, self._laws.hold
+        if machine.phase in (Phase.IDLE, Phase.RUNNING, Phase.COMMITTING):
+            known = machine.inbox.head >= self._heard or machine.inbox.is_behind
+            hold(known, f"the session heard of event {self._heard}, and takes {machine.inbox.head} for the last one")
+        if machine.turn is None:
+            hold(self._shown is None, f"{self._shown} was shown and not taken back")
 
     def performs(self, effect: signals.Effect) -> None:
         """An effect is about to be performed."""
@@ -71,7 +79,7 @@ class Awake:
                 self._sought[asked.reply_to, _client_id(asked)] = self._is_right(asked)
             case signals.Reject(reply_to, client_id, code) if code in ("stale_action", "not_running"):
                 self._refuses(reply_to, client_id, code)
-            case signals.Show(frame, here):
+            case signals.Show(frame, here) if not self._passes_on:
                 self._shows(frame, here=here)
 
     def caught_up(self, frames: list[Transient]) -> None:
@@ -92,6 +100,7 @@ class Awake:
         """A turn that was streamed says what it announced, unless it failed."""
         if self._streamed and "state_update" in kinds and "turn_failed" not in kinds:
             self._laws.hold(self._streamed in ids, f"{self._streamed} was streamed and never said")
+            self._streamed = None
 
     def begin_step(self, effect: signals.RunStep, step: Step) -> None:
         """A step may run once, where nothing is missing, on the state that is known, and not before its time."""

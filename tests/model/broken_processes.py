@@ -123,6 +123,24 @@ PROCESS_MUTANTS: Final = (
     ),
 )  # fmt: skip
 
+SHOWN_MUTANTS: Final = (
+    mutant(
+        "piece-gap", "a piece of an answer is taken behind a gap", TURNS,
+        '        return bool((piece["attempt"], piece["n"]) == (self.attempt, self.chunks + 1))\n',
+        "        return True\n", PURE_SESSION,
+    ),
+    mutant(
+        "wish-unheard", "a process does not show again what another has missed", SESSION,
+        "                running = self.running if self.phase is Phase.RUNNING else None\n",
+        "                running = None\n", PURE_SESSION, model=False,
+    ),
+    mutant(
+        "same-attempt", "a turn that is taken over goes on with the pieces of another process", SESSION,
+        "                self._tried, self._attempt = number, max(1, self.elsewhere.attempt)\n",
+        "", PURE_SESSION, model=False,
+    ),
+)  # fmt: skip
+
 ROUND_MUTANTS: Final = (
     mutant(
         "sweep-nothing", "the sweep wakes nobody", ROUNDS,

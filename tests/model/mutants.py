@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.model.broken_machines import CONNECTION_MUTANTS, SESSION_MUTANTS
-from tests.model.broken_processes import PROCESS_MUTANTS, ROUND_MUTANTS
+from tests.model.broken_processes import PROCESS_MUTANTS, ROUND_MUTANTS, SHOWN_MUTANTS
 from tests.model.broken_stores import GROUP_MUTANTS, STORE_MUTANTS
 from tests.model.mutant import Mutant
 
@@ -28,6 +28,7 @@ MUTANTS: Final = (
     *CONNECTION_MUTANTS,
     *SESSION_MUTANTS,
     *PROCESS_MUTANTS,
+    *SHOWN_MUTANTS,
     *ROUND_MUTANTS,
 )
 

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
 
 class Packet(NamedTuple):
-    """News on their way to another process: how far a log goes, with or without the events, or a transient frame."""
+    """On its way to another process: how far a log goes, with or without the events; a transient frame; a wish."""
 
     place: int
     session_id: str
     head: int = 0
     events: Sequence[Event] = ()
     frame: Transient | None = None
+    wish: bool = False
 
 
 class Network:
@@ -33,6 +34,9 @@ class Network:
 
     def publish_transient(self, sender: "Process", session_id: str, frame: Transient) -> None:
         self._spread(sender, Packet(0, session_id, frame=frame))
+
+    def ask(self, sender: "Process", session_id: str) -> None:
+        self._spread(sender, Packet(0, session_id, wish=True))
 
     def pass_on(self, name: str, number: int) -> None:
         """Something becomes of one packet: `news`, or news that are `lost`, `twice` or `bare` of their events."""

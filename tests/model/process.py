@@ -8,7 +8,7 @@ from server import lines, signals
 from server.commit import GroupCommit, Resolve
 from server.errors import ERROR_CODES, CloseCode
 from server.protocol import Encoded, Say, Transient, encode_all
-from server.session import Limits, Phase, Session
+from server.session import Limits, Session
 from server.store.records import Event, Loaded, Outcome, Write
 from tests.builders import USER
 from tests.example_workflows import ECHO
@@ -81,6 +81,8 @@ class Process:
                 awake.performs(effect)
                 self._perform(session_id, awake, effect)
             awake.delivered()
+            for tab in self.subscribers[session_id]:
+                tab.keeps_up_with(awake.machine.inbox.head)
         self._delivering = False
 
     def _watch(self, received: signals.Input) -> None:
@@ -139,6 +141,9 @@ class Process:
                 awake.timers[name] = signals.TimerFired(name, number)
             case signals.TakeOver(seq):
                 awake.takeovers.append(seq)
+                self.world.network.ask(self, session_id)
+            case signals.Ask():
+                self.world.network.ask(self, session_id)
             case signals.Load() | signals.Read() | signals.Find():
                 self._look_up(session_id, awake, effect)
             case signals.Gone(code):
@@ -223,8 +228,14 @@ class Process:
         session_id = packet.session_id
         if not self.subscribers[session_id]:
             return
+        if packet.wish:
+            self.answer(session_id, signals.Wished())
+            return
         if packet.frame is not None:
-            self.hear_transient(session_id, packet.frame)
+            if session_id in self.awake:
+                self.answer(session_id, signals.ShownElsewhere(packet.frame))
+            else:
+                self.hear_transient(session_id, packet.frame)
             return
         if packet.events:
             self.hear(session_id, encode_all(packet.events))
@@ -282,8 +293,16 @@ class Process:
             awake.step = None
         self.answer(session_id, output)
 
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nothing is on its way here; machines may wait for timers."""
-        steps = any(awake.step or awake.machine.phase is Phase.RUNNING for awake in self.awake.values())
-        return not (self.store.calls or steps)
+    def work(self) -> bool:
+        """Every call on the store happens and returns, every step goes on; whether there was anything to do."""
+        calls, self.store.calls = self.store.calls, []
+        for call in calls:
+            if not call.happened:
+                call.happen()
+            call.come_back()
+        stepping = [session_id for session_id, awake in self.awake.items() if awake.step is not None]
+        for session_id in stepping:
+            self.go_on(session_id)
+        for awake in self.awake.values():
+            awake.late.clear()
+        return bool(calls or stepping)

@@ -21,6 +21,11 @@ SELDOM = {
     "step breaks": 1, "news lost": 3, "news twice": 1, "news bare": 3, "heads": 2, "takeover early": 2,
     "call failed": 2, "call cut": 2, "read failed": 1, "crash": 1, "crash applied": 1, "outage": 1, "stall": 2,
 }  # fmt: skip
+#: Some are about one conversation in several processes that know little of each other.
+APART = {
+    "say": 3, "press": 14, "cancel": 9, "connect": 9, "news": 3, "news lost": 9, "news bare": 4, "takeover": 3,
+    "takeover early": 2, "rush": 8,
+}  # fmt: skip
 STORY_LINES = 80
 #: How often a shorter schedule is tried.
 TRIES = 800
@@ -30,6 +35,8 @@ _UNTOLD = frozenset({"ids", "now_ms", "wait_ms", "session_id", "user_id", "paylo
 def plan_from(seed: int) -> Plan:
     chance = random.Random(seed)
     weights = OFTEN | {name: weight for name, weight in SELDOM.items() if chance.random() < 0.45}
+    apart = chance.random() < 0.35
+    weights |= APART if apart else {}
     slow = chance.random() < 0.25
     if slow:
         weights["read"] = 12
@@ -37,13 +44,14 @@ def plan_from(seed: int) -> Plan:
     length = chance.choice((25, 60, 120))
     return Plan(
         processes=chance.choice((2, 2, 3)),
-        sessions=chance.choice((1, 1, 2)),
-        takeover_ms=chance.choice((0, 50)),
+        sessions=1 if apart else chance.choice((1, 1, 2)),
+        takeover_ms=50 if apart else chance.choice((0, 50)),
         batch_limit=chance.choice((1, 3, 8)),
         inbox=chance.choice((2, 4, 4)),
         slow=slow,
         alone=chance.random() < 0.3,
         absent=chance.random() < 0.3,
+        begun=apart or chance.random() < 0.2,
         actions=tuple(
             Action(name, chance.randrange(6), chance.randrange(420)) for name in chance.choices(names, share, k=length)
         ),

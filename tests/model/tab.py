@@ -130,6 +130,11 @@ class Tab:
                 case connection.Close(code):
                     self.close(code)
 
+    def keeps_up_with(self, head: int) -> None:
+        """What the session here knows of, its connections here know of: no later news may be needed for that."""
+        if self.machine.phase in (Phase.REPLAYING, Phase.LIVE):
+            self._laws.hold(self.machine.high >= head, f"the session has event {head}, a connection was not told")
+
     def _catch_up(self) -> None:
         if (awake := self.process.awake.get(self.session_id)) is not None:
             frames = awake.machine.catch_up()

@@ -46,18 +46,24 @@ async def test_the_schedules_reach_what_can_happen() -> None:
         world = await run(plan_from(seed))
         seen |= {type(what).__name__ for _, _, what in world.story}
         seen |= {getattr(what, "code", "") for _, _, what in world.story if type(what).__name__ == "Reject"}
+        seen |= {getattr(what, "name", "") for _, _, what in world.story if type(what).__name__ == "TimerFired"}
         seen |= {getattr(what, "action", "") for _, _, what in world.story if type(what).__name__ == "Sync"}
         seen |= {type(getattr(what, "outcome", None)).__name__ for _, _, what in world.story}
         seen |= {event.type for session_id in world.sessions for event in world.laws.log(session_id)}
     effects = {
         "Append", "Find", "Commit", "Ack", "Publish", "Show", "CancelStep", "Gone", "Evict", "WentLive", "Create",
+        "TakeOver", "Tell", "Ask",
     }  # fmt: skip
-    inputs = {"Opened", "LoadDone", "ReadDone", "Found", "Streamed", "Failed", "Cancel", "Remote", "TimerFired"}
+    inputs = {
+        "Opened", "LoadDone", "ReadDone", "Found", "Streamed", "Failed", "Cancel", "Remote", "TimerFired",
+        "ShownElsewhere", "Wished",
+    }  # fmt: skip
+    timers = {"status", "takeover", "commit", "load", "read"}
     outcomes = {"Committed", "Duplicate", "Conflict"}
     refusals = {"inbox_full", "stale_action", "id_reuse", "not_running", "store_unavailable"}
     syncs = {"send_history", "send_delta", "skip_history", "reset"}
     events = {"chat_message", "action_request", "state_update", "turn_failed", "turn_cancelled"}
-    assert effects | inputs | outcomes | refusals | syncs | events <= seen
+    assert effects | inputs | timers | outcomes | refusals | syncs | events <= seen
 
 
 async def test_the_same_seed_is_the_same_story() -> None:

@@ -6,13 +6,17 @@ from typing import Any, NamedTuple
 from server import signals
 from server.connection import Cursor
 from server.protocol import Cancel, Say
-from tests.builders import T0_MS
+from server.store.records import Committed
+from server.turns import Ending, Running, turn_write
+from server.workflow import Frame, chat
+from tests.builders import T0_MS, USER
 from tests.dict_store import DictStore
+from tests.example_workflows import ECHO
 from tests.model.awake import Awake
 from tests.model.client import Client
 from tests.model.laws import POISON, Laws
 from tests.model.network import Network
-from tests.model.pending import Call
+from tests.model.pending import Call, at_once
 from tests.model.process import Process
 from tests.model.tab import Tab
 
@@ -38,6 +42,7 @@ class Plan(NamedTuple):
     slow: bool = False
     alone: bool = False
     absent: bool = False
+    begun: bool = False
     actions: tuple[Action, ...] = ()
 
 
@@ -56,7 +61,28 @@ class World:
         self.processes = [Process(self, place) for place in range(plan.processes)]
         self._dead: list[Process] = []
         self.clients = [Client(self, f"client {n}", self.sessions[n % plan.sessions]) for n in range(3)]
+        for session_id in self.sessions if plan.begun else ():
+            self._begin(session_id)
         self.clients[0].connect(self.processes[0], Cursor())
+
+    def _begin(self, session_id: str) -> None:
+        """The conversation is under way: it was greeted, a choice is open, and every process knows it so."""
+        opening = Ending([chat("Welcome."), Frame("action_request", {})], "Open", "CHOICE", {})
+        write = turn_write(
+            opening,
+            Running(run=1, turn=0, attempt=1),
+            None,
+            ECHO,
+            session_id=session_id,
+            user_id=USER,
+            ids=[self.fresh() for _ in range(3)],
+            now_ms=self.now_ms(0),
+        )
+        [outcome] = at_once(self.store.commit([write]))
+        assert isinstance(outcome, Committed)
+        self.laws.published(session_id, outcome.events)
+        for process in self.processes:
+            process.open(session_id, at_once(self.store.load(session_id, USER, 0, 0)))
 
     # ------------------------------------------------------------ what everybody needs
 
@@ -99,11 +125,18 @@ class World:
             self._awake(name, process, number)
         elif name.startswith("news"):
             self.network.pass_on(name, number)
+        elif name == "rush":
+            await self._rush(process)
         elif name in ("sweep", "heads", "crash", "crash applied", "outage", "stall"):
             self._process(name, process, number)
         else:
             self._client(name, client, process, number)
         await self.settle()
+
+    async def _rush(self, process: Process) -> None:
+        """Everything that one process has to do, at once."""
+        while process.work():
+            await self.settle()
 
     async def settle(self) -> None:
         """Group commit takes what was queued; fast readers read; the log is looked at."""
@@ -255,11 +288,11 @@ class World:
         """A button of the last card that it sees, or of one before, or of one that was never there."""
         events = self.laws.log(client.session_id)[: len(client.applied)]
         cards = [event.message_id for event in events if event.type == "action_request"][-2:]
-        cards += ["no card"] if number % 3 == 0 else []
         if cards:
-            value = ("left", "right")[number % 2]
-            text = ("Go left", "Go right")[number % 2] if number % 3 else value
-            client.send(Say(self.fresh(), text, value, cards[number % len(cards)]))
+            card = {0: "no card", 1: cards[0]}.get(number % 5, cards[-1])
+            left = number % 9 == 0
+            label, value = ("Go left", "left") if left else ("Go right", "right")
+            client.send(Say(self.fresh(), label if number % 2 else value, value, card))
 
     def _say_otherwise(self, process: Process, number: int) -> None:
         """Somebody uses an id that another line has."""

@@ -66,7 +66,15 @@ def test_pieces_whose_beginning_was_missed_are_kept_from_the_tabs_and_asked_for(
 
 
 @pytest.mark.parametrize(
-    "late", [piece(1, "one"), piece(2, "two"), piece(9, "nine", attempt=0), piece(1, "x", 0, reset=True)]
+    "late",
+    [
+        piece(1, "one"),
+        piece(2, "two"),
+        piece(9, "nine", attempt=0),
+        piece(1, "x", 0, reset=True),
+        piece(1, "one", reset=True),  # the beginning, once more
+        piece(2, "one two", reset=True),  # shown again for another process
+    ],
 )
 def test_pieces_that_come_late_are_dropped(late: Transient) -> None:
     machine = elsewhere()
@@ -98,6 +106,13 @@ def test_a_wish_is_granted_by_the_process_that_runs_the_turn() -> None:
     granted = [effect for effect in shown if isinstance(effect, Show)]
     assert not any(effect.here for effect in granted)
     assert (granted[1].frame.payload["text"], granted[1].frame.payload["reset"]) == ("one two", True)
+
+
+def test_a_quick_turn_is_not_spoken_for_because_another_process_asks() -> None:
+    machine, step = running()
+    assert machine.deliver(Wished()) == []
+    machine.deliver(TimerFired("status", step.run))
+    assert kinds(machine.deliver(Wished())) == ["Show"]
 
 
 def test_a_wish_is_nothing_to_others() -> None:
