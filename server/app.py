@@ -1,5 +1,6 @@
 """The composition root: settings → store, broker, engine, routes. The only file that knows every part."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
@@ -53,11 +54,13 @@ def create_app(
         rounds.start()
         log.info("started", store=mask_url(settings.store_url), durability=kept.durability, shared=shared)
         yield
-        await rounds.close()
-        await engine.close()
-        await fanout.close()
-        await kept.close()
-        log.info("stopped")
+        try:
+            async with asyncio.timeout(settings.store_timeout_ms / 1000):
+                for part in (rounds, engine, fanout, kept):
+                    await part.close()
+            log.info("stopped")
+        except TimeoutError:  # the store stands still: what it has not confirmed was not acknowledged
+            log.warning("stopped_in_haste")
 
     app = Starlette(
         routes=[
