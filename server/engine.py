@@ -19,7 +19,7 @@ from server.commit import GroupCommit
 from server.errors import ERROR_CODES, StoreError
 from server.leases import Leases, LocalLeases
 from server.protocol import Transient, encode_all
-from server.rollup import roll_up
+from server.rollup import RollUp
 from server.session import Limits, Phase, Session
 from server.settings import Settings
 from server.stamps import now_ms
@@ -266,11 +266,18 @@ class Engine:
     async def _step(self, key: Key, awake: Awake, effect: signals.RunStep) -> None:
         if self.draining:
             return  # the line is durable and unanswered: whoever starts next runs it
-        outputs = run_step(self.store, awake.machine.workflow, effect, key, self.settings)
-        pieces = {"wait_ms": self.settings.delta_ms, "max_chars": self.settings.delta_max_chars}
-        async with contextlib.aclosing(roll_up(outputs, **pieces)) as rolled:
-            async for output in rolled:
-                self._later(key, awake, output)
+        rolled = RollUp(
+            lambda output: self._later(key, awake, output),
+            wait_ms=self.settings.delta_ms,
+            max_chars=self.settings.delta_max_chars,
+        )
+        try:
+            outputs = run_step(self.store, awake.machine.workflow, effect, key, self.settings)
+            async with contextlib.aclosing(outputs):
+                async for output in outputs:
+                    rolled.take(output)
+        finally:
+            rolled.close()
 
     async def _load(self, key: Key, awake: Awake, number: int) -> None:
         try:

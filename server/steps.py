@@ -6,6 +6,7 @@ A step is foreign code. Whatever it does, its turn ends in an input: Done or Fai
 import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 
 import msgspec
@@ -34,17 +35,18 @@ async def run_step(
     try:
         async with asyncio.timeout(settings.step_timeout_ms / 1000):
             turn, said_bytes = await _turn(store, workflow, effect, key, settings), 0
-            async for output in step(workflow, turn, stale=effect.stale):
-                match output:
-                    case Progress():
-                        yield signals.Shown(run, output)
-                    case Delta(text):
-                        said_bytes += len(text.encode(errors="replace"))
-                        _check_size(said_bytes, settings)
-                        yield signals.Streamed(run, text, new_id())
-                    case Result():
-                        ids = new_ids(len(output.frames) + SPARE_IDS)
-                        yield signals.Done(run, _as_stored(output, settings), ids, now_ms())
+            async with aclosing(step(workflow, turn, stale=effect.stale)) as outputs:
+                async for output in outputs:
+                    match output:
+                        case Progress():
+                            yield signals.Shown(run, output)
+                        case Delta(text):
+                            said_bytes += len(text.encode(errors="replace"))
+                            _check_size(said_bytes, settings)
+                            yield signals.Streamed(run, text, new_id())
+                        case Result():
+                            ids = new_ids(len(output.frames) + SPARE_IDS)
+                            yield signals.Done(run, _as_stored(output, settings), ids, now_ms())
     except TimeoutError as error:
         yield _failed(effect, key, "step_timeout", error)
     except StepError as error:

@@ -11,7 +11,7 @@ How a line becomes a move:
 4. the table gives the state to enter, and that state's step runs (the workflow's `answer` when it stays).
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -216,8 +216,10 @@ class _Collected:
     memory: dict[str, Any] = field(default_factory=dict)
 
 
-async def step(workflow: Workflow, turn: Turn, *, stale: bool = False) -> AsyncIterator[Progress | Delta | Result]:
-    """Answer one line: yields what may be shown at once, and last the Result.
+async def step(
+    workflow: Workflow, turn: Turn, *, stale: bool = False
+) -> AsyncGenerator[Progress | Delta | Result, None]:
+    """Answer one line: yields what may be shown at once, and last the Result. Closing it closes the state's step.
 
     `turn.intent` is OPEN for the turn that opens the session, else it is decided here; `stale` says that the line
     answers an action request that is closed. Raises StepError for what the step cannot do.
@@ -226,16 +228,21 @@ async def step(workflow: Workflow, turn: Turn, *, stale: bool = False) -> AsyncI
     state = workflow.state(move.state)
     run = workflow.answer if move.intent == STALE or _stays(workflow, move) else state.run
     collected = _Collected()
-    async for output in run(move):
-        match output:
-            case Progress() | Delta():
-                yield output
-            case Remember(changes):
-                collected.memory.update(changes)
-            case Ask(prompt):
-                collected.frames.append(_action_request(prompt, state.buttons))
-            case frame:
-                collected.frames.append(frame)
+    outputs = run(move)
+    try:
+        async for output in outputs:
+            match output:
+                case Progress() | Delta():
+                    yield output
+                case Remember(changes):
+                    collected.memory.update(changes)
+                case Ask(prompt):
+                    collected.frames.append(_action_request(prompt, state.buttons))
+                case frame:
+                    collected.frames.append(frame)
+    finally:
+        if isinstance(outputs, AsyncGenerator):
+            await outputs.aclose()  # one that is merely dropped closes its connections some time later
     if not collected.frames:
         raise StepError("step_failed", f"{workflow.name}: {move.intent} in {turn.came_from} said nothing")
     yield Result(intent=move.intent, to=move.state, frames=tuple(collected.frames), memory=collected.memory)

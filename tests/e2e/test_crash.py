@@ -129,3 +129,15 @@ async def test_a_step_that_takes_too_long_is_ended(start: Start) -> None:
         assert failed["payload"]["code"] == "step_timeout"
         await client.turn("and now")
         assert client.texts()[-1] == "you said and now"
+
+
+async def test_a_step_that_streams_too_long_is_ended_in_mid_answer(start: Start) -> None:
+    """The pieces come closer than DELTA_MS, so that the limit falls while some of them are held back."""
+    server = await start(STEP_TIMEOUT_MS="400", DELTA_MS="60")
+    async with Client(server.port) as client:
+        await client.until_type("live")
+        await client.turn(f"stream 0.02 {'word ' * 500}")
+        failed = next(frame for frame in client.durable if frame["type"] == "turn_failed")
+        assert failed["payload"]["code"] == "step_timeout"
+        await client.turn("and now")
+        assert client.texts()[-1] == "you said and now"
