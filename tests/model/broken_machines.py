@@ -160,8 +160,8 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "rest-early", "a session rests while a line is being committed", SESSION,
-        " or self._appending or self._finding or",
-        " or", PURE_SESSION,
+        " or self._appending or self._finding\n",
+        "\n", PURE_SESSION,
     ),
     mutant(
         "answered-again", "answered lines are not dropped", INBOX,

@@ -76,6 +76,11 @@ PROCESS_MUTANTS: Final = (
         "            self.inbox.hear_of(loaded.snapshot.seq)\n", "", PURE_SESSION,
     ),
     mutant(
+        "rest-behind", "a session rests before a gap is filled, and forgets who waits for that", SESSION,
+        "        waits = self.inbox.lines or self.inbox.is_behind or",
+        "        waits = self.inbox.lines or", PURE_SESSION,
+    ),
+    mutant(
         "hint-unheard", "a connection that waits for its session does not hear that there is one", CONNECTION,
         "        if self._creating and self.phase is Phase.LOADING and head > 0:\n",
         "        if False:\n", PURE_CONNECTION,

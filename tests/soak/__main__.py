@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from server import telemetry
+from server.settings import mask_url
 from tests.soak.broken import run_broken
 from tests.soak.options import Options, read_options
 from tests.soak.run import soak
@@ -20,6 +22,7 @@ INTERRUPTED: Final = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = read_options(arguments)
+    telemetry.configure("error", "json")  # of our own reading of the store; the servers have a log of their own
     sys.stderr.write(f"seed {options.seed}\n")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # leave no server behind
     try:
@@ -34,7 +37,9 @@ async def _run(options: Options) -> int:
     verdict, wrong = await soak(options, folder)
     sys.stdout.write(verdict.summary() + "\n" + wrong)
     if options.json:
-        options.json.write_text(json.dumps({"seed": options.seed, **verdict.figures()}, indent=2) + "\n")
+        asked = {"seed": options.seed, "store": mask_url(options.store), "processes": options.processes}
+        figures = {**asked, "redis": options.redis, **verdict.figures()}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
     if verdict.violations:
         sys.stdout.write(f"\n\nseed {options.seed}; history and log are kept in {folder}\n")
     elif options.keep is None:

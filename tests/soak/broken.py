@@ -7,10 +7,10 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.soak.checker import Verdict
 from tests.soak.options import Options
@@ -38,6 +38,8 @@ class Breakage:
     says: str
     caught_by: frozenset[str]
     changes: tuple[Change, ...]
+    #: Over which store, with how many processes and what between them, where that matters.
+    needs: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _answers_first(writes: str) -> tuple[Change, ...]:
@@ -147,6 +149,24 @@ BREAKAGES: Final = {
             ),
         ),
     ),
+    "no-guard": Breakage(
+        "the SQL function commits a turn whatever the session's version is",
+        frozenset({"answered twice", "turn on an old state"}),
+        (
+            Change(
+                "server/store/migrations/20261121000001_rejoinder_commit.sql",
+                "when n.expects <> s.version then 'conflict'",
+                "when n.expects = 0 and s.version > 0 then 'conflict'",
+            ),
+        ),
+        {"store": "postgres", "processes": 3, "redis": "yes"},
+    ),
+    "deaf": Breakage(
+        "nobody is told how far the log goes elsewhere",
+        frozenset({"never converged"}),
+        (Change("server/broker.py", "subscriber.hint(head)", "pass"),),
+        {"store": "sqlite", "processes": 3, "redis": "no"},
+    ),
 }
 
 
@@ -178,7 +198,7 @@ async def catch(breakage: Breakage, options: Options) -> tuple[Verdict, str, boo
         with tempfile.TemporaryDirectory(prefix="broken-") as name:
             folder = Path(name)
             break_copy(breakage, folder)
-            verdict, wrong = await soak(replace(options, kills=kills, store=None), folder, folder)
+            verdict, wrong = await soak(replace(options, kills=kills, **breakage.needs), folder, folder)
         is_caught = any(violation.check in breakage.caught_by for violation in verdict.violations)
         if is_caught:
             break

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.soak.ack_laws import ACK_LAWS
+from tests.soak.calm_laws import CALM_LAWS, arrivals, head_of
 from tests.soak.history import Record, Recorded
 from tests.soak.log_laws import LOG_LAWS
 from tests.soak.story import tell
@@ -31,25 +32,50 @@ class Verdict:
     first_ack: dict[int, float] = field(default_factory=dict)
     ready_ms: float = 0.0
     first_ack_ms: float = 0.0
+    converge_ms: float = 0.0
+    seconds: float = 0.0
+    troubles: Counter[str] = field(default_factory=Counter)
 
     def figures(self) -> dict[str, int]:
         """The figures, flat."""
         kinds = Counter(violation.kind for violation in self.violations)
         return {
             **{name: self.counts[name] for name in COUNTED},
+            **dict(sorted(self.troubles.items())),
             **{kind: kinds[kind] for kind in (LOST, DOUBLED, REORDERED, UNEXPLAINED)},
             "recovery_ms_max": round(self.ready_ms),
             "first_ack_ms_max": round(self.first_ack_ms),
+            "converge_ms_max": round(self.converge_ms),
+            "seconds": round(self.seconds),
         }
 
     def summary(self) -> str:
         """The figures for a person."""
-        names = {"recovery_ms_max": "longest start to readyz, ms", "first_ack_ms_max": "longest start to first ack, ms"}
+        names = {
+            "recovery_ms_max": "longest start to readyz, ms",
+            "first_ack_ms_max": "longest start to first ack, ms",
+            "converge_ms_max": "in the calm, last tab behind the first, ms",
+            "still_tabs": "tabs open in the calm",
+        }
         words = {"acked": "turns acknowledged", "reordered": "out of order", **names}
-        return "\n".join(f"{words.get(name, name):>32}  {number:,}" for name, number in self.figures().items())
+        return "\n".join(
+            f"{words.get(name, name.replace('_', ' ')):>42}  {number:,}" for name, number in self.figures().items()
+        )
 
 
-COUNTED = ("kills", "stops", "terms", "restarts", "sessions", "connections", "acked", "cancelled", "events")
+COUNTED = (
+    "kills",
+    "stops",
+    "terms",
+    "restarts",
+    "refused_starts",
+    "sessions",
+    "connections",
+    "acked",
+    "cancelled",
+    "events",
+    "still_tabs",
+)
 
 
 def judge(recorded: Recorded) -> Verdict:
@@ -60,6 +86,8 @@ def judge(recorded: Recorded) -> Verdict:
     verdict.counts["stops"] = processes.count("stop")
     verdict.counts["terms"] = processes.count("term")
     verdict.counts["restarts"] = max(0, processes.count("start") - 1)
+    verdict.counts["refused_starts"] = processes.refused_starts
+    verdict.troubles = processes.troubles
     verdict.violations += processes.strange_ends()
     for session in recorded.sessions:
         records = recorded.of(session)
@@ -75,7 +103,7 @@ def judge(recorded: Recorded) -> Verdict:
 def check(records: Sequence[Record], processes: Processes) -> Iterator[Violation]:
     """Everything that is wrong with one session."""
     view = read_view(records)
-    for law in (*LOG_LAWS, *ACK_LAWS):
+    for law in (*LOG_LAWS, *ACK_LAWS, *CALM_LAWS):
         yield from law(view)
     yield from check_wires(view, processes)
 
@@ -98,6 +126,10 @@ def _count(verdict: Verdict, records: Sequence[Record]) -> None:
             verdict.first_ack.setdefault(numbers[record.c, record.n], record.t)
             first = verdict.first_ack[numbers[record.c, record.n]]
             verdict.first_ack[numbers[record.c, record.n]] = min(first, record.t)
+    _, first_s = head_of(records)
+    for arrival in arrivals(records):
+        verdict.counts["still_tabs"] += 1
+        verdict.converge_ms = max(verdict.converge_ms, (arrival.arrived_s - first_s) * 1000)
     last = max((record.n for record in records if record.c == FINAL), default=0)
     verdict.counts["events"] += sum(
         record.c == FINAL and record.n == last and "seq" in record.frame for record in records if record.e == "recv"

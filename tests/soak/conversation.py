@@ -1,12 +1,13 @@
-"""One user: a session, one or two tabs, and the outbox that keeps a line until it is settled.
+"""One user: a session, one or more tabs, and the outbox that keeps a line until it is settled.
 
 A line is settled by its ack, by its own chat message coming back, or by a refusal that is not temporary. Until then it
-is sent again, under the same id, at every reconnect.
+is sent again, under the same id, at every reconnect. When the nemesis has had enough, everybody says one last thing and
+keeps the tabs open until the calm is over.
 """
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,9 +18,10 @@ TICK_S: Final = 0.1
 #: Unacknowledged and unanswered lines at a time; the server's inbox takes 20.
 WINDOW: Final = 4
 UNANSWERED: Final = 8
-#: Nothing heard for so long, though something is owed: the connection is given up.
-SILENCE_S: Final = 1.2
+#: The longest wait before a connection that is refused is tried again.
+LATER_S: Final = 0.5
 LEAVE_S: Final = 2.0
+LAST_ID: Final = "the-last"
 
 
 @dataclass(slots=True)
@@ -32,11 +34,23 @@ class Pending:
 
 @dataclass(slots=True)
 class Habits:
-    """What a user does at a reconnect, and how long between two of them."""
+    """What a user does at a reconnect, and how long between two of them.
+
+    `patience_s`: nothing heard for so long, though something is owed, and the connection is given up.
+    """
 
     cursor: Callable[[Tab], Mapping[str, object]] = Tab.cursor
     pause_s: Callable[[], float] = lambda: 0.02
     trusts_echo: bool = False
+    patience_s: float = 1.2
+
+
+class Calm:
+    """The quiet end of a run: from when nothing more befalls the servers until everybody may go."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.over = asyncio.Event()
 
 
 @dataclass(slots=True)
@@ -73,25 +87,42 @@ class Conversation:
         self.heard = Heard()
         self.outbox: dict[str, Pending] = {}
         self.done = False
+        self.is_settled = False
+        self.tabs: list[Tab] = []
         self._where = where
         self._history = history
         self._habits = habits or Habits()
         self._moved = asyncio.Event()
+        self._beside: list[asyncio.Task[None]] = []
         self.main = self.tab(name, native=native)
 
-    def tab(self, name: str, *, native: bool = True, user_id: str = "") -> Tab:
-        """Another client of the session."""
-        who = Identity(self.session_id, user_id or self.user_id, name, native)
-        return Tab(who, self._where, self._history, self)
+    def tab(self, name: str, *, native: bool = True) -> Tab:
+        """Another tab of the user."""
+        tab = Tab(Identity(self.session_id, self.user_id, name, native), self._where, self._history, self)
+        self.tabs.append(tab)
+        return tab
 
-    async def run(self, script: Callable[["Conversation"], AsyncIterator[None]]) -> None:
-        """Act out the script, then wait until everything said is settled and answered."""
+    def stranger(self, user_id: str) -> Tab:
+        """A client of somebody else."""
+        return Tab(Identity(self.session_id, user_id, "stranger"), self._where, self._history, self)
+
+    def beside(self, work: Coroutine[None, None, None]) -> None:
+        """Do something until the conversation ends."""
+        self._beside.append(asyncio.create_task(work))
+
+    async def run(self, script: Callable[["Conversation"], AsyncIterator[None]], calm: Calm | None = None) -> None:
+        """Act out the script, then wait until everything said is settled and answered; in the calm, stay."""
         main = asyncio.create_task(self._stay_connected())
         watch = asyncio.create_task(self._watch())
         try:
             async for _ in script(self):
                 await self.until(lambda: len(self.outbox) < WINDOW and self.heard.unanswered < UNANSWERED)
-            await self.until(lambda: not self.outbox and not self.heard.unanswered)
+            await self.until(lambda: not self._is_owed)
+            if calm is not None and calm.begun.is_set():
+                await self.send(LAST_ID, line(LAST_ID, "so long"))
+                await self.until(lambda: LAST_ID not in self.outbox and not self._is_owed)
+                self.is_settled = True
+                await calm.over.wait()
         finally:
             self.done = True
             watch.cancel()
@@ -99,8 +130,10 @@ class Conversation:
                 await self.main.leave()
                 await asyncio.wait([main], timeout=LEAVE_S)
             finally:
-                main.cancel()
-                await asyncio.gather(main, watch, return_exceptions=True)
+                rest = [main, watch, *self._beside]
+                for task in rest:
+                    task.cancel()
+                await asyncio.gather(*rest, return_exceptions=True)
 
     async def until(self, fits: Callable[[], bool]) -> None:
         """Wait for something that a frame brings."""
@@ -161,9 +194,10 @@ class Conversation:
         return bool(self.outbox or self.heard.unanswered)
 
     async def _stay_connected(self) -> None:
+        in_vain = 0
         while not self.done:
-            await self.main.connect(self._habits.cursor(self.main))
-            await asyncio.sleep(self._habits.pause_s())
+            in_vain = 0 if await self.main.connect(self._habits.cursor(self.main)) else in_vain + 1
+            await asyncio.sleep(min(self._habits.pause_s() * 2**in_vain, LATER_S))
 
     async def _watch(self) -> None:
         """Send what was refused for a while, and give up a connection that owes something and is silent."""
@@ -174,7 +208,7 @@ class Conversation:
                 if pending.due_s is not None and pending.due_s <= now_s and self.main.is_open:
                     pending.due_s = None
                     await self.main.send(pending.frame)
-            if self._is_owed and now_s - self.main.touched_s > SILENCE_S:
+            if self._is_owed and now_s - self.main.touched_s > self._habits.patience_s:
                 self.main.drop()
 
 

@@ -7,7 +7,7 @@ from msgspec import Raw
 
 from tests.soak.checker import check
 from tests.soak.history import NOTHING, Record
-from tests.soak.view import VISIBLE, Frame, Processes
+from tests.soak.view import STORE, VISIBLE, Frame, Processes
 
 SESSION = "5e551011-0000-4000-8000-000000000000"
 USER = "user-1"
@@ -116,6 +116,25 @@ class Play:
         visible = sum(frame["type"] in VISIBLE for frame in self.log)
         head = self.log[-1]["seq"] if self.log else 0
         self.receive("final", 1, sync("send_history", head, visible), *self.log, transient("live", head=head))
+        return self.stored()
+
+    def stored(self, **row: Any) -> "Play":
+        """What the store has, `row` apart, is what the final reader was told."""
+        for frame in self.log:
+            self.note(STORE, 0, "stored", frame)
+        lines = [frame["seq"] for frame in self.log if frame["role"] == "user"]
+        turns = [frame["payload"] for frame in self.log if frame["type"] == "state_update"]
+        kept: dict[str, Any] = {
+            "seq": self.log[-1]["seq"] if self.log else 0,
+            "version": len(turns),
+            "cursor": turns[-1]["turn"] if turns else 0,
+            "lined": lines[-1] if lines else 0,
+            "visible": sum(frame["type"] in VISIBLE for frame in self.log),
+            "state": turns[-1]["to"] if turns else None,
+            "card": next((frame["message_id"] for frame in self.log[::-1] if frame["type"] == "action_request"), None),
+            "inbox": [],
+        }
+        self.note(STORE, 0, "snapshot", **{**kept, **row})
         return self
 
     def judged(self) -> set[str]:

@@ -9,11 +9,15 @@ from tests.soak.view import UNEXPLAINED, Violation
 
 #: The clients ask for steps that break.
 ASKED_FOR: Final = frozenset({"step_failed"})
+NO_START: Final = "cannot_start"
 ERRORS: Final = frozenset({"error", "critical"})
 
 
-def complaints(path: Path) -> Iterator[Violation]:
-    """A violation for every record of an error, and for every traceback beside the records."""
+def complaints(path: Path, refused_starts: int) -> Iterator[Violation]:
+    """A violation for every record of an error, and for every traceback beside the records.
+
+    `refused_starts` is how many processes had a reason not to start, and may say so.
+    """
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("Traceback"):
             yield Violation(UNEXPLAINED, "traceback", "a traceback stands in the servers' log")
@@ -21,6 +25,10 @@ def complaints(path: Path) -> Iterator[Violation]:
             record = json.loads(line)
         except ValueError:
             continue  # not a record, or one that a kill cut short
-        if isinstance(record, dict) and record.get("level") in ERRORS and record.get("event") not in ASKED_FOR:
-            says = f"{record['event']}: {str(record.get('exception', ''))[-300:]}"
-            yield Violation(UNEXPLAINED, "error in the log", says, session=record.get("session_id", ""))
+        if not isinstance(record, dict) or record.get("level") not in ERRORS or record.get("event") in ASKED_FOR:
+            continue
+        if record.get("event") == NO_START and refused_starts > 0:
+            refused_starts -= 1
+            continue
+        says = f"{record['event']}: {str(record.get('exception') or record.get('reason') or '')[-300:]}"
+        yield Violation(UNEXPLAINED, "error in the log", says, session=record.get("session_id", ""))

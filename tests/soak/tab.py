@@ -8,7 +8,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlencode
 
 import msgspec
@@ -20,18 +20,24 @@ from tests.soak.history import History
 
 Frame = dict[str, Any]
 OPEN_S: Final = 1.5
+#: Close codes that ask to come back later.
+BACK_OFF: Final = range(4100, 4200)
 _read: Final = msgspec.json.Decoder(Frame)
 VISIBLE: Final = frozenset({"chat_message", "action_request", "slide_update", "presentation_url"})
 
 
+class Address(NamedTuple):
+    """The number of a process, and its port."""
+
+    number: int
+    port: int
+
+
 class Where(Protocol):
-    """Where the server is: the port may change."""
+    """Where the servers are."""
 
-    @property
-    def port(self) -> int: ...
-
-    @property
-    def number(self) -> int: ...
+    def pick(self) -> Address:
+        """One of them: each connection may go to another."""
 
 
 class Listener(Protocol):
@@ -85,7 +91,7 @@ class Tab:
         return {"after": self.last} if self.ids[-1] is None else {"after": self.last, "last_message_id": self.ids[-1]}
 
     async def connect(self, cursor: Mapping[str, object]) -> bool:
-        """Connect and receive until the end of the connection; False when there was none."""
+        """Connect and receive until the end of the connection; False: better wait before the next one."""
         self.connection += 1
         self._after = int(str(cursor.get("after", 0)))
         query = {
@@ -95,8 +101,9 @@ class Tab:
             **{name: str(value) for name, value in cursor.items()},
         }
         dialect = "native" if self.who.native else "builder"
-        self._note("connect", number=self._where.number, dialect=dialect, query=query)
-        url = f"ws://127.0.0.1:{self._where.port}/ws?{urlencode(query)}"
+        address = self._where.pick()
+        self._note("connect", number=address.number, dialect=dialect, query=query)
+        url = f"ws://127.0.0.1:{address.port}/ws?{urlencode(query)}"
         subprotocols = [Subprotocol("rejoinder.v1")] if self.who.native else None
         try:
             self._socket = await connect(
@@ -115,8 +122,7 @@ class Tab:
         except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
             self._note("broken", why=type(error).__name__)
             return False
-        await self._receive(self._socket)
-        return True
+        return await self._receive(self._socket) not in BACK_OFF
 
     async def send(self, frame: Frame) -> None:
         """Send a frame; whether it arrives, the history will tell."""
@@ -125,6 +131,11 @@ class Tab:
     async def send_garbage(self, text: str) -> None:
         """Send what is no frame."""
         await self._send("garbage", text)
+
+    def note_open(self) -> None:
+        """Write in the history that this tab is open now, if it is."""
+        if self.is_open:
+            self._note("still")
 
     def drop(self) -> None:
         """Cut the connection without a word."""
@@ -150,7 +161,7 @@ class Tab:
         with contextlib.suppress(ConnectionClosed):  # the receiving side says so
             await self._socket.send(text)
 
-    async def _receive(self, socket: ClientConnection) -> None:
+    async def _receive(self, socket: ClientConnection) -> int:
         self._ours = self._resuming = False
         self.touched_s = asyncio.get_running_loop().time()
         self._note("open")
@@ -168,7 +179,9 @@ class Tab:
             self.is_open = False
             self.caught_up.clear()
             self._socket = None
-        self._note("close", code=socket.close_code or 1006, ours=self._ours)
+        code = socket.close_code or 1006
+        self._note("close", code=code, ours=self._ours)
+        return code
 
     async def _take(self, frame: Frame) -> None:
         kind = frame["type"]

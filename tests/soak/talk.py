@@ -19,6 +19,7 @@ def random_habits(rng: random.Random) -> Habits:
         cursor=lambda tab: random_cursor(rng, tab),
         pause_s=lambda: rng.uniform(0.02, 0.25),
         trusts_echo=rng.random() < 0.3,
+        patience_s=rng.choice((1.2, 1.2, 4.0)),
     )
 
 
@@ -55,22 +56,15 @@ class Talk:
 
     async def __call__(self, conversation: Conversation) -> AsyncIterator[None]:
         """Do one thing a step, and think in between."""
-        others = [
-            asyncio.create_task(self._second_tab(conversation, number))
-            for number in range(self._rng.choice((0, 1, 1, 2)))
-        ]
-        try:
-            for _ in range(self._lines):
-                if self._stop.is_set():
-                    return
-                [act] = self._rng.choices([act for _, act in ACTS], [weight for weight, _ in ACTS])
-                await act(self, conversation)
-                yield
-                await asyncio.sleep(self._rng.expovariate(1 / self._think_s))
-        finally:
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+        for number in range(self._rng.choice((0, 1, 1, 2))):
+            conversation.beside(self._second_tab(conversation, number))
+        for _ in range(self._lines):
+            if self._stop.is_set():
+                return
+            [act] = self._rng.choices([act for _, act in ACTS], [weight for weight, _ in ACTS])
+            await act(self, conversation)
+            yield
+            await asyncio.sleep(self._rng.expovariate(1 / self._think_s))
 
     # ------------------------------------------------------------ what is done
 
@@ -165,8 +159,7 @@ class Talk:
     async def intrude(self, conversation: Conversation) -> None:
         """Somebody else tries to open the session."""
         if conversation.heard.answered:
-            stranger = conversation.tab("stranger", user_id="a-stranger")
-            await self._visit(stranger, {}, PATIENCE_S)
+            await self._visit(conversation.stranger("a-stranger"), {}, PATIENCE_S)
 
     # ------------------------------------------------------------ how
 
@@ -198,25 +191,34 @@ class Talk:
         """A tab beside the main one, of either dialect, that comes and goes."""
         tab = conversation.tab(f"tab {number}", native=self._rng.random() < 0.7)
         self._tabs = (conversation.main, tab)
-        while True:
-            await self._visit(tab, random_cursor(self._rng, tab), self._rng.uniform(0.1, 3))
+        while not self._stop.is_set():
+            stay_s = self._rng.uniform(0.1, 3)
+            await self._visit(tab, random_cursor(self._rng, tab), stay_s, ends_in_calm=False)
+            await asyncio.sleep(self._rng.uniform(0.05, 0.5))
+        while True:  # in the calm it stays: what it has missed must come to it
+            await tab.connect(tab.cursor())
             await asyncio.sleep(self._rng.uniform(0.05, 0.5))
 
     _tabs: Sequence[Tab] = ()
 
-    async def _visit(self, tab: Tab, cursor: Mapping[str, object], stay_s: float) -> None:
-        """Connect, stay for a while, and go in one way or another."""
+    async def _visit(self, tab: Tab, cursor: Mapping[str, object], stay_s: float, *, ends_in_calm: bool = True) -> None:
+        """Connect, stay for a while, and go in one way or another; or stay when the calm begins."""
         connected = asyncio.create_task(tab.connect(cursor))
+        calm = asyncio.create_task(self._stop.wait())
         try:
-            await asyncio.wait([connected], timeout=stay_s)
+            await asyncio.wait([connected, calm], timeout=stay_s, return_when=asyncio.FIRST_COMPLETED)
+            if self._stop.is_set() and not ends_in_calm:
+                await connected
+                return
             if self._rng.random() < 0.5:
                 await tab.leave()
             else:
                 tab.drop()
             await asyncio.wait([connected], timeout=PATIENCE_S)
         finally:
+            calm.cancel()
             connected.cancel()
-            await asyncio.gather(connected, return_exceptions=True)
+            await asyncio.gather(connected, calm, return_exceptions=True)
 
 
 Act = Callable[[Talk, Conversation], Awaitable[None]]

@@ -15,9 +15,15 @@ from tests.soak.story import tell
 def test_an_error_in_the_log_is_caught(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
     log.write_text('{"event": "step_failed", "level": "error"}\n{"event": "task_failed", "level": "error"}\n{"event"')
-    assert [violation.says for violation in complaints(log)] == ["task_failed: "]
+    assert [violation.says for violation in complaints(log, 0)] == ["task_failed: "]
     log.write_text("fault step=kill@1*1 pass 1\nTraceback (most recent call last):\n")
-    assert [violation.check for violation in complaints(log)] == ["traceback"]
+    assert [violation.check for violation in complaints(log, 0)] == ["traceback"]
+
+
+def test_a_server_that_cannot_start_is_excused_as_often_as_there_was_a_reason(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text('{"event": "cannot_start", "level": "critical", "reason": "no store"}\n' * 3)
+    assert [violation.says for violation in complaints(log, 2)] == ["cannot_start: no store"]
 
 
 def test_a_session_that_was_not_read_is_caught() -> None:

@@ -1,5 +1,6 @@
 """What is known of one session: its final log, what was sent, what was acknowledged; and what befell the processes."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -8,10 +9,18 @@ from tests.soak.history import Record
 
 #: The client that reads every session at the very end: its last connection is the final log.
 FINAL: Final = "final"
+#: Who reads the store past every server, when all is over.
+STORE: Final = "store"
 VISIBLE: Final = frozenset({"chat_message", "action_request", "slide_update", "presentation_url"})
 #: What a violation amounts to.
 LOST, DOUBLED, REORDERED, UNEXPLAINED = "lost", "doubled", "reordered", "unexplained"
 KILLED: Final = -9
+#: The exit status of a server that cannot open its store.
+NO_START: Final = 1
+#: Troubles whose names begin so are not the store's.
+OF_REDIS: Final = "redis_"
+#: A store's trouble is felt a little longer: what waited for it is still to be given up.
+LATER_S: Final = 3.0
 Frame = dict[str, Any]
 
 
@@ -110,6 +119,9 @@ class View:
     nameless: list[Sent] = field(default_factory=list)
     acks: dict[str, list[Told]] = field(default_factory=dict)
     errors: dict[str, list[Told]] = field(default_factory=dict)
+    #: What the store itself has: every event as the frame that it must have been, and the session's row.
+    stored: list[Frame] = field(default_factory=list)
+    row: dict[str, Any] | None = None
 
     def at(self, seq: int) -> Entry | None:
         """The event of this number."""
@@ -130,6 +142,10 @@ def read_view(records: Sequence[Record]) -> View:
         if record.c == FINAL:
             if record.n == final and record.e == "recv":
                 _read_final(view, record)
+        elif record.e == "stored":
+            view.stored.append(record.frame)
+        elif record.e == "snapshot":
+            view.row = record.q
         elif record.e == "send":
             _read_sent(view, place, record)
         elif record.e == "recv":
@@ -170,6 +186,12 @@ class Processes:
         self._by_number: dict[int, list[Record]] = {}
         for record in records:
             self._by_number.setdefault(record.q.get("number", 0), []).append(record)
+        self._troubles = list(_spans(records))
+
+    @property
+    def troubles(self) -> Counter[str]:
+        """How often what befell the services behind the servers."""
+        return Counter(record.q["what"] for record in self.records if record.e == "trouble")
 
     def count(self, event: str) -> int:
         """How often."""
@@ -188,16 +210,53 @@ class Processes:
         """Whether this befell a process before this time."""
         return any(r.e == event and r.t <= until for r in self._by_number.get(number, ()))
 
+    def troubled(self, since: float, until: float) -> bool:
+        """Whether the store had a trouble at some time between the two."""
+        return any(began <= until and ended >= since for began, ended in self._troubles)
+
+    @property
+    def refused_starts(self) -> int:
+        """How many processes could not start, because the store was in trouble."""
+        return sum(self._could_not_start(records) for records in self._by_number.values())
+
     def strange_ends(self) -> Iterator[Violation]:
-        """A process ends because it is killed, or well after it was asked to."""
+        """A process ends because it is killed, or well after it was asked to, or because it cannot start."""
         for number, records in self._by_number.items():
+            for record in records:
+                if record.e in ("stuck", "unready"):
+                    check = {"stuck": "drain without end", "unready": "start without end"}[record.e]
+                    yield Violation(UNEXPLAINED, check, f"process {number} does not come to an end of it")
             for exited in (record for record in records if record.e == "exit"):
                 status = exited.q["status"]
-                if status != KILLED and not (status == 0 and self.had(number, "term", exited.t)):
+                is_well = status == KILLED or (status == 0 and self.had(number, "term", exited.t))
+                if not is_well and not self._could_not_start(records):
                     yield Violation(UNEXPLAINED, "exit", f"process {number} ended with status {status}")
 
     def undisturbed(self) -> Iterator[tuple[int, float, float]]:
         """Number, start and time of `/readyz` of every process that had no fault and met nothing until then."""
         for number, (start, *events) in self._by_number.items():
-            if number and not start.q.get("faults") and events and events[0].e == "ready":
+            fit = number and not start.q.get("faults") and events and events[0].e == "ready"
+            if fit and not self.troubled(start.t, events[0].t):
                 yield number, start.t, events[0].t
+
+    def _could_not_start(self, records: Sequence[Record]) -> bool:
+        """Whether this is the life of a process that found no store that it could start on."""
+        start, *events = records
+        if start.e != "start" or not events or events[-1].e != "exit" or any(record.e == "ready" for record in events):
+            return False
+        return bool(events[-1].q["status"] == NO_START) and self.troubled(start.t, events[-1].t)
+
+
+def _spans(records: Sequence[Record]) -> Iterator[tuple[float, float]]:
+    """From when to when each trouble of the store lasted, and what came of it."""
+    began: dict[str, float] = {}
+    for record in records:
+        what = record.q.get("what", "")
+        if what.startswith(OF_REDIS):
+            continue
+        if record.e == "trouble":
+            began[what] = record.t
+        elif record.e == "relief":
+            yield began.pop(what), record.t + LATER_S
+    for start in began.values():
+        yield start, float("inf")
