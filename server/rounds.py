@@ -6,7 +6,7 @@ finds news that were lost between processes (L5), the leases say who is at work,
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
 import structlog
@@ -116,11 +116,16 @@ class Rounds:
                 self._engine.hear(key, head)
 
     async def _keep_leases(self) -> None:
-        """Hold a lease for every step that has run for a while, and let go of the others."""
+        """Hold a lease for every step that has run for a while, and let go of the others.
+
+        One that was just taken has a round to begin its work: it would be anybody's again while its session is read.
+        """
+        idle: Set[Key] = frozenset()
         while True:
             await asyncio.sleep(self._settings.takeover_ms / 1000 / _LEASE_SHARE)
             busy = set(self._engine.busy())
-            if over := self._leases.held - busy:
+            idle, before = self._leases.held - busy, idle
+            if over := idle & before:
                 await self._leases.release(list(over))
             if busy:
                 await self._leases.hold(list(busy))

@@ -448,7 +448,8 @@ class Session:
         return self._number
 
     def _rest(self) -> list[Effect]:
-        if self.phase is not Phase.IDLE or self.inbox.lines or self._appending or self._finding or self._read_number:
+        waits = self.inbox.lines or self.inbox.is_behind or self._appending or self._finding
+        if self.phase is not Phase.IDLE or waits:
             return []
         self.phase = Phase.COLD
         return [signals.Evict()]

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
 log = structlog.get_logger()
+
+#: How long a task may take to end before it is told again.
+_AGAIN_S: Final = 1.0
 
 
 class Tasks:
@@ -29,9 +32,14 @@ class Tasks:
             task.cancel()
 
     async def close(self) -> None:
-        """Stop them all, and return when they have ended."""
-        self.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        """Stop them all, and return when they have ended.
+
+        Once is not enough: before Python 3.12, `asyncio.wait_for` swallows a cancellation that comes just when what it
+        waits for is done, and libraries wait so, redis-py with every command.
+        """
+        while self._running:
+            self.cancel()
+            await asyncio.wait(self._running, timeout=_AGAIN_S)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)

@@ -98,7 +98,8 @@ async def test_the_sweep_is_shared_out(store: DictStore) -> None:
             while await store.pending(2**53, 1):
                 await asyncio.sleep(0.005)
         woken = [process.store.calls.count("load") for process in processes]
-    assert sum(woken) == 2 * len(sessions)  # one load wakes a session, one more looks again before its turn runs
+    # One load wakes a session, one more looks again before its turn runs; not shared out, it would be four of them.
+    assert 2 * len(sessions) <= sum(woken) < 3 * len(sessions)
     assert all(woken), woken
     for session_id in sessions:
         log = await log_of(store, session_id)
@@ -147,6 +148,16 @@ async def test_a_session_that_is_awake_learns_of_a_line_that_no_news_told_of(sto
         await committed(store, accept(session.session_id, "c1"))
         while await store.pending(2**53, 1):
             await asyncio.sleep(0.005)
+
+
+async def test_a_lease_that_nobody_works_under_is_let_go(store: DictStore) -> None:
+    session = await open_session(store)
+    process = Process(store, SETTINGS)
+    async with process.running(), asyncio.timeout(WAIT_S):
+        await process.engine.leases.hold([(USER, session.session_id)])
+        while process.engine.leases.held:
+            await asyncio.sleep(0.005)
+        assert process.store.calls.count("release") == 1
 
 
 async def test_a_process_lets_go_of_its_leases_at_its_end(store: DictStore) -> None:

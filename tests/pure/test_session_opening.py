@@ -37,6 +37,7 @@ from tests.pure.sessions import (
     idle,
     loaded,
     news,
+    press,
     reload,
     running,
     say,
@@ -230,7 +231,11 @@ def test_a_session_with_anything_under_way_is_not() -> None:
     finding.deliver(cancel())
     reading = idle()
     reading.deliver(news(line(4)))
-    for machine in (waiting, appending, finding, reading, running()[0], committing()[0], cold()):
+    retrying = idle()
+    read = the(retrying.deliver(Remote(4)), Read)
+    retrying.deliver(ReadDone(read.number, None))
+    assert retrying.deliver(press()) == []  # it waits for the next try
+    for machine in (waiting, appending, finding, reading, retrying, running()[0], committing()[0], cold()):
         assert machine.deliver(Rest()) == []
     finding.deliver(Found(cancel(), None))
     assert finding.deliver(Rest()) == [Evict()]
