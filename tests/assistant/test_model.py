@@ -187,7 +187,7 @@ async def test_the_deadline_ends_a_call_and_its_connection(
     vendors: Vendors, open_vendor: Open, vendor: str, play: Play
 ) -> None:
     vendors.next(play)
-    answer = await call(open_vendor(vendor), ask("Hello?", deadline_ms=150))
+    answer = await call(open_vendor(vendor), ask("Hello?", deadline_ms=1_500))
     assert answer.error is not None
     assert answer.error.fault is Fault.TIMEOUT
     assert answer.error.streamed == bool(play.pieces)

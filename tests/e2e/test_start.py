@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import ROOT
+from tests.process import ROOT, free_port
 
 
 async def start(**environ: str) -> tuple[int | None, str]:
@@ -33,11 +33,19 @@ async def test_a_wrong_environment_is_told_all_at_once() -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize(("name", "value"), [("STORE_URL", "postgresql://db/x"), ("REDIS_URL", "redis://r")])
-async def test_what_this_version_does_not_have_is_refused(name: str, value: str) -> None:
+@pytest.mark.parametrize(("name", "value"), [("STORE_URL", "mysql://db/x"), ("REDIS_URL", "http://r")])
+async def test_what_there_is_not_is_refused(name: str, value: str) -> None:
     status, said = await start(**{name: value})
     assert status == 2
     assert name in said
+
+
+async def test_a_database_that_is_not_there_is_told_in_a_sentence() -> None:
+    status, said = await start(DATABASE_URL=f"postgresql://ann:secret@127.0.0.1:{free_port()}/x")
+    assert status == 1
+    assert "cannot_start" in said
+    assert "Traceback" not in said
+    assert "secret" not in said
 
 
 async def test_a_file_that_is_no_database_is_told_in_a_sentence(tmp_path: Path) -> None:
