@@ -30,6 +30,11 @@ _GRACEFUL_S = 3
 _SWITCH_INTERVAL_S = 0.001
 
 
+#: How often, and for how long at a time (in seconds), the tasks are ended that are left at the very end.
+_ROUNDS = 3
+_ROUND_S = 0.5
+
+
 class DrainingServer(uvicorn.Server):
     """uvicorn closes every socket before the application hears of the end; here the drain comes first."""
 
@@ -51,8 +56,10 @@ class DrainingServer(uvicorn.Server):
             # Not by uvicorn, which would tell the person on call of a missing disk in forty lines.
             async with self._app.router.lifespan_context(self._app):
                 await super().serve(sockets)
-        except StoreUnavailable as error:
+        except (StoreUnavailable, ConfigError) as error:
             log.critical("cannot_start", reason=str(error))
+        finally:
+            await _end_tasks()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A first signal drains, a second one ends at once."""
@@ -71,6 +78,15 @@ class DrainingServer(uvicorn.Server):
         log.info("draining")
         self._drain = asyncio.get_running_loop().create_task(self._gateway.drain())
         self._drain.add_done_callback(lambda _: setattr(self, "should_exit", True))
+
+
+async def _end_tasks() -> None:
+    """End what a hasty stop has left, and what that leaves in its turn: a driver says goodbye in a task of its own."""
+    for _ in range(_ROUNDS):
+        if left := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=_ROUND_S)
 
 
 def main(workflows: Mapping[str, Workflow] | None = None) -> int:

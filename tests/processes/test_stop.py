@@ -1,0 +1,27 @@
+"""A process that is told to stop while its database stands still."""
+
+from pathlib import Path
+
+from tests.process import ServerProcess
+from tests.services.postgres import running_server
+from tests.services.proxy import Proxy
+from tests.wire import Client
+
+
+async def test_a_drain_ends_within_the_stores_deadline_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    postgres = running_server()
+    with postgres.database() as url:
+        async with Proxy(postgres.port) as proxy:
+            behind = url.replace(f":{postgres.port}/", f":{proxy.port}/")
+            server = ServerProcess(tmp_path, {"STORE_URL": behind, "STORE_TIMEOUT_MS": "2000", "DRAIN_MS": "500"})
+            await server.start()
+            async with Client(server.port) as client:
+                await client.until_type("live")
+                await client.turn("before")
+                proxy.stall()
+                await client.say("into the silence")
+                assert await server.stop() == 0
+                assert await client.until_closed() == 4200
+            assert "stopped_in_haste" in server.log()
+            assert "destroyed" not in server.log()
+            assert "Traceback" not in server.log()
