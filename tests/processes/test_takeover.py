@@ -65,7 +65,7 @@ async def test_a_process_that_stood_still_and_wakes_up_cannot_write(
                 before = await answered(store, session_id, 1)
         finally:
             os.kill(first.pid, signal.SIGCONT)
-        await one.until_type("chat_message", text="noted 1")
+        await one.until_type("state_update", turn=3)  # the last of the log: the tab has all of it
         after = await answered(store, session_id, 1)
         assert after == before
         assert texts(after) == ["Welcome.", "noted 1"]
