@@ -7,7 +7,7 @@ Server → client, always `{type, message_id, session_id, timestamp, role, paylo
         action_request    a question with buttons
         slide_update      an outline of slides
         presentation_url  a finished deck
-        state_update      ends every turn: {from, to, intent, turn, memory}
+        state_update      ends every turn: {from, to, intent, turn, memory}, and {usage, trace} if it called a model
         turn_cancelled    the turn was stopped: {turn}
         turn_failed       the turn broke: {turn, code, correlation_id, retryable}
     transient (without `seq`, may be dropped, never replayed)
@@ -17,6 +17,7 @@ Server → client, always `{type, message_id, session_id, timestamp, role, paylo
         error             your frame was refused: {code, id, message, temporary, retry_ms?}
         status_update     what a running turn is doing: {status, text, progress, estimated_time, turn}
         stream_delta      a piece of an answer: {turn, attempt, n, text, reset}
+        token_usage       what a turn's calls to a model took: {turn, model, input_tokens, output_tokens, …, session}
         ping, pong        {n, head} and {n}
         drain             (native) this process is going away: {after_ms}
         action_request    the open one once more, to whoever pressed a button of a closed one

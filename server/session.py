@@ -43,7 +43,7 @@ from server.inbox import Inbox
 from server.lines import Held
 from server.signals import Effect
 from server.store.records import Committed, Conflict, Duplicate, Event, Loaded, Missing, Outcome, Snapshot
-from server.turns import Ending, Running, answered, cancelled, failed, snapshot_after, turn_write
+from server.turns import Ending, Running, answered, cancelled, failed, snapshot_after, tell_usage, turn_write
 from server.workflow import Workflow
 
 
@@ -329,7 +329,10 @@ class Session:
 
     def _run(self, line: Event | None) -> list[Effect]:
         turn, run, is_seen = line.seq if line else 0, self._next_number(), self.elsewhere is not None
-        self._attempt = self._attempt + 1 if turn == self._tried else 1
+        # A line that the store kept for us may have been tried before, by a process that died in mid-answer: what
+        # clients have of that is to be replaced.
+        first = 1 if line is None or self.inbox.is_ours(line) else 2
+        self._attempt = self._attempt + 1 if turn == self._tried else first
         self._tried = turn
         self.running, self.elsewhere = Running(run=run, turn=turn, attempt=self._attempt, is_seen=is_seen), None
         self.phase = Phase.RUNNING
@@ -399,6 +402,8 @@ class Session:
         assert running.write is not None
         self.snapshot = snapshot_after(running.write, events, version, self.snapshot)
         effects: list[Effect] = [signals.Publish(events)]
+        if (usage := tell_usage(events[-1])) is not None:
+            effects.append(signals.Show(usage))
         if (cancel := running.cancel) is not None:
             stopped = next(event for event in events if event.type == "turn_cancelled")
             effects.append(signals.Ack(cancel.reply_to, cancel.client_id, stopped.seq, duplicate=False))

@@ -15,6 +15,9 @@ from functools import partial
 from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import urlsplit
 
+from server.assistant.prices import parse_prices
+from server.assistant.vendors import EXPECTED as AN_ASSISTANT
+from server.assistant.vendors import EXTRAS, RULES, Spec, parse_spec
 from server.errors import ConfigError
 
 DAY_MS: Final = 86_400_000
@@ -76,6 +79,21 @@ def _store(sentence: str) -> Row:
     """The URL of a store, or the word `supabase`."""
     parse = partial(_match, pattern=r"[a-z][a-z0-9+]*:\S+|supabase")
     return Row("a URL like sqlite:///var/rejoinder.db, or supabase", parse, sentence, mask_url)
+
+
+def _words(sentence: str) -> Row:
+    """Any text."""
+    return Row("a text", str, sentence)
+
+
+def _checked(expected: str, check: Callable[[str], object], sentence: str) -> Row:
+    """A text that `check` takes; it raises ValueError for any other."""
+
+    def parse(text: str) -> str:
+        check(text)
+        return text
+
+    return Row(expected, parse, sentence)
 
 
 def _choice(sentence: str, *choices: str) -> Row:
@@ -165,6 +183,32 @@ class Settings:
     store_timeout_ms: Annotated[int, _whole(1, DAY_MS, "How long one call to the store may take.")] = 10_000
     store_retry_ms: Annotated[int, _whole(0, DAY_MS, "The wait before a failed call is tried again.")] = 500
 
+    assistant: Annotated[
+        str, _checked(AN_ASSISTANT, parse_spec, "Who answers: the server's own rules, or a model.")
+    ] = RULES
+    openai_api_key: Annotated[str, _secret("The key for openai and openai-responses.")] = ""
+    openai_base_url: Annotated[str, _url("Where those are; unset: OpenAI itself.")] = ""
+    anthropic_api_key: Annotated[str, _secret("The key for anthropic.")] = ""
+    anthropic_base_url: Annotated[str, _url("Where that is; unset: Anthropic itself.")] = ""
+    google_api_key: Annotated[str, _secret("The key for google.")] = ""
+    google_base_url: Annotated[str, _url("Where that is; unset: Google itself.")] = ""
+    chat_system_prompt: Annotated[str, _words("What a model is told of how to talk; unset: the server's own.")] = ""
+    classifier_system_prompt: Annotated[
+        str, _words("What a model is told that names the intent of a line; unset: the server's own.")
+    ] = ""
+    classifier_context_limit: Annotated[int, _whole(0, 200, "Messages that it sees besides.", clamp=True)] = 6
+    context_token_budget: Annotated[int, _whole(100, 10 * MILLION, "Tokens (estimated) of a model's window.")] = 16_000
+    answer_max_tokens: Annotated[int, _whole(1, MILLION, "Tokens of one answer of a model.")] = 16_000
+    assistant_connections: Annotated[int, _whole(1, 100_000, "Calls of one process to a model at a time.")] = 1_000
+    assistant_prices: Annotated[
+        str,
+        _checked(
+            "model=input/output in USD a million tokens, with commas between them",
+            parse_prices,
+            "What models cost, before the server's own list.",
+        ),
+    ] = ""
+
     log_level: Annotated[str, _choice("The least that is logged.", "debug", "info", "warning", "error")] = "info"
     log_format: Annotated[str, _choice("auto: console on a terminal, else json.", "auto", "json", "console")] = "auto"
 
@@ -234,6 +278,16 @@ class Settings:
         """`VARIABLE=value` for each, with secrets masked: fit for a log."""
         return [f"{variable}={row.mask(_shown(getattr(self, variable.lower())))}" for variable, row in ROWS.items()]
 
+    @property
+    def spec(self) -> Spec | None:
+        """The model that answers; None: the rules do."""
+        return parse_spec(self.assistant)
+
+    def vendor(self, name: str) -> tuple[str, str]:
+        """The key and the address ("": its own) of a vendor."""
+        stem = EXTRAS[name]
+        return getattr(self, f"{stem}_api_key"), getattr(self, f"{stem}_base_url")
+
     def __repr__(self) -> str:
         return f"Settings({', '.join(self.describe())})"
 
@@ -291,6 +345,7 @@ def _disagreements(values: Mapping[str, Any], refused: Set[str]) -> Iterator[tup
             relation = "at most" if equal else "less than"
             yield small.upper(), f"{small.upper()}={low}: expected {relation} {large.upper()}, which is {high}"
     yield from _about_supabase(settings, values, refused)
+    yield from _about_the_model(settings, refused)
     store_url = values.get("store_url") or _store_url(values)
     if (
         settings.migrate_on_start
@@ -318,6 +373,15 @@ def _about_supabase(settings: Settings, values: Mapping[str, Any], refused: Set[
     if settings.supabase_anon_key and settings.supabase_anon_key == settings.supabase_service_key:
         reason = "expected the secret key; this one is SUPABASE_ANON_KEY, too, which is for browsers"
         yield "SUPABASE_SERVICE_KEY", f"SUPABASE_SERVICE_KEY=***: {reason}"
+
+
+def _about_the_model(settings: Settings, refused: Set[str]) -> Iterator[tuple[str, str]]:
+    if (spec := settings.spec) is None:
+        return
+    variable, (key, address) = f"{EXTRAS[spec.vendor].upper()}_API_KEY", settings.vendor(spec.vendor)
+    # A server of one's own, which speaks as OpenAI does, may want no key.
+    if not key and not (address and spec.vendor.startswith("openai")) and variable not in refused:
+        yield variable, f"{variable}=: expected a value, as ASSISTANT is {spec}"
 
 
 def _shown(value: Any) -> str:

@@ -4,7 +4,8 @@ Inputs are facts: something arrived, something was done. Effects are wishes: the
 an input that carries the effect's number. Nothing here does anything.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -12,6 +13,9 @@ from server.errors import CloseCode
 from server.protocol import Say, Transient
 from server.store.records import Event, Loaded, Outcome, Snapshot, Write
 from server.workflow import Progress, Result
+
+#: The account of a turn that called no assistant; else what its state_update holds of it (`usage`, `trace`).
+NOTHING_SPENT: Final[Mapping[str, Any]] = {}
 
 # ---------------------------------------------------------------- inputs
 
@@ -88,6 +92,7 @@ class Done(Struct, frozen=True):
     result: Result
     ids: Sequence[str]
     now_ms: int
+    spent: Mapping[str, Any] = NOTHING_SPENT
 
 
 class Failed(Struct, frozen=True):
@@ -100,6 +105,7 @@ class Failed(Struct, frozen=True):
     retryable: bool
     ids: Sequence[str]
     now_ms: int
+    spent: Mapping[str, Any] = NOTHING_SPENT
 
 
 class TurnCommitted(Struct, frozen=True):
@@ -110,13 +116,14 @@ class TurnCommitted(Struct, frozen=True):
 
 
 class Cancel(Struct, frozen=True):
-    """A user wants the running turn stopped."""
+    """A user wants the running turn stopped. `spent` is what the turn that runs here has taken until now."""
 
     reply_to: int
     client_id: str
     turn: int
     ids: Sequence[str]
     now_ms: int
+    spent: Mapping[str, Any] = NOTHING_SPENT
 
 
 #: What wants an Ack.

@@ -10,12 +10,15 @@ from msgspec import Struct
 
 from server import protocol
 from server.protocol import Transient
-from server.signals import Cancel, Done, Failed
+from server.signals import NOTHING_SPENT, Cancel, Done, Failed
 from server.store.records import Event, Snapshot, Update, Write, merge_memory, next_card
 from server.workflow import Frame, Progress, Workflow, chat
 
 #: What is shown of a turn that shows nothing by itself.
 _THINKING = Progress("Thinking …", status="thinking")
+#: Where memory keeps what all turns of a session took together, and which numbers of a turn's usage it sums.
+USAGE_KEY = "usage"
+_SUMMED = ("input_tokens", "output_tokens", "cost_micro_usd", "calls")
 #: Frames that tell what became of a turn; nobody says them.
 _SYSTEM_TYPES = frozenset({"state_update", "turn_failed", "turn_cancelled"})
 
@@ -96,13 +99,17 @@ class Running(Struct):
 
 
 class Ending(Struct, frozen=True):
-    """How a turn ends: what is said, where it goes, what it remembers. `client_id` is a cancellation's own."""
+    """How a turn ends: what is said, where it goes, what it remembers, what it took (`usage` and `trace`, if any).
+
+    `client_id` is a cancellation's own.
+    """
 
     frames: Sequence[Frame]
     intent: str
     to: str
     memory: dict[str, Any]
     client_id: str | None = None
+    spent: Mapping[str, Any] = NOTHING_SPENT
 
 
 def answered(done: Done, running: Running) -> Ending:
@@ -112,7 +119,7 @@ def answered(done: Done, running: Running) -> Ending:
         if running.message_id is not None and frame.type == "chat_message":
             frames[place] = Frame(frame.type, frame.payload, running.message_id)
             break
-    return Ending(frames, done.result.intent, done.result.to, done.result.memory)
+    return Ending(frames, done.result.intent, done.result.to, done.result.memory, spent=done.spent)
 
 
 def failed(failure: Failed, running: Running, state: str) -> Ending:
@@ -123,7 +130,7 @@ def failed(failure: Failed, running: Running, state: str) -> Ending:
         "correlation_id": failure.correlation_id,
         "retryable": failure.retryable,
     }
-    return Ending([Frame("turn_failed", payload), chat(failure.words)], "Failed", state, {})
+    return Ending([Frame("turn_failed", payload), chat(failure.words)], "Failed", state, {}, spent=failure.spent)
 
 
 def cancelled(cancel: Cancel, running: Running, state: str) -> Ending:
@@ -132,7 +139,26 @@ def cancelled(cancel: Cancel, running: Running, state: str) -> Ending:
     if running.text:
         said = chat(running.text)
         frames.insert(0, Frame(said.type, {**said.payload, "cancelled": True}, running.message_id))
-    return Ending(frames, "Cancelled", state, {}, cancel.client_id)
+    return Ending(frames, "Cancelled", state, {}, cancel.client_id, cancel.spent)
+
+
+def add_usage(total: Mapping[str, Any] | None, usage: Mapping[str, Any]) -> dict[str, int]:
+    """What a session's turns took until now, with one more; a turn whose cost is not known adds none."""
+    return {name: (total or {}).get(name, 0) + (usage[name] or 0) for name in _SUMMED}
+
+
+def tell_usage(ended: Event) -> Transient | None:
+    """What a turn's state_update says of its usage, as a frame of its own; None for one that used nothing.
+
+    `session` is what the session's turns took together.
+    """
+    usage = ended.payload.get("usage")
+    if usage is None:
+        return None
+    total_tokens = usage["input_tokens"] + usage["output_tokens"]
+    session = ended.payload["memory"][USAGE_KEY]
+    payload = {"turn": ended.turn, **usage, "total_tokens": total_tokens, "session": session}
+    return Transient("token_usage", payload)
 
 
 def turn_write(
@@ -151,12 +177,17 @@ def turn_write(
     `before` is None for the turn that opens the session; `ids` are fresh, one a frame and one for the state_update.
     """
     came_from = before.state if before else None
+    known = before.memory if before else {}
+    changes = ending.memory
+    if "usage" in ending.spent:
+        changes = {**changes, USAGE_KEY: add_usage(known.get(USAGE_KEY), ending.spent["usage"])}
     ended: dict[str, Any] = {
         "from": came_from,
         "to": ending.to,
         "intent": ending.intent,
         "turn": running.turn,
-        "memory": ending.memory,
+        "memory": changes,
+        **ending.spent,
     }
     if before is None:
         ended["workflow"] = workflow.name
@@ -174,12 +205,12 @@ def turn_write(
         )
         for frame, fresh in zip(frames, ids, strict=True)
     )
-    remembered = merge_memory(before.memory if before else {}, ending.memory)
+    remembered = merge_memory(known, changes)
     update = Update(
         workflow=before.workflow if before else workflow.name,
         state=ending.to,
         cursor=running.turn,
-        memory=remembered if ending.memory or before is None else None,
+        memory=remembered if changes or before is None else None,
         card=next_card(before.card if before else None, events, moved=ending.to != came_from),
     )
     return Write(

@@ -35,8 +35,9 @@ LAYERS: Final = (
     ),
     ("diagnosis", "store.remote_inspector", "store.functions", "store.redis_rows", "store.redis_scripts"),
     ("store.batch", "store.rows", "store.sqlite_migrate", "store.redis_durability"),
-    ("assistant", "decks"),
+    ("decks",),
     ("workflow", "protocol", "store", "store.inspector"),
+    ("assistant",),
     ("store.records", "store.schema"),
     ("errors",),
     ("",),  # server/__init__.py, which has the version

@@ -15,6 +15,7 @@ classifier, summary  two small questions to an assistant
 retry, breaker       when to try again; `guarded` does it
 prices               what a call cost
 vendors, model       language models, through pydantic-ai
+account              what a turn's calls took, and their trace
 drafts, writer       the builder's work by a model; the rules do the same without one
 """
 
@@ -37,7 +38,8 @@ class Prompt:
 
     `schema` is a type that msgspec can validate, with a JSON object for a value (a Struct); with it, the answer is the
     JSON text of such an object. `max_tokens` bounds the answer (with what a model thinks beforehand), `deadline_ms` the
-    whole call. `quick` asks for an answer without long thought, where a model lets one choose.
+    whole call. `quick` asks for an answer without long thought, where a model lets one choose. `task` names the call in
+    the turn's trace.
     """
 
     system: str
@@ -46,6 +48,21 @@ class Prompt:
     max_tokens: int = 4_000
     deadline_ms: int = 60_000
     quick: bool = False
+    task: str = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompting:
+    """What the settings say of prompts; a system prompt of "" means the one that comes with the server.
+
+    `context_limit` and `classifier_context_limit` are messages, `token_budget` bounds a window besides.
+    """
+
+    chat_system: str = ""
+    classifier_system: str = ""
+    context_limit: int = 20
+    classifier_context_limit: int = 6
+    token_budget: int = 16_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ async def classify(
         max_tokens=max_tokens,
         deadline_ms=deadline_ms,
         quick=True,
+        task="classify",
     )
     try:
         outcome = await give(assistant, prompt, _form(allowed), repairs=0)

@@ -50,7 +50,8 @@ async def summarise(
 ) -> Summarised | Unsummarised:
     """A summary of `messages` (oldest first) and of the `earlier` summary ("" at first). A failure is a value."""
     text = f"<summary>\n{quote(earlier)}\n</summary>\n<conversation>\n{quote_lines(messages)}\n</conversation>"
-    prompt = Prompt(SUMMARY, (Message("user", text),), max_tokens=max_tokens, deadline_ms=deadline_ms, quick=True)
+    window = (Message("user", text),)
+    prompt = Prompt(SUMMARY, window, max_tokens=max_tokens, deadline_ms=deadline_ms, quick=True, task="summarise")
     pieces: list[str] = []
     usage: Usage | None = None
     try:

@@ -25,12 +25,14 @@ async def write_questions(
     assistant: Assistant, window: Sequence[Message], *, deadline_ms: int
 ) -> Fit[Questions] | Unfit:
     """What to ask about the topic that the window ends with. Raises AssistantError."""
-    return await give(assistant, Prompt(QUESTIONS, tuple(window), None, _SHORT_MAX_TOKENS, deadline_ms), Questions)
+    return await give(
+        assistant, Prompt(QUESTIONS, tuple(window), None, _SHORT_MAX_TOKENS, deadline_ms, task="questions"), Questions
+    )
 
 
 async def write_plan(assistant: Assistant, window: Sequence[Message], *, deadline_ms: int) -> Fit[Plan] | Unfit:
     """A plan from the topic, the answers and the wishes in the window. Raises AssistantError."""
-    return await give(assistant, Prompt(PLAN, tuple(window), None, _SHORT_MAX_TOKENS, deadline_ms), Plan)
+    return await give(assistant, Prompt(PLAN, tuple(window), None, _SHORT_MAX_TOKENS, deadline_ms, task="plan"), Plan)
 
 
 def write_slides(
@@ -38,7 +40,7 @@ def write_slides(
 ) -> AsyncGenerator[Drafted | Fit[Slides] | Unfit, None]:
     """The slides of a plan: yields Drafted for each that is written, and last Fit or Unfit. Raises AssistantError."""
     window = (_remembered("plan", pack(brief)),)
-    return draft(assistant, Prompt(SLIDES, window, None, _SLIDES_MAX_TOKENS, deadline_ms), Slides)
+    return draft(assistant, Prompt(SLIDES, window, None, _SLIDES_MAX_TOKENS, deadline_ms, task="slides"), Slides)
 
 
 def refine_slides(
@@ -48,14 +50,17 @@ def refine_slides(
     slides = _remembered("presentation", pack_strawman(strawman, "", ""))
     # With our own words between them, the slides and the wish stay two messages.
     window = (slides, Message("assistant", _ASK_WISH), Message("user", wish))
-    return draft(assistant, Prompt(REFINE, window, None, _SLIDES_MAX_TOKENS, deadline_ms), Changes)
+    return draft(assistant, Prompt(REFINE, window, None, _SLIDES_MAX_TOKENS, deadline_ms, task="refine"), Changes)
 
 
 def answer(
-    assistant: Assistant, window: Sequence[Message], *, state: str, deadline_ms: int
+    assistant: Assistant, window: Sequence[Message], *, state: str, deadline_ms: int, system: str = ""
 ) -> AsyncGenerator[str | Usage, None]:
-    """The answer to a line that changes nothing, streamed. `state` is the builder's. Raises AssistantError."""
-    system = f"{ANSWER}\n\nThe conversation is in the state {state}."
+    """The answer to a line that changes nothing, streamed. `state` is the builder's. Raises AssistantError.
+
+    `system` is what the operator wants to be said before the builder's own prompt.
+    """
+    system = "\n\n".join(part for part in (system, ANSWER, f"The conversation is in the state {state}.") if part)
     return assistant.stream(Prompt(system, tuple(window), None, _SHORT_MAX_TOKENS, deadline_ms))
 
 

@@ -65,6 +65,9 @@ def test_blanks_around_a_value_are_dropped() -> None:
         ),
         ("STORE_URL", "sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
         ("REDIS_URL", "rediss://:pw@cache:6379/0", "rediss://:pw@cache:6379/0"),
+        ("CHAT_SYSTEM_PROMPT", "Be kind.\nBe brief.", "Be kind.\nBe brief."),
+        ("ASSISTANT_PRICES", "my-model=0.25/2", "my-model=0.25/2"),
+        ("CLASSIFIER_CONTEXT_LIMIT", "900", 200),
     ],
 )
 def test_a_fit_value_is_read(variable: str, text: str, value: object) -> None:
@@ -99,6 +102,10 @@ def test_a_fit_value_is_read(variable: str, text: str, value: object) -> None:
         ("DATABASE_URL", "mysql://db"),
         ("REDIS_URL", "cache:6379"),
         ("SUPABASE_SERVICE_KEY", "two words"),
+        ("ASSISTANT", "gpt-5-mini"),
+        ("ASSISTANT", "openai:"),
+        ("ASSISTANT", "mistral:large"),
+        ("ASSISTANT_PRICES", "gpt-5-mini=cheap"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_expected(variable: str, text: str) -> None:
@@ -261,6 +268,37 @@ def test_a_refused_database_is_not_missed_as_well() -> None:
 )
 def test_the_public_url_is_found(environ: dict[str, str], public_url: str) -> None:
     assert Settings.from_env(environ).public_url == public_url
+
+
+def test_without_a_word_the_rules_answer() -> None:
+    assert Settings.from_env({"OPENAI_API_KEY": "key"}).spec is None
+
+
+@pytest.mark.parametrize(
+    ("assistant", "variable"),
+    [
+        ("openai:gpt-5-mini", "OPENAI_API_KEY"),
+        ("openai-responses:gpt-5-mini", "OPENAI_API_KEY"),
+        ("anthropic:claude-haiku-4-5", "ANTHROPIC_API_KEY"),
+        ("google:gemini-2.5-flash", "GOOGLE_API_KEY"),
+    ],
+)
+def test_a_model_wants_its_key(assistant: str, variable: str) -> None:
+    (complaint,) = complaints(ASSISTANT=assistant)
+    assert complaint == f"{variable}=: expected a value, as ASSISTANT is {assistant}"
+    (complaint,) = complaints(ASSISTANT=assistant, **{variable: "two words"})
+    assert complaint.startswith(f"{variable}=***")
+    settings = Settings.from_env({"ASSISTANT": assistant, variable: "secret-key"})
+    assert str(settings.spec) == assistant
+    assert settings.vendor(assistant.partition(":")[0]) == ("secret-key", "")
+    assert "secret-key" not in repr(settings)
+
+
+def test_a_server_of_ones_own_may_want_no_key() -> None:
+    settings = Settings.from_env({"ASSISTANT": "openai:llama3.2:3b", "OPENAI_BASE_URL": "http://localhost:11434/v1/"})
+    assert settings.vendor("openai") == ("", "http://localhost:11434/v1")
+    (complaint,) = complaints(ASSISTANT="anthropic:x", ANTHROPIC_BASE_URL="http://localhost:1/")
+    assert complaint.startswith("ANTHROPIC_API_KEY=")
 
 
 def test_the_example_is_in_step_with_the_table() -> None:

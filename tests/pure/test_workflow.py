@@ -287,3 +287,43 @@ def test_a_chat_message_is_markdown_with_an_optional_list() -> None:
         "format": "markdown",
     }
     assert chat("x").payload["list_items"] is None
+
+
+class Steps:
+    """A step that is an iterator and no generator: there is nothing to close."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.left: list[Output] = [chat(turn.intent)]
+
+    def __aiter__(self) -> "Steps":
+        return self
+
+    async def __anext__(self) -> Output:
+        if not self.left:
+            raise StopAsyncIteration
+        return self.left.pop()
+
+
+def test_a_step_may_be_any_iterator() -> None:
+    workflow = table(replace(HALL, run=Steps), ROOM, ROOF)
+    assert result(workflow, turn(intent=OPEN)).frames == (chat(OPEN),)
+
+
+def test_closing_a_turn_closes_its_step() -> None:
+    closed: list[str] = []
+
+    async def stream(turn: Turn) -> AsyncIterator[Output]:
+        try:
+            yield Delta("one")
+            yield Delta("two")
+        finally:
+            closed.append("step")
+
+    async def hear_one() -> None:
+        outputs = step(table(replace(HALL, run=stream), ROOM, ROOF), turn(intent=OPEN))
+        assert await anext(outputs) == Delta("one")
+        await outputs.aclose()
+
+    with pytest.raises(StopIteration):
+        hear_one().send(None)
+    assert closed == ["step"]
