@@ -10,6 +10,9 @@ from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from server.api import STATIC, Health, pages
+from server.assistant.breaker import Breaker
+from server.assistant.guarded import Guarded
+from server.assistant.vendors import open_model
 from server.engine import Engine
 from server.fanout import open_fanout
 from server.leases import LocalLeases, StoreLeases
@@ -32,6 +35,10 @@ def create_app(
     kept = store or open_store(settings)
     fanout = open_fanout(settings)
     shared = is_shared(settings)
+    model = None
+    if (spec := settings.spec) is not None:
+        api_key, base_url = settings.vendor(spec.vendor)
+        model = open_model(spec, api_key=api_key, base_url=base_url, connection_limit=settings.assistant_connections)
     # Alone, a line that nobody runs here is run by nobody, so nothing is waited for.
     engine = Engine(
         kept,
@@ -40,6 +47,7 @@ def create_app(
         settings,
         leases=StoreLeases(kept, settings.takeover_ms) if shared else LocalLeases(),
         takeover_ms=settings.takeover_ms if shared else 0,
+        assistant=Guarded(model, Breaker()) if model is not None else None,
     )
     rounds = Rounds(engine, settings, shared=shared)
     gateway = Gateway(engine, settings)
@@ -52,12 +60,20 @@ def create_app(
         fanout.start(engine, rounds.look)
         engine.start()
         rounds.start()
-        log.info("started", store=mask_url(settings.store_url), durability=kept.durability, shared=shared)
+        log.info(
+            "started",
+            store=mask_url(settings.store_url),
+            durability=kept.durability,
+            shared=shared,
+            assistant=settings.assistant,
+        )
         yield
         try:
             async with asyncio.timeout(settings.store_timeout_ms / 1000):
                 for part in (rounds, engine, fanout, kept):
                     await part.close()
+                if model is not None:
+                    await model.aclose()
             log.info("stopped")
         except TimeoutError:  # the store stands still: what it has not confirmed was not acknowledged
             log.warning("stopped_in_haste")

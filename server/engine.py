@@ -7,13 +7,18 @@ included, before the next; what an effect answers at once waits its turn in the 
 import asyncio
 import contextlib
 import heapq
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
+from msgspec import structs
 
 from server import lines, signals
+from server.assistant import Assistant
+from server.assistant.account import Account
+from server.assistant.prices import PRICES, parse_prices
 from server.broker import Broker, Key
 from server.commit import GroupCommit
 from server.errors import ERROR_CODES, StoreError
@@ -23,7 +28,7 @@ from server.rollup import RollUp
 from server.session import Limits, Phase, Session
 from server.settings import Settings
 from server.stamps import now_ms
-from server.steps import run_step
+from server.steps import Means, run_step
 from server.store import Store
 from server.store.records import Event, Loaded
 from server.tasks import Tasks
@@ -50,14 +55,19 @@ class Replies(Protocol):
         ...
 
 
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
 class Awake:
     """A session that is awake: its machine, its running step, its timers, and what the log will tell of its turn."""
 
-    __slots__ = ("machine", "step", "timers", "times", "touched_ms")
+    __slots__ = ("account", "machine", "step", "timers", "times", "touched_ms")
 
     def __init__(self, machine: Session) -> None:
         self.machine = machine
         self.step: asyncio.Task[None] | None = None
+        self.account: Account | None = None  # of the step
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self.touched_ms = 0
         self.times = TurnTimes()
@@ -81,14 +91,20 @@ class Engine:
         *,
         leases: Leases | None = None,
         takeover_ms: int = 0,
+        assistant: Assistant | None = None,
     ) -> None:
-        """`takeover_ms` is how long a line of another process may lie; 0: there is no other process."""
+        """`takeover_ms` is how long a line of another process may lie; 0: there is no other process.
+
+        `assistant` is the language model; None: steps answer by their own rules.
+        """
         self.store = store
         self.broker = broker
         self.leases = leases or LocalLeases()
         self.workflows = workflows
         self.settings = settings
         self.commit = GroupCommit(store, batch_limit=settings.batch_limit, queue_limit=settings.commit_queue_limit)
+        self._means = Means(store, settings, assistant)
+        self._prices = {**PRICES, **parse_prices(settings.assistant_prices)}
         self.replies: dict[int, Replies] = {}
         self.draining = False
         self._limits = Limits(
@@ -172,6 +188,8 @@ class Engine:
                     continue  # it was evicted, and this is no answer for its successor; the store has everything
                 awake.touched_ms = now_ms()
                 awake.times.watch(key, awake.machine, received)
+                if isinstance(received, signals.Cancel) and awake.account is not None:
+                    received = structs.replace(received, spent=awake.account.spent())
                 for effect in awake.machine.deliver(received):
                     self._perform(key, awake, effect)
         finally:
@@ -232,7 +250,9 @@ class Engine:
                 self.broker.tell_head(key, head)
             case signals.RunStep():
                 awake.times.step_started()
-                awake.step = asyncio.create_task(self._step(key, awake, effect), name=f"step {key[1]}")
+                awake.account = Account(key[1], _monotonic_ms, self._prices)
+                step = self._step(key, awake, effect, awake.account)
+                awake.step = asyncio.create_task(step, name=f"step {key[1]}")
             case signals.CancelStep():
                 if awake.step is not None:
                     awake.step.cancel()
@@ -263,7 +283,7 @@ class Engine:
         fired = signals.TimerFired(name, number)
         awake.timers[name] = asyncio.get_running_loop().call_later(wait_ms / 1000, self._later, key, awake, fired)
 
-    async def _step(self, key: Key, awake: Awake, effect: signals.RunStep) -> None:
+    async def _step(self, key: Key, awake: Awake, effect: signals.RunStep, account: Account) -> None:
         if self.draining:
             return  # the line is durable and unanswered: whoever starts next runs it
         rolled = RollUp(
@@ -272,7 +292,7 @@ class Engine:
             max_chars=self.settings.delta_max_chars,
         )
         try:
-            outputs = run_step(self.store, awake.machine.workflow, effect, key, self.settings)
+            outputs = run_step(self._means, awake.machine.workflow, effect, key, account)
             async with contextlib.aclosing(outputs):
                 async for output in outputs:
                     rolled.take(output)

@@ -7,12 +7,15 @@ import asyncio
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import msgspec
 import structlog
 
 from server import signals
+from server.assistant import Assistant, Prompting
+from server.assistant.account import Account, Accounted
+from server.assistant.window import read_messages
 from server.broker import Key
 from server.errors import ERROR_CODES, StepError, StoreError
 from server.settings import Settings
@@ -25,16 +28,36 @@ log = structlog.get_logger()
 
 #: Message ids that a turn needs besides its frames: turn_failed or turn_cancelled, a chat_message, a state_update.
 SPARE_IDS = 3
+#: A turn is about four events for two messages; a window of messages is chosen among so many times its events.
+EVENTS_PER_MESSAGE = 4
+#: The part of a step's time that its calls to a model may take; the rest is for the step's own words on it.
+CALLS_SHARE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every step of a process is run with; `assistant` is the language model, if there is one."""
+
+    store: Store
+    settings: Settings
+    assistant: Assistant | None = None
 
 
 async def run_step(
-    store: Store, workflow: Workflow, effect: signals.RunStep, key: Key, settings: Settings
+    means: Means, workflow: Workflow, effect: signals.RunStep, key: Key, account: Account
 ) -> AsyncGenerator[signals.Input, None]:
-    """Run the step that `effect` asks for. Yields what it shows, and last Done or Failed; cancelling it is silent."""
-    run = effect.run
+    """Run the step that `effect` asks for. Yields what it shows, and last Done or Failed; cancelling it is silent.
+
+    Calls to the language model are entered into `account`.
+    """
+    run, settings = effect.run, means.settings
+    if means.assistant is not None:
+        turn_ms = round(settings.step_timeout_ms * CALLS_SHARE)
+        bounded = Accounted(means.assistant, account, max_tokens=settings.answer_max_tokens, turn_ms=turn_ms)
+        means = replace(means, assistant=bounded)
     try:
         async with asyncio.timeout(settings.step_timeout_ms / 1000):
-            turn, said_bytes = await _turn(store, workflow, effect, key, settings), 0
+            turn, said_bytes = await _turn(means, workflow, effect, key), 0
             async with aclosing(step(workflow, turn, stale=effect.stale)) as outputs:
                 async for output in outputs:
                     match output:
@@ -46,13 +69,13 @@ async def run_step(
                             yield signals.Streamed(run, text, new_id())
                         case Result():
                             ids = new_ids(len(output.frames) + SPARE_IDS)
-                            yield signals.Done(run, _as_stored(output, settings), ids, now_ms())
+                            yield signals.Done(run, _as_stored(output, settings), ids, now_ms(), account.spent())
     except TimeoutError as error:
-        yield _failed(effect, key, "step_timeout", error)
+        yield _failed(effect, key, "step_timeout", error, account)
     except StepError as error:
-        yield _failed(effect, key, error.code, error)
+        yield _failed(effect, key, error.code, error, account)
     except Exception as error:  # noqa: BLE001  a step is foreign code: whatever it raises must end its turn (L8)
-        yield _failed(effect, key, "step_failed", error)
+        yield _failed(effect, key, "step_failed", error, account)
 
 
 def _check_size(said_bytes: int, settings: Settings) -> None:
@@ -60,7 +83,7 @@ def _check_size(said_bytes: int, settings: Settings) -> None:
         raise StepError("answer_too_large", f"more than {settings.turn_max_bytes} bytes of text")
 
 
-def _failed(effect: signals.RunStep, key: Key, code: str, error: Exception) -> signals.Failed:
+def _failed(effect: signals.RunStep, key: Key, code: str, error: Exception, account: Account) -> signals.Failed:
     correlation_id = uuid.uuid4().hex
     row = ERROR_CODES[code]
     log.error(
@@ -74,23 +97,28 @@ def _failed(effect: signals.RunStep, key: Key, code: str, error: Exception) -> s
         exc_info=error,
     )
     words = f"{row.message} (Reference {correlation_id[:8]}.)"
-    return signals.Failed(effect.run, code, words, correlation_id, row.temporary, new_ids(SPARE_IDS), now_ms())
+    ids, spent = new_ids(SPARE_IDS), account.spent()
+    return signals.Failed(effect.run, code, words, correlation_id, row.temporary, ids, now_ms(), spent)
 
 
-async def _turn(store: Store, workflow: Workflow, effect: signals.RunStep, key: Key, settings: Settings) -> Turn:
+async def _turn(means: Means, workflow: Workflow, effect: signals.RunStep, key: Key) -> Turn:
     """What the step sees. Raises StepError when the last events cannot be read."""
     user_id, session_id = key
+    settings, assistant = means.settings, means.assistant
     snapshot, line = effect.snapshot, effect.line
     said = Line(text="", words="")
     events: Sequence[Event] = ()
+    wanted = 0
     if line is not None:
         said = workflow.read_line(line.payload["text"], line.payload.get("action_value"))
         wanted = min(workflow.context, settings.chat_context_limit)
-        if wanted:
+        read = wanted if assistant is None else settings.chat_context_limit * EVENTS_PER_MESSAGE
+        if read:
             try:
-                events = await store.read(session_id, user_id, max(0, line.seq - 1 - wanted), wanted)
+                events = await means.store.read(session_id, user_id, max(0, line.seq - 1 - read), read)
             except StoreError as error:
                 raise StepError("step_failed", f"context: {error}") from error
+        events = [event for event in events if event.seq < effect.turn]
     state = snapshot.state if snapshot else workflow.start
     return Turn(
         session_id=session_id,
@@ -101,9 +129,18 @@ async def _turn(store: Store, workflow: Workflow, effect: signals.RunStep, key: 
         came_from=state,
         state=state,
         memory=snapshot.memory if snapshot else {},
-        events=[event for event in events if event.seq < effect.turn],
+        events=events[-wanted:] if wanted else (),
         new_id=new_id,
         public_url=settings.public_url,
+        assistant=assistant,
+        messages=read_messages(events)[-settings.chat_context_limit :] if assistant is not None else (),
+        prompting=Prompting(
+            chat_system=settings.chat_system_prompt,
+            classifier_system=settings.classifier_system_prompt,
+            context_limit=settings.chat_context_limit,
+            classifier_context_limit=settings.classifier_context_limit,
+            token_budget=settings.context_token_budget,
+        ),
     )
 
 

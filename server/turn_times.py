@@ -1,5 +1,8 @@
 """What the log tells of a turn: one record a turn, one more when it moved the state."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import structlog
 
 from server import signals
@@ -56,9 +59,20 @@ class TurnTimes:
             ack_ms=acked_after_ms,
             step_ms=max(0, self._stepped_ms - self._started_ms),
             commit_ms=max(0, now_ms() - self._stepped_ms),
+            **_about_calls(ended),
         )
         if ended["from"] != ended["to"]:
             log.info("state_persisted", session_id=key[1], user_id=key[0], state=ended["to"], version=version)
+
+
+def _about_calls(ended: Mapping[str, Any]) -> dict[str, Any]:
+    """What the turn's calls to a model took, and the window of the last one; nothing for a turn without one."""
+    if "usage" not in ended:
+        return {}
+    usage, last = ended["usage"], ended["trace"][-1]
+    told = ("model", "input_tokens", "output_tokens", "cost_micro_usd", "calls", "first_token_ms")
+    window = {f"window_{name}": last[name] for name in ("messages", "chars", "tokens")}
+    return {**{name: usage[name] for name in told}, **window, "call_attempts": usage["attempts"]}
 
 
 def _outcome(events: tuple[Event, ...]) -> str:

@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from server.assistant import OUR_PROMPTS, Assistant, Message, Prompting
+from server.assistant.window import choose_window
 from server.errors import StepError, WorkflowError
 from server.store.records import Event
 
@@ -88,6 +90,9 @@ class Turn:
     `state` is the state that the turn enters and `came_from` the one it leaves. `events` are the last events before
     the line, oldest first. `memory` is as it was before the turn. `new_id` makes a fresh message id; `public_url` is
     this server's address as browsers know it, without a slash at the end.
+
+    `assistant` is the language model, None where there is only what the workflow knows by itself; with one, `messages`
+    is what was said before the line, oldest first, and `prompting` what the settings say of prompts.
     """
 
     session_id: str
@@ -101,6 +106,18 @@ class Turn:
     events: Sequence[Event]
     new_id: Callable[[], str]
     public_url: str
+    assistant: Assistant | None = None
+    messages: Sequence[Message] = ()
+    prompting: Prompting = OUR_PROMPTS
+
+    def window(self, system: str = "") -> tuple[Message, ...]:
+        """The messages of a prompt: the last ones before the line, within the settings' bounds, and the line.
+
+        `system` is the system prompt that goes with them, which takes its part of the budget.
+        """
+        said = [*self.messages, Message("user", self.line.text)]
+        limit, budget = self.prompting.context_limit, self.prompting.token_budget
+        return choose_window(said, system=system, limit=limit, token_budget=budget).messages
 
 
 Step = Callable[[Turn], AsyncIterator[Output]]

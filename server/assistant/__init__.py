@@ -21,7 +21,7 @@ drafts, writer       the builder's work by a model; the rules do the same withou
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,10 @@ class Prompting:
     context_limit: int = 20
     classifier_context_limit: int = 6
     token_budget: int = 16_000
+
+
+#: What holds where nobody says anything else.
+OUR_PROMPTS: Final = Prompting()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,15 @@ async def write_questions(
     )
 
 
-async def write_plan(assistant: Assistant, window: Sequence[Message], *, deadline_ms: int) -> Fit[Plan] | Unfit:
-    """A plan from the topic, the answers and the wishes in the window. Raises AssistantError."""
-    return await give(assistant, Prompt(PLAN, tuple(window), None, _SHORT_MAX_TOKENS, deadline_ms, task="plan"), Plan)
+async def write_plan(
+    assistant: Assistant, window: Sequence[Message], *, deadline_ms: int, known: dict[str, Any] | None = None
+) -> Fit[Plan] | Unfit:
+    """A plan from the topic, the answers and the wishes in the window. Raises AssistantError.
+
+    `known` is what the builder remembers of them, for a window that does not reach so far back.
+    """
+    said = (_remembered("known", known), *window) if known else tuple(window)
+    return await give(assistant, Prompt(PLAN, said, None, _SHORT_MAX_TOKENS, deadline_ms, task="plan"), Plan)
 
 
 def write_slides(

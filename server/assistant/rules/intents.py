@@ -111,6 +111,23 @@ def read_intent(text: str, allowed: Sequence[str], *, has_topic: bool) -> str:
     return HELP
 
 
+def read_plain_intent(text: str, allowed: Sequence[str]) -> str | None:
+    """The intent of a line that can mean only one thing (a greeting, another topic, yes, no), else None."""
+    line = clean(text, 2_000).strip()
+    if not has_words(line) and read_consent(line) is None:
+        return HELP
+    if _SMALL_TALK.fullmatch(line[:200]) or is_button_value(line):
+        return HELP
+    if "Submit_Initial_Topic" in allowed:
+        return None
+    if read_new_topic(line) is not None:
+        return CHANGE_TOPIC
+    for accept, reject, _ in _CHOICES:
+        if accept in allowed and reject in allowed and (choice := read_consent(line)) is not None:
+            return accept if choice else reject
+    return None
+
+
 #: Accept, reject and change, for the states that ask for a choice.
 _CHOICES: Final = (
     ("Accept_Plan", "Reject_Plan", "Change_Parameter"),

@@ -1,16 +1,19 @@
-"""The builder: from a topic to a presentation, in six states. What is said and thought lives in the assistant."""
+"""The builder's steps by rules, without a model. What is said and thought lives in the assistant's rules."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from server.assistant.rules import plan, questions, replies, slides
 from server.assistant.rules.intents import read_intent, read_topic_line
 from server.assistant.rules.refine import refine
 from server.assistant.rules.topic import read_request
 from server.assistant.rules.wording import clean
-from server.workflow import STALE, STAY, Ask, Button, Frame, Output, Progress, Remember, State, Turn, Workflow, chat
+from server.workflow import STALE, Ask, Frame, Output, Progress, Remember, Turn, chat
 
-_FORGET_REST = dict.fromkeys(("clarifying_answers", "confirmation_plan", "presentation_strawman", "presentation_url"))
+#: What belongs to a topic, and goes with it.
+FORGET_REST: Final[dict[str, None]] = dict.fromkeys(
+    ("clarifying_answers", "confirmation_plan", "presentation_strawman", "presentation_url")
+)
 
 
 async def greet(turn: Turn) -> AsyncIterator[Output]:
@@ -22,7 +25,7 @@ async def ask_questions(turn: Turn) -> AsyncIterator[Output]:
     """Take a topic, forget what belonged to another one, and ask what is not known yet."""
     line = clean(read_topic_line(turn.line.words), plan.MAX_KEPT_CHARS).strip()
     request = read_request(line)
-    yield Remember({"user_initial_request": line if request.topic else None, **_FORGET_REST})
+    yield Remember({"user_initial_request": line if request.topic else None, **FORGET_REST})
     if not request.topic:
         yield chat(replies.ASK_TOPIC)
         return
@@ -58,7 +61,7 @@ async def generate_slides(turn: Turn) -> AsyncIterator[Output]:
         written.append(slide)
         yield Progress(f"Slide {len(written)} of {count}: {slide.title}", 100 * len(written) // (count + 1))
     strawman = slides.assemble(brief, written)
-    deck_id, deck_url = _new_deck(turn)
+    deck_id, deck_url = new_deck(turn)
     yield Remember({"presentation_strawman": slides.pack_strawman(strawman, deck_id, deck_url)})
     yield Frame("slide_update", slides.slide_update(strawman, deck_id, deck_url), deck_id)
     yield chat(replies.introduce_slides(strawman, deck_url))
@@ -74,7 +77,7 @@ async def refine_slides(turn: Turn) -> AsyncIterator[Output]:
         yield Ask(replies.SLIDES_PROMPT)
         return
     yield Progress("Putting the slides in order", 80)
-    deck_id, deck_url = _new_deck(turn)
+    deck_id, deck_url = new_deck(turn)
     yield Remember({"presentation_strawman": slides.pack_strawman(refined.strawman, deck_id, deck_url)})
     yield Frame("slide_update", slides.slide_update(refined.strawman, deck_id, deck_url, refined.affected), deck_id)
     yield chat(replies.describe_refinement(refined, deck_url), list_items=replies.list_changes(refined))
@@ -86,7 +89,7 @@ async def finish(turn: Turn) -> AsyncIterator[Output]:
     yield Progress("Putting the presentation online", 60)
     strawman, deck_id, deck_url = slides.recall_strawman(turn.memory), *slides.recall_deck(turn.memory)
     if not deck_id:  # a session from before this server: its deck is not one that we can show yet
-        deck_id, deck_url = _new_deck(turn)
+        deck_id, deck_url = new_deck(turn)
         yield Frame("slide_update", slides.slide_update(strawman, deck_id, deck_url), deck_id)
         yield Remember({"presentation_strawman": slides.pack_strawman(strawman, deck_id, deck_url)})
     message, text = replies.announce_deck(strawman, deck_url)
@@ -113,53 +116,7 @@ async def classify(turn: Turn, allowed: Sequence[str]) -> str:
     return read_intent(turn.line.text, allowed, has_topic=bool(turn.memory.get("user_initial_request")))
 
 
-def summary(memory: Mapping[str, Any]) -> dict[str, Any]:
-    """What a client is told of a session's deck when it connects; the address only once the deck is final."""
-    strawman, url = memory.get("presentation_strawman"), memory.get("presentation_url")
-    if not strawman:
-        return {"has_strawman": False}
-    final = {"presentation_url": url, "presentation_id": strawman.get("preview_presentation_id")} if url else {}
-    return {"has_strawman": True, **final, "slide_count": len(strawman.get("slides") or ())}
-
-
-def _new_deck(turn: Turn) -> tuple[str, str]:
+def new_deck(turn: Turn) -> tuple[str, str]:
     """The id of a new deck, which is the id of the frame that carries its slides, and its address."""
     deck_id = turn.new_id()
     return deck_id, f"{turn.public_url}/decks/{deck_id}"
-
-
-_PLAN_BUTTONS = (
-    Button("accept_plan", "Yes, let's build it!", "Accept_Plan", primary=True),
-    Button("reject_plan", "I'd like to make changes", "Reject_Plan", requires_input=True),
-)
-_SLIDES_BUTTONS = (
-    Button("accept_strawman", "Looks perfect!", "Accept_Strawman", primary=True),
-    Button("request_refinement", "Make some changes", "Submit_Refinement_Request", requires_input=True),
-)
-_TO_PLAN = {"Reject_Plan": "CREATE_CONFIRMATION_PLAN", "Change_Parameter": "CREATE_CONFIRMATION_PLAN"}
-_FROM_SLIDES = {"Accept_Strawman": "CONTENT_GENERATION", "Submit_Refinement_Request": "REFINE_STRAWMAN"}
-
-BUILDER = Workflow(
-    "builder",
-    start="PROVIDE_GREETING",
-    states=[
-        State("PROVIDE_GREETING", greet, on={"Submit_Initial_Topic": "ASK_CLARIFYING_QUESTIONS"}),
-        State(
-            "ASK_CLARIFYING_QUESTIONS", ask_questions, on={"Submit_Clarification_Answers": "CREATE_CONFIRMATION_PLAN"}
-        ),
-        State(
-            "CREATE_CONFIRMATION_PLAN",
-            make_plan,
-            on={"Accept_Plan": "GENERATE_STRAWMAN", **_TO_PLAN},
-            buttons=_PLAN_BUTTONS,
-        ),
-        State("GENERATE_STRAWMAN", generate_slides, on=_FROM_SLIDES, buttons=_SLIDES_BUTTONS),
-        State("REFINE_STRAWMAN", refine_slides, on=_FROM_SLIDES, buttons=_SLIDES_BUTTONS),
-        State("CONTENT_GENERATION", finish, final=True),
-    ],
-    always={"Change_Topic": "ASK_CLARIFYING_QUESTIONS", "Ask_Help_Or_Question": STAY},
-    fallback="Ask_Help_Or_Question",
-    classify=classify,
-    answer=answer,
-    summary=summary,
-)

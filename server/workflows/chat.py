@@ -1,0 +1,50 @@
+"""Plain conversation with a language model: one state, and whatever the person wants to talk about."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from server.assistant import Prompt, Usage
+from server.assistant.prompts import CHAT as CHAT_PROMPT
+from server.workflow import STAY, Delta, Output, State, Turn, Workflow, chat
+
+_GREETING: Final = "Hello! What would you like to talk about?"
+_NO_MODEL: Final = "There is no language model here to talk to: this server's ASSISTANT is its own rules."
+_NOTHING: Final = "I have nothing to say to that."
+#: A step has its own limit of time, which the assistant keeps.
+_DEADLINE_MS: Final = 3_600_000
+
+
+async def greet(turn: Turn) -> AsyncIterator[Output]:
+    """Say hello, once in the life of a session."""
+    yield chat(_GREETING)
+
+
+async def answer(turn: Turn) -> AsyncIterator[Output]:
+    """Answer with the model's words, as they come."""
+    if turn.assistant is None:
+        yield chat(_NO_MODEL)
+        return
+    system, said = turn.prompting.chat_system or CHAT_PROMPT, ""
+    async with aclosing(turn.assistant.stream(Prompt(system, turn.window(system), deadline_ms=_DEADLINE_MS))) as pieces:
+        async for piece in pieces:
+            if not isinstance(piece, Usage):
+                said += piece
+                yield Delta(piece)
+    yield chat(said if said.strip() else _NOTHING)
+
+
+async def classify(turn: Turn, allowed: Sequence[str]) -> str:
+    """There is only one intent."""
+    return "Say"
+
+
+CHAT = Workflow(
+    "chat",
+    start="CHAT",
+    states=[State("CHAT", greet, final=True)],
+    always={"Say": STAY},
+    fallback="Say",
+    classify=classify,
+    answer=answer,
+)

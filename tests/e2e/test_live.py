@@ -1,0 +1,163 @@
+"""Live answers: a real server process, real sockets, and a vendor on loopback that speaks its vendor's format."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from tests.e2e.live import LONG, assembled, ended, environment, talk
+from tests.e2e.test_crash import stored_texts
+from tests.process import ServerProcess
+from tests.vendors import Play, Vendors, cut, fault, hang, refuse, say
+
+#: One server for all tests here: importing what a model needs takes seconds.
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def all_vendors() -> Iterator[Vendors]:
+    with Vendors() as vendors:
+        yield vendors
+
+
+@pytest.fixture
+def vendors(all_vendors: Vendors) -> Vendors:
+    all_vendors.reset()
+    return all_vendors
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(all_vendors: Vendors, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    process = ServerProcess(tmp_path_factory.mktemp("live"), environment(all_vendors))
+    await process.start()
+    yield process
+    await process.close()
+
+
+async def test_an_answer_is_streamed_stored_and_accounted_for(vendors: Vendors, server: ServerProcess) -> None:
+    vendors.next(say("Tea is a leaf.", per_s=50))
+    async with talk(server.port) as client:
+        await client.until_type("live")
+        await client.turn("What is tea?")
+        assert client.texts()[-1] == assembled(client) == "Tea is a leaf."
+        told = await client.until_type("token_usage")
+        usage, [entry] = ended(client)["payload"]["usage"], ended(client)["payload"]["trace"]
+        assert (usage["calls"], usage["attempts"], usage["measured"]) == (1, 1, True)
+        assert usage["output_tokens"] == 4
+        assert usage["cost_micro_usd"] == usage["input_tokens"] + 2 * usage["output_tokens"]
+        assert usage["first_token_ms"] >= 0
+        assert told["payload"]["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+        assert (entry["name"], entry["outcome"], entry["messages"]) == ("answer", "answered", 2)
+        await client.turn("And coffee?")
+        session = (await client.until_type("token_usage"))["payload"]["session"]
+        assert session["calls"] == 2
+        assert session["output_tokens"] == usage["output_tokens"] + ended(client)["payload"]["usage"]["output_tokens"]
+    said = vendors.calls[1].said
+    assert [text for _, text in said][-3:] == ["What is tea?", "Tea is a leaf.", "And coffee?"]
+    records = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
+    turns = [record for record in records if record["event"] == "turn" and "window_messages" in record]
+    assert [record["window_messages"] for record in turns] == [2, 4]
+    assert "coffee" not in server.log()
+
+
+async def test_five_refreshes_during_one_answer(vendors: Vendors, server: ServerProcess) -> None:
+    vendors.next(say(LONG, per_s=50))
+    session_id = str(uuid.uuid4())
+    async with talk(server.port, session_id) as first:
+        await first.until_type("live")
+        await first.say("Go on.")
+        tabs = [first]
+        for _ in range(5):
+            await first.until_type("stream_delta")
+            await asyncio.sleep(0.15)
+            tabs.append(await talk(server.port, session_id).__aenter__())
+        finals = await asyncio.gather(*(tab.until_type("chat_message", text=LONG) for tab in tabs))
+    assert len({frame["message_id"] for frame in finals}) == 1
+    for tab in tabs:
+        assert assembled(tab) == LONG
+    for tab in tabs[1:]:
+        await tab.close()
+    assert len(vendors.calls) == 1
+    assert (await stored_texts(server.database, session_id))[-1] == ("assistant", LONG)
+
+
+async def test_a_double_click_is_one_call(vendors: Vendors, server: ServerProcess) -> None:
+    vendors.next(say(LONG, per_s=200))
+    async with talk(server.port) as client:
+        await client.until_type("live")
+        for _ in range(2):
+            await client.say("Go on.", "same")
+        await client.until_type("state_update", intent="Say")
+        await client.say("Go on.", "same")
+        assert (await client.until_type("ack", duplicate=True))["payload"]["id"] == "same"
+        await client.turn("Next.")
+    assert [call.said[-1][1] for call in vendors.calls] == ["Go on.", "Next."]
+
+
+async def test_a_cancel_keeps_what_was_said_and_stops_the_vendor(vendors: Vendors, server: ServerProcess) -> None:
+    vendors.next(hang("Tea is "), say("Coffee."))
+    session_id = str(uuid.uuid4())
+    async with talk(server.port, session_id) as client:
+        await client.until_type("live")
+        await client.say("What is tea?")
+        turn = (await client.until_type("ack"))["payload"]["seq"]
+        await client.until(lambda frame: assembled(client) == "Tea is ", "the text so far")
+        await client.send({"type": "cancel", "id": "stop", "turn": turn})
+        kept = await client.until_type("chat_message", cancelled=True)
+        assert kept["payload"]["text"] == "Tea is "
+        await vendors.until(lambda: vendors.calls[0].outcome == "left", "the vendor sees the connection close")
+        await client.until_type("state_update", intent="Cancelled")
+        [entry] = ended(client)["payload"]["trace"]
+        assert entry["outcome"] == "cancelled"
+        assert ended(client)["payload"]["usage"]["measured"] is False
+        await client.turn("And coffee?")
+        assert client.texts()[-1] == "Coffee."
+    async with talk(server.port, session_id) as client:
+        await client.until_type("live")
+        assert client.texts() == ["Hello! What would you like to talk about?", "Tea is ", "Coffee."]
+
+
+async def test_a_vendor_that_asks_to_wait_is_asked_again(vendors: Vendors, server: ServerProcess) -> None:
+    vendors.next(fault("rate_limited", retry_after="1"), say("Here you are."))
+    async with talk(server.port) as client:
+        await client.until_type("live")
+        await client.turn("Tea?")
+        assert client.texts()[-1] == "Here you are."
+        assert ended(client)["payload"]["usage"]["attempts"] == 2
+    assert vendors.calls[1].began - vendors.calls[0].began >= 1
+
+
+FAULTS: dict[str, list[Play]] = {
+    "assistant_rate_limited": [fault("rate_limited", retry_after="900")],
+    "assistant_refused": [refuse()],
+    "assistant_too_long": [fault("too_long")],
+    "assistant_unauthorised": [fault("no_credit")],
+    "assistant_rejected": [fault("no_model")],
+    "assistant_unreachable": [fault("failing")] * 3,
+    "assistant_malformed": [Play(("One ",), ending="garbage")],
+}
+
+
+@pytest.mark.parametrize("code", FAULTS)
+async def test_a_fault_has_its_code_and_the_next_line_works(vendors: Vendors, server: ServerProcess, code: str) -> None:
+    vendors.next(*FAULTS[code])
+    async with talk(server.port) as client:
+        await client.until_type("live")
+        await client.turn("Tea?")
+        failed = next(frame for frame in client.durable if frame["type"] == "turn_failed")
+        assert failed["payload"]["code"] == code
+        assert ended(client)["payload"]["trace"][0]["outcome"] == code
+        await client.turn("And now?")
+        assert client.texts()[-1] == "Hello there, this is an answer."
+
+
+async def test_an_answer_that_breaks_off_is_told(vendors: Vendors, server: ServerProcess) -> None:
+    vendors.next(cut("Tea is "))
+    async with talk(server.port) as client:
+        await client.until_type("live")
+        await client.turn("Tea?")
+        failed = next(frame for frame in client.durable if frame["type"] == "turn_failed")
+        assert failed["payload"]["code"] == "assistant_unreachable"
