@@ -55,3 +55,19 @@ async def test_a_file_that_is_no_database_is_told_in_a_sentence(tmp_path: Path) 
     assert status == 1
     assert "cannot_start" in said
     assert "Traceback" not in said
+
+
+async def test_a_model_without_its_key_is_told_in_a_sentence() -> None:
+    status, said = await start(ASSISTANT="anthropic:claude-haiku-4-5")
+    assert status == 2
+    assert "ANTHROPIC_API_KEY=: expected a value, as ASSISTANT is anthropic:claude-haiku-4-5" in said
+    assert "Traceback" not in said
+
+
+async def test_a_model_without_its_packages_is_told_in_a_sentence(tmp_path: Path) -> None:
+    """A package that cannot be imported stands before the real one."""
+    (tmp_path / "pydantic_ai.py").write_text("raise ImportError('not installed')")
+    status, said = await start(ASSISTANT="openai:gpt-5-mini", OPENAI_API_KEY="key", PYTHONPATH=str(tmp_path))
+    assert status == 2
+    assert 'pip install "pydantic-ai-slim[openai]' in said
+    assert "Traceback" not in said

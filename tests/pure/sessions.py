@@ -1,10 +1,12 @@
 """A conversation in small steps: a session machine, and what goes into it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from server.protocol import Say
 from server.session import Limits, Session
 from server.signals import (
+    NOTHING_SPENT,
     Append,
     Appended,
     Cancel,
@@ -60,17 +62,17 @@ def running(client_id: str = "c3", seq: int = 3, **limits: int) -> tuple[Session
     return machine, the(accept(machine, say(client_id=client_id), seq), RunStep)
 
 
-def done(step: RunStep, *frames: Frame, **fields: Any) -> Done:
+def done(step: RunStep, *frames: Frame, spent: Mapping[str, Any] = NOTHING_SPENT, **fields: Any) -> Done:
     known: dict[str, Any] = {"intent": "Say", "to": "HELLO", "memory": {}}
-    return Done(step.run, Result(frames=frames or (chat("answer"),), **{**known, **fields}), IDS, T0_MS)
+    return Done(step.run, Result(frames=frames or (chat("answer"),), **{**known, **fields}), IDS, T0_MS, spent)
 
 
 def broken(step: RunStep) -> Failed:
     return Failed(step.run, "step_failed", "It broke.", "corr", True, IDS, T0_MS)
 
 
-def cancel(turn: int = 3, client_id: str = "x1") -> Cancel:
-    return Cancel(8, client_id, turn, IDS, T0_MS)
+def cancel(turn: int = 3, client_id: str = "x1", spent: Mapping[str, Any] = NOTHING_SPENT) -> Cancel:
+    return Cancel(8, client_id, turn, IDS, T0_MS, spent)
 
 
 def committing() -> tuple[Session, Commit]:
