@@ -193,7 +193,7 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "fold-memory", "what a turn remembers does not stand in its state_update", TURNS,
-        '        "memory": ending.memory,\n',
+        '        "memory": changes,\n',
         '        "memory": {},\n', PURE_SESSION,
     ),
     mutant(
