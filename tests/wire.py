@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-WAIT_S = 10.0
+WAIT_S = 20.0
 
 Frame = dict[str, Any]
 

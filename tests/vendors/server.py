@@ -28,7 +28,7 @@ FORMATS: Final[dict[str, Format]] = {
     "anthropic": cast(Format, anthropic),
     "google": cast(Format, google),
 }
-WAIT_S: Final = 10.0
+WAIT_S: Final = 30.0
 GREETING: Final = "Hello there, this is an answer."
 _HTML: Final = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 
