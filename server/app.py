@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
+from typing import Final
 
 import structlog
 from starlette.applications import Starlette
@@ -26,6 +27,9 @@ from server.workflow import Workflow
 from server.workflows import WORKFLOWS
 
 log = structlog.get_logger()
+
+#: How long a store that has had no time to disconnect may still take for it, in seconds.
+_LAST_S: Final = 0.5
 
 
 def create_app(
@@ -77,6 +81,9 @@ def create_app(
             log.info("stopped")
         except TimeoutError:  # the store stands still: what it has not confirmed was not acknowledged
             log.warning("stopped_in_haste")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_S):
+                    await kept.close()
 
     app = Starlette(
         routes=[

@@ -108,11 +108,11 @@ class SupabaseStore(FunctionStore):
 
     async def _disconnect(self) -> None:
         async with contextlib.AsyncExitStack() as places:
+            if self._http is not None:
+                places.push_async_callback(self._http.aclose)  # also when the wait for the calls is given up
             # They are given in the order they were asked for: whoever has them all has waited for every call.
             for place in (self._writing, *[self._reading] * (self._calls - 1)):
                 await places.enter_async_context(place)
-            if self._http is not None:
-                await self._http.aclose()
 
     async def _call(self, function: str, arguments: Mapping[str, object]) -> Any:
         place = self._writing if function in _WRITES else self._reading

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from tests.process import ServerProcess
+from tests.services.gateway import Fault
 from tests.services.postgres import running_server
 from tests.services.proxy import Proxy
+from tests.services.supabase import SECRET_KEY, empty_project
 from tests.wire import Client
 
 
@@ -25,3 +27,26 @@ async def test_a_drain_ends_within_the_stores_deadline_and_leaves_nothing_behind
             assert "stopped_in_haste" in server.log()
             assert "destroyed" not in server.log()
             assert "Traceback" not in server.log()
+
+
+async def test_a_drain_leaves_no_connection_to_supabase_behind(tmp_path: Path) -> None:
+    project = empty_project()
+    environ = {
+        "STORE_URL": "supabase",
+        "SUPABASE_URL": project.url,
+        "SUPABASE_SERVICE_KEY": SECRET_KEY,
+        "STORE_TIMEOUT_MS": "2000",
+        "DRAIN_MS": "500",
+    }
+    server = ServerProcess(tmp_path, environ)
+    await server.start()
+    async with Client(server.port) as client:
+        await client.until_type("live")
+        await client.turn("before")
+        project.gateway.fail(Fault.STALLED, times=1_000)
+        await client.say("into the silence")
+        assert await server.stop() == 0
+        assert await client.until_closed() == 4200
+    assert "stopped_in_haste" in server.log()
+    assert "Unclosed" not in server.log()
+    assert "Traceback" not in server.log()
