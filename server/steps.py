@@ -15,9 +15,9 @@ import structlog
 from server import signals
 from server.assistant import Assistant, Prompting
 from server.assistant.account import Account, Accounted
-from server.assistant.window import read_messages
 from server.broker import Key
 from server.errors import ERROR_CODES, StepError, StoreError
+from server.recall import CALLS_SHARE, Recall
 from server.settings import Settings
 from server.stamps import new_id, new_ids, now_ms
 from server.store import Store
@@ -28,10 +28,6 @@ log = structlog.get_logger()
 
 #: Message ids that a turn needs besides its frames: turn_failed or turn_cancelled, a chat_message, a state_update.
 SPARE_IDS = 3
-#: A turn is about four events for two messages; a window of messages is chosen among so many times its events.
-EVENTS_PER_MESSAGE = 4
-#: The part of a step's time that its calls to a model may take; the rest is for the step's own words on it.
-CALLS_SHARE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +47,14 @@ async def run_step(
     Calls to the language model are entered into `account`.
     """
     run, settings = effect.run, means.settings
+    recall = Recall(settings, effect, key, account)
     if means.assistant is not None:
         turn_ms = round(settings.step_timeout_ms * CALLS_SHARE)
         bounded = Accounted(means.assistant, account, max_tokens=settings.answer_max_tokens, turn_ms=turn_ms)
-        means = replace(means, assistant=bounded)
+        means = replace(means, assistant=recall.beside(bounded))
     try:
-        async with asyncio.timeout(settings.step_timeout_ms / 1000):
-            turn, said_bytes = await _turn(means, workflow, effect, key), 0
+        async with recall, asyncio.timeout(settings.step_timeout_ms / 1000):
+            turn, said_bytes = await _turn(means, workflow, effect, key, recall), 0
             async with aclosing(step(workflow, turn, stale=effect.stale)) as outputs:
                 async for output in outputs:
                     match output:
@@ -68,8 +65,9 @@ async def run_step(
                             _check_size(said_bytes, settings)
                             yield signals.Streamed(run, text, new_id())
                         case Result():
+                            result = await recall.keep(_as_stored(output, settings))
                             ids = new_ids(len(output.frames) + SPARE_IDS)
-                            yield signals.Done(run, _as_stored(output, settings), ids, now_ms(), account.spent())
+                            yield signals.Done(run, result, ids, now_ms(), account.spent())
     except TimeoutError as error:
         yield _failed(effect, key, "step_timeout", error, account)
     except StepError as error:
@@ -101,23 +99,24 @@ def _failed(effect: signals.RunStep, key: Key, code: str, error: Exception, acco
     return signals.Failed(effect.run, code, words, correlation_id, row.temporary, ids, now_ms(), spent)
 
 
-async def _turn(means: Means, workflow: Workflow, effect: signals.RunStep, key: Key) -> Turn:
+async def _turn(means: Means, workflow: Workflow, effect: signals.RunStep, key: Key, recall: Recall) -> Turn:
     """What the step sees. Raises StepError when the last events cannot be read."""
     user_id, session_id = key
     settings, assistant = means.settings, means.assistant
     snapshot, line = effect.snapshot, effect.line
     said = Line(text="", words="")
     events: Sequence[Event] = ()
-    wanted = 0
+    past = recall.past
     if line is not None:
         said = workflow.read_line(line.payload["text"], line.payload.get("action_value"))
         wanted = min(workflow.context, settings.chat_context_limit)
-        read = wanted if assistant is None else settings.chat_context_limit * EVENTS_PER_MESSAGE
-        if read:
-            try:
-                events = await means.store.read(session_id, user_id, max(0, line.seq - 1 - read), read)
-            except StoreError as error:
-                raise StepError("step_failed", f"context: {error}") from error
+        try:
+            if wanted:
+                events = await means.store.read(session_id, user_id, max(0, line.seq - 1 - wanted), wanted)
+            if assistant is not None:
+                past = await recall.read(means.store)
+        except StoreError as error:
+            raise StepError("step_failed", f"context: {error}") from error
         events = [event for event in events if event.seq < effect.turn]
     state = snapshot.state if snapshot else workflow.start
     return Turn(
@@ -129,15 +128,16 @@ async def _turn(means: Means, workflow: Workflow, effect: signals.RunStep, key: 
         came_from=state,
         state=state,
         memory=snapshot.memory if snapshot else {},
-        events=events[-wanted:] if wanted else (),
+        events=events,
         new_id=new_id,
         public_url=settings.public_url,
         assistant=assistant,
-        messages=read_messages(events)[-settings.chat_context_limit :] if assistant is not None else (),
+        messages=past.messages,
+        summary=past.summary,
         prompting=Prompting(
             chat_system=settings.chat_system_prompt,
             classifier_system=settings.classifier_system_prompt,
-            context_limit=settings.chat_context_limit,
+            context_limit=recall.window_limit,
             classifier_context_limit=settings.classifier_context_limit,
             token_budget=settings.context_token_budget,
         ),

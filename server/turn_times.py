@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 
 from server import signals
+from server.assistant.account import BESIDE
 from server.broker import Key
 from server.session import Session
 from server.stamps import now_ms
@@ -66,10 +67,10 @@ class TurnTimes:
 
 
 def _about_calls(ended: Mapping[str, Any]) -> dict[str, Any]:
-    """What the turn's calls to a model took, and the window of the last one; nothing for a turn without one."""
+    """What the turn's calls to a model took, and the window of the last one for the answer; nothing without a call."""
     if "usage" not in ended:
         return {}
-    usage, last = ended["usage"], ended["trace"][-1]
+    usage, last = ended["usage"], [entry for entry in ended["trace"] if entry["name"] not in BESIDE][-1]
     told = ("model", "input_tokens", "output_tokens", "cost_micro_usd", "calls", "first_token_ms")
     window = {f"window_{name}": last[name] for name in ("messages", "chars", "tokens")}
     return {**{name: usage[name] for name in told}, **window, "call_attempts": usage["attempts"]}

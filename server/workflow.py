@@ -92,7 +92,8 @@ class Turn:
     this server's address as browsers know it, without a slash at the end.
 
     `assistant` is the language model, None where there is only what the workflow knows by itself; with one, `messages`
-    is what was said before the line, oldest first, and `prompting` what the settings say of prompts.
+    is what was said before the line, oldest first, `summary` that of what was said before them, and `prompting` what
+    the settings say of prompts.
     """
 
     session_id: str
@@ -108,16 +109,17 @@ class Turn:
     public_url: str
     assistant: Assistant | None = None
     messages: Sequence[Message] = ()
+    summary: str = ""
     prompting: Prompting = OUR_PROMPTS
 
     def window(self, system: str = "") -> tuple[Message, ...]:
-        """The messages of a prompt: the last ones before the line, within the settings' bounds, and the line.
+        """The messages of a prompt: the summary, the last messages before the line within the bounds, and the line.
 
         `system` is the system prompt that goes with them, which takes its part of the budget.
         """
         said = [*self.messages, Message("user", self.line.text)]
         limit, budget = self.prompting.context_limit, self.prompting.token_budget
-        return choose_window(said, system=system, limit=limit, token_budget=budget).messages
+        return choose_window(said, system=system, limit=limit, token_budget=budget, summary=self.summary).messages
 
 
 Step = Callable[[Turn], AsyncIterator[Output]]

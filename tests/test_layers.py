@@ -22,6 +22,7 @@ LAYERS: Final = (
     ("engine",),
     ("turn_times",),
     ("session", "connection", "commit", "steps", "rollup", "leases", "redis"),
+    ("recall",),
     ("stamps", "tasks"),
     ("turns",),
     ("lines", "inbox"),
@@ -46,7 +47,8 @@ LAYERS: Final = (
 #: Who alone may import these, beyond what the rows say: whoever is configured gets plain arguments.
 ONLY_BY: Final = {
     "settings": {
-        *("__main__", "app", "migrate", "api", "websocket", "sse", "outlet", "engine", "steps", "rounds", "fanout"),
+        *("__main__", "app", "migrate", "api", "websocket", "sse", "outlet", "engine", "steps", "recall"),
+        *("rounds", "fanout"),
         *("store.url", "store.inspectors"),
     },
     "telemetry": {"__main__", "app", "migrate", "api", "websocket", "sse"},
@@ -59,7 +61,7 @@ ONLY_BY: Final = {
     "store.supabase": {"store.url", "store.supabase_inspector"},
     "store.redis": {"store.url", "store.redis_inspector"},
     "store.url": {"app", "migrate", "store.inspectors"},
-    "store": {"app", "api", "engine", "commit", "steps", "leases", "store.sqlite", "store.url"},
+    "store": {"app", "api", "engine", "commit", "steps", "recall", "leases", "store.sqlite", "store.url"},
     "store.inspector": {
         *("diagnosis", "store.inspectors", "store.remote_inspector", "store.sqlite_inspector", "store.redis_inspector"),
     },

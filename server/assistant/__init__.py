@@ -12,6 +12,7 @@ tokens, window       what of a conversation a prompt holds
 quotes, prompts      what a prompt says, and how it quotes a person
 objects              validated objects from an assistant: repaired once, else a plain answer
 classifier, summary  two small questions to an assistant
+past                 what of a conversation is in its summary, and when the rest is folded into it
 retry, breaker       when to try again; `guarded` does it
 prices               what a call cost
 vendors, model       language models, through pydantic-ai

@@ -17,6 +17,8 @@ from server.assistant.tokens import estimate_input, estimate_tokens
 
 #: Calls of one turn in its trace; of later ones only the usage is kept.
 TRACE_LIMIT: Final = 50
+#: Calls beside the answer, by their task: the person does not wait for their first word.
+BESIDE: Final = frozenset({"summarise"})
 #: How a call ends that nobody waited for; while it runs, it may still come to that.
 _CANCELLED: Final = "cancelled"
 _DIGEST_CHARS: Final = 16
@@ -93,6 +95,7 @@ class Account:
     def _usage(self) -> dict[str, Any]:
         used = [call.used() for call in self.calls]
         total = reduce(Usage.then, used)
+        heard_ms = [call.first_ms for call in self.calls if call.prompt.task not in BESIDE]
         costs = [cost_micro_usd(usage, self._prices) for usage in used if usage.input_tokens or usage.output_tokens]
         return {
             "model": next((usage.model for usage in reversed(used) if usage.model), None),
@@ -102,7 +105,7 @@ class Account:
             "cost_micro_usd": None if None in costs else sum(cost for cost in costs if cost is not None),
             "calls": len(used),
             "attempts": total.attempts,
-            "first_token_ms": next((call.first_ms for call in reversed(self.calls) if call.first_ms is not None), None),
+            "first_token_ms": next((ms for ms in reversed(heard_ms) if ms is not None), None),
             "measured": total.measured,
         }
 

@@ -3,15 +3,12 @@
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Final
 
 from server.assistant import Assistant, Message, Prompt, Usage
 from server.assistant.errors import AssistantError
+from server.assistant.past import MOST_CHARS
 from server.assistant.prompts import SUMMARY
 from server.assistant.quotes import quote, quote_lines
-
-#: What is kept of a summary, should a model not keep to its limit.
-MOST_CHARS: Final = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +27,19 @@ class Unsummarised:
     usage: Usage | None
 
 
-def due(waiting: int, limit: int) -> int:
-    """How many of the oldest messages to fold into the summary now.
-
-    `waiting` messages are not in the summary yet, `limit` fit into the window. Nothing is due while all of them fit;
-    then all but half a window go at once: so a summary is written every `limit / 2` messages, not in every turn, and
-    no message is ever in neither.
-    """
-    return 0 if waiting <= limit else waiting - limit // 2
-
-
 async def summarise(
     assistant: Assistant,
     earlier: str,
     messages: Sequence[Message],
     *,
+    most_chars: int = MOST_CHARS,
     max_tokens: int = 2_000,
     deadline_ms: int = 30_000,
 ) -> Summarised | Unsummarised:
-    """A summary of `messages` (oldest first) and of the `earlier` summary ("" at first). A failure is a value."""
+    """A summary of `messages` (oldest first) and of the `earlier` summary ("" at first). A failure is a value.
+
+    At most `most_chars` of it are kept, as text that can be stored: half a character (a lone surrogate) becomes `?`.
+    """
     text = f"<summary>\n{quote(earlier)}\n</summary>\n<conversation>\n{quote_lines(messages)}\n</conversation>"
     window = (Message("user", text),)
     prompt = Prompt(SUMMARY, window, max_tokens=max_tokens, deadline_ms=deadline_ms, quick=True, task="summarise")
@@ -63,5 +54,5 @@ async def summarise(
                     pieces.append(piece)
     except AssistantError as error:
         return Unsummarised(error.code, error.usage)
-    summary = "".join(pieces).strip()[:MOST_CHARS]
+    summary = "".join(pieces).strip()[:most_chars].encode(errors="replace").decode()
     return Summarised(summary, usage) if summary and usage else Unsummarised("assistant_malformed", usage)

@@ -1,11 +1,14 @@
-"""Summaries: what is asked, what comes back, and how rarely one is due."""
+"""Summaries: what is asked, and what comes back."""
 
 import json
+from collections.abc import AsyncGenerator
 
 import pytest
 
+from server.assistant import Prompt, Usage
+from server.assistant.past import MOST_CHARS
 from server.assistant.prompts import SUMMARY
-from server.assistant.summary import MOST_CHARS, Summarised, Unsummarised, due, summarise
+from server.assistant.summary import Summarised, Unsummarised, summarise
 from tests.assistant.calls import assistant_said, person
 from tests.assistant.conftest import Open
 from tests.assistant.test_quotes import ATTACKS
@@ -62,23 +65,15 @@ async def test_a_summary_has_a_bound(vendors: Vendors, open_vendor: Open) -> Non
     assert len(outcome.text) == MOST_CHARS
 
 
-@pytest.mark.parametrize(
-    ("waiting", "limit", "folded"), [(0, 20, 0), (20, 20, 0), (21, 20, 11), (50, 20, 40), (2, 1, 2), (1, 1, 0)]
-)
-def test_when_one_is_due(waiting: int, limit: int, folded: int) -> None:
-    assert due(waiting, limit) == folded
+class Halved:
+    """What a vendor's JSON can hold, and no text that is stored."""
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Usage, None]:
+        yield "Ada \ud800"
+        yield Usage("m", 1, 1)
 
 
-@pytest.mark.parametrize("limit", [1, 2, 7, 20, 200])
-def test_its_cost_does_not_grow_with_the_conversation(limit: int) -> None:
-    """Over 1,000 turns: no message is lost between summary and window, and a summary is rare and short."""
-    waiting, folded, folds = 0, 0, list[int]()
-    for _ in range(2_000):
-        waiting += 1
-        if fold := due(waiting, limit):
-            folds.append(fold)
-            waiting, folded = waiting - fold, folded + fold
-        assert waiting <= limit
-    assert folded + waiting == 2_000
-    assert max(folds) <= limit // 2 + 2
-    assert len(folds) <= 2_000 // max(1, limit // 2) + 1
+async def test_half_a_character_can_be_stored() -> None:
+    outcome = await summarise(Halved(), "", TALK)
+    assert isinstance(outcome, Summarised)
+    assert outcome.text.encode() == b"Ada ?"
