@@ -237,7 +237,7 @@ class Settings:
     batch_limit: Annotated[int, _whole(1, 10_000, "Writes in one transaction.")] = 128
     commit_queue_limit: Annotated[int, _whole(1, MILLION, "Writes that may wait for a transaction.")] = 10_000
     replay_page_limit: Annotated[int, _whole(1, 10_000, "Events that a replay reads at a time.")] = 500
-    chat_context_limit: Annotated[int, _whole(1, 200, "Events that a step sees.", clamp=True)] = 20
+    chat_context_limit: Annotated[int, _whole(1, 200, "Events that a step sees, or messages a model.", clamp=True)] = 20
     delta_ms: Annotated[int, _whole(0, 10_000, "Pieces of a streamed answer that come so close go as one.")] = 40
     delta_max_chars: Annotated[int, _whole(1, MILLION, "A piece of this length goes at once.")] = 256
     step_timeout_ms: Annotated[int, _whole(1, DAY_MS, "How long a step may take.")] = 120_000

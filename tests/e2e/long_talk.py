@@ -91,13 +91,14 @@ async def _main(turns: int) -> None:
     with Vendors() as vendors, tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         costs = await hold(turns, vendors, Path(folder))
-    print(f"{turns} turns in {time.monotonic() - began:.1f} s; mean of 20 turns")
+    sys.stdout.write(f"{turns} turns in {time.monotonic() - began:.1f} s; means of 20 turns, and their part of 41–60's\n")
     early = mean(costs, 60)
     for last in sorted({20, 60, *range(200, turns, 200), turns}):
         cost = mean(costs, last)
         ratios = cost.tokens / early.tokens, cost.stored_bytes / early.stored_bytes, cost.ms / early.ms
         told = ", ".join(f"{ratio:.3f}" for ratio in ratios)
-        print(f"  to {last}: {cost.tokens} tokens, {cost.stored_bytes} bytes, {cost.ms} ms; of turns 41–60's: {told}")
+        told = f"  to {last}: {cost.tokens} tokens, {cost.stored_bytes} bytes, {cost.ms} ms: {told}\n"
+        sys.stdout.write(told)
 
 
 if __name__ == "__main__":
