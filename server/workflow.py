@@ -58,7 +58,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Remember:
-    """Change the session's memory with the turn; a value of None forgets the key."""
+    """Change the session's memory with the turn; a value of None forgets the key.
+
+    The keys `usage` and `summary` are the server's own, in sessions that a language model answers.
+    """
 
     changes: dict[str, Any]
 

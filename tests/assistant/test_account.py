@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -61,6 +62,16 @@ async def test_calls_are_summed() -> None:
     first, second = account.spent()["trace"]
     assert (first["ms"], second["ms"]) == (20, 30)
     assert first["digest"] != second["digest"]
+
+
+async def test_the_first_word_is_the_answers_and_not_the_one_of_a_call_beside_it() -> None:
+    account, assistant, _ = account_of(["One ", Usage("known", 1, 1)], ["Sum", Usage("known", 2, 2)])
+    await call(assistant, "Count.")
+    await call(assistant, replace(ask("Shorten."), task="summarise"))
+    spent = account.spent()
+    assert spent["usage"]["first_token_ms"] == 10
+    assert (spent["usage"]["calls"], spent["usage"]["input_tokens"]) == (2, 3)
+    assert [entry["name"] for entry in spent["trace"]] == ["answer", "summarise"]
 
 
 async def test_a_turn_without_a_call_has_no_account() -> None:

@@ -91,7 +91,7 @@ async def _main(turns: int) -> None:
     with Vendors() as vendors, tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         costs = await hold(turns, vendors, Path(folder))
-    sys.stdout.write(f"{turns} turns in {time.monotonic() - began:.1f} s; means of 20 turns, and their part of 41–60's\n")
+    sys.stdout.write(f"{turns} turns in {time.monotonic() - began:.1f} s; means of 20 turns, and by those of 41–60\n")
     early = mean(costs, 60)
     for last in sorted({20, 60, *range(200, turns, 200), turns}):
         cost = mean(costs, last)

@@ -1,6 +1,7 @@
 """Summaries of long conversations: what the model is given, and what holds when a summary fails or hangs."""
 
 import asyncio
+import json
 import re
 import sys
 import uuid
@@ -244,6 +245,10 @@ async def test_a_server_that_was_killed_goes_on_with_the_stored_summary(vendors:
         assert window(answers(vendors)[-1])[1:] == ["to one", "two", "to two", "three"]
         await client.until_type("state_update", turn=await turn_of(client))
         assert ended(client)["payload"]["memory"]["summary"]["text"] == "They talk of coffee."
+    records = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
+    windows = [record["window_messages"] for record in records if "window_messages" in record]
+    assert windows == [2, LIMIT, LIMIT + 1], "of the answers, not of the summaries beside them"
+    assert "They talk" not in server.log()
     script = [sys.executable, "scripts/check_session_state.py", session_id, "--store", f"sqlite:///{server.database}"]
     seen = await asyncio.create_subprocess_exec(*script, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     out, _ = await seen.communicate()
