@@ -25,6 +25,8 @@ from tests.wrapped import serve
 
 #: With four messages in a window, the second turn is the first whose messages are folded.
 LIMIT = 4
+#: Less than a summary's own deadline, after which its call would end by itself.
+SOON_S = 15
 GREETING = "Hello! What would you like to talk about?"
 
 
@@ -156,7 +158,8 @@ async def test_a_cancel_leaves_no_call_and_no_task_behind(vendors: Vendors) -> N
         await client.send({"type": "cancel", "id": "stop", "turn": (await turn_of(client))})
         await client.until_type("state_update", intent="Cancelled")
         assert trace(client) == [("answer", "cancelled"), ("summarise", "cancelled")]
-        await vendors.until(lambda: {call.outcome for call in vendors.calls[1:]} == {"left"}, "both are left")
+        async with asyncio.timeout(SOON_S):
+            await vendors.until(lambda: {call.outcome for call in vendors.calls[1:]} == {"left"}, "both are left")
         hold_no_task()
         vendors.play = plays(say("They talk of tea."))
         end = await client.turn("three")
@@ -191,7 +194,7 @@ async def test_an_answer_waits_for_a_summary_for_a_bounded_time(
     async with serve(store(), WORKFLOWS, limits) as port, talk(port) as client:
         await client.until_type("live")
         await client.turn("one")
-        vendors.play = plays(hang("They talk"))
+        vendors.play = plays(hang("They talk") if bound == "wait" else say("and tea " * 500, per_s=20))
         await client.turn("two")
         assert client.texts()[-1] == "to two"
         name, outcome = trace(client)[1]
