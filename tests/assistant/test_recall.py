@@ -13,10 +13,9 @@ from server.assistant.past import SUMMARY_KEY, Past
 from server.recall import Recall
 from server.settings import Settings
 from server.signals import RunStep
-from server.store.records import Event
 from server.workflow import Result
 from tests.assistant.calls import person
-from tests.builders import SESSION, T0_MS, USER, snapshot
+from tests.builders import SESSION, USER, line, snapshot
 
 DONE = Result("Say", "CHAT", (), {"topic": "tea"})
 
@@ -45,12 +44,8 @@ class Brief:
 
 def turn(**settings: int) -> Recall:
     """A turn whose past has one message, which is due."""
-    line = Event(
-        session_id=SESSION, type="chat_message", role="user", message_id="m", payload={"text": "hello"},
-        created_at=T0_MS, seq=5, turn=5,
-    )  # fmt: skip
     account = Account(SESSION, lambda: time.monotonic_ns() // 1_000_000, {})
-    effect = RunStep(1, 5, 1, line, snapshot(seq=5, lined=5), stale=False)
+    effect = RunStep(1, 5, 1, line(5), snapshot(seq=5, lined=5), stale=False)
     made = Recall(Settings(chat_context_limit=1, **settings), effect, (USER, SESSION), account)  # type: ignore[arg-type]
     made.past = Past("", 2, ((3, person("I am Ada.")),))
     return made
