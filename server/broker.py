@@ -72,13 +72,21 @@ class Broker(Protocol):
         """Who hears of the session in this process."""
         ...
 
+    def follow(self, key: Key) -> None:
+        """Hear of the session from other processes from soon on, whether or not anybody here subscribed."""
+        ...
+
+    def unfollow(self, key: Key) -> None:
+        """Hear of it for the subscribers alone."""
+        ...
+
     @property
     def connected(self) -> bool:
         """Whether other processes can be heard of just now."""
         ...
 
     def sessions(self) -> Sequence[Key]:
-        """The sessions that somebody in this process subscribed to."""
+        """The sessions that somebody in this process subscribed to, or that are followed."""
         ...
 
     async def joined(self, key: Key) -> None:
@@ -111,6 +119,7 @@ class LocalBroker:
 
     def __init__(self) -> None:
         self._subscribers: dict[Key, list[Subscriber]] = {}
+        self._followed: set[Key] = set()
 
     def subscribe(self, key: Key, subscriber: Subscriber) -> None:
         """Tell `subscriber` of everything published for `key` from now on, once, however often it subscribes."""
@@ -130,14 +139,22 @@ class LocalBroker:
         """Who hears of the session; a copy, because hearing may end a subscription."""
         return tuple(self._subscribers.get(key, ()))
 
+    def follow(self, key: Key) -> None:
+        """Nobody else publishes here; but the store can be asked."""
+        self._followed.add(key)
+
+    def unfollow(self, key: Key) -> None:
+        """Unknown ones are ignored."""
+        self._followed.discard(key)
+
     @property
     def connected(self) -> bool:
         """Nobody else publishes here, so what others commit is never heard of."""
         return False
 
     def sessions(self) -> Sequence[Key]:
-        """The sessions that somebody subscribed to; a copy."""
-        return tuple(self._subscribers)
+        """The sessions that somebody subscribed to, or that are followed; a copy."""
+        return tuple(self._followed.union(self._subscribers))
 
     async def joined(self, key: Key) -> None:
         """At once: there is no other process to hear of."""

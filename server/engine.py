@@ -10,7 +10,7 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 from msgspec import structs
@@ -21,14 +21,14 @@ from server.assistant.account import Account
 from server.assistant.prices import PRICES, parse_prices
 from server.broker import Broker, Key
 from server.commit import GroupCommit
-from server.errors import ERROR_CODES, StoreError
+from server.errors import StoreError
 from server.leases import Leases, LocalLeases
 from server.protocol import Transient, encode_all
 from server.rollup import RollUp
 from server.session import Limits, Phase, Session
 from server.settings import Settings
-from server.stamps import now_ms
-from server.steps import Means, run_step
+from server.stamps import new_ids, now_ms
+from server.steps import SPARE_IDS, Means, run_step
 from server.store import Store
 from server.store.records import Event, Loaded
 from server.tasks import Tasks
@@ -62,12 +62,14 @@ def _monotonic_ms() -> int:
 class Awake:
     """A session that is awake: its machine, its running step, its timers, and what the log will tell of its turn."""
 
-    __slots__ = ("account", "machine", "step", "timers", "times", "touched_ms")
+    __slots__ = ("account", "follows", "machine", "run", "step", "timers", "times", "touched_ms")
 
     def __init__(self, machine: Session) -> None:
         self.machine = machine
         self.step: asyncio.Task[None] | None = None
+        self.run = 0  # of the step
         self.account: Account | None = None  # of the step
+        self.follows = False
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self.touched_ms = 0
         self.times = TurnTimes()
@@ -77,6 +79,13 @@ class Awake:
         """Whether a turn is on its way to its end."""
         steps = self.step is not None and not self.step.done()
         return self.machine.phase is Phase.COMMITTING or (self.machine.phase is Phase.RUNNING and steps)
+
+    def spent(self) -> Mapping[str, Any]:
+        """What the turn under way has taken until now; nothing for one whose step did not begin here."""
+        running = self.machine.running
+        if self.account is None or running is None or running.run != self.run:
+            return signals.NOTHING_SPENT
+        return self.account.spent()
 
 
 class Engine:
@@ -188,10 +197,11 @@ class Engine:
                     continue  # it was evicted, and this is no answer for its successor; the store has everything
                 awake.touched_ms = now_ms()
                 awake.times.watch(key, awake.machine, received)
-                if isinstance(received, signals.Cancel) and awake.account is not None:
-                    received = structs.replace(received, spent=awake.account.spent())
+                if isinstance(received, signals.Cancel):
+                    received = structs.replace(received, spent=awake.spent())
                 for effect in awake.machine.deliver(received):
                     self._perform(key, awake, effect)
+                self._follow(key, awake)
         finally:
             self._delivering = False
         if self.draining:
@@ -202,6 +212,13 @@ class Engine:
         self._inputs.append((key, awake, received))
         if not self._delivering:
             self._run()
+
+    def _follow(self, key: Key, awake: Awake) -> None:
+        """Hear of a session while its turn runs here, also when its tabs are on other processes: one may stop it."""
+        runs = awake.machine.running is not None
+        if runs != awake.follows:
+            awake.follows = runs
+            (self.broker.follow if runs else self.broker.unfollow)(key)
 
     def _awaken(self, key: Key, workflow: str) -> Awake | None:
         awake = self._awake.get(key)
@@ -250,12 +267,15 @@ class Engine:
                 self.broker.tell_head(key, head)
             case signals.RunStep():
                 awake.times.step_started()
+                awake.run = effect.run
                 awake.account = Account(key[1], _monotonic_ms, self._prices)
                 step = self._step(key, awake, effect, awake.account)
                 awake.step = asyncio.create_task(step, name=f"step {key[1]}")
-            case signals.CancelStep():
-                if awake.step is not None:
+            case signals.CancelStep(run):
+                if awake.step is not None and awake.run == run:
                     awake.step.cancel()
+            case signals.Interrupt(run):
+                self._interrupt(key, awake, run)
             case signals.SetTimer(name, number, wait_ms):
                 self._set_timer(key, awake, name, number, wait_ms)
             case signals.TakeOver():
@@ -276,6 +296,11 @@ class Engine:
                 for timer in awake.timers.values():
                     timer.cancel()
                 self._awake.pop(key, None)
+
+    def _interrupt(self, key: Key, awake: Awake, run: int) -> None:
+        if awake.run != run:
+            awake.times.step_started()  # and ended: there is none
+        self._later(key, awake, signals.Interrupted(run, new_ids(SPARE_IDS), now_ms(), awake.spent()))
 
     def _set_timer(self, key: Key, awake: Awake, name: str, number: int, wait_ms: int) -> None:
         if (before := awake.timers.pop(name, None)) is not None:
@@ -321,8 +346,8 @@ class Engine:
         asked, client_id = effect.asked, lines.client_id(effect.asked)
         try:
             event = await self.store.find(key[1], key[0], client_id) if client_id is not None else None
-            is_final = event is None and not ERROR_CODES[effect.refusal].temporary
-            loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS) if is_final else None
+            is_news = event is None and effect.refusal in lines.REFUSED_BY_NEWS
+            loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS) if is_news else None
         except StoreError as error:
             log.warning("find_failed", session_id=key[1], error=str(error))
             self._later(key, awake, signals.Found(asked, None, failed=True))

@@ -37,6 +37,9 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = {
     "stale_action": ErrorCode(False, "That choice is no longer open."),
     "not_running": ErrorCode(False, "There is nothing to cancel: that answer is already complete."),
     "inbox_full": ErrorCode(True, "There are too many unanswered messages. Please wait a moment."),
+    "turn_running": ErrorCode(
+        True, "An answer is still on its way. Please wait for it or stop it, then send your message again."
+    ),
     "rate_limited": ErrorCode(True, "That was too fast. Please wait a moment."),
     "overloaded": ErrorCode(True, "The server is busy. Please try again in a moment."),
     "store_unavailable": ErrorCode(True, "Your message could not be saved. Please try again in a moment."),

@@ -24,6 +24,11 @@ class Inbox:
         """Whether there is a gap: only the store can fill it (L2)."""
         return self.high > self.head
 
+    @property
+    def newest(self) -> int:
+        """The last line that wants an answer; 0 when there is none."""
+        return self.lines[-1].seq if self.lines else 0
+
     def forget(self) -> None:
         """The store is asked anew: it will tell of everything that was heard of until now."""
         self.high = 0

@@ -3,12 +3,15 @@
 No I/O, clock or randomness here.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from server.protocol import Say
 from server.signals import Ack, Asked, Cancel, Message, Reject
 from server.store.records import Event, Snapshot, Write, is_line
 from server.workflow import Workflow
+
+#: Refusals that news of another process may have made wrong: the store is asked how far the log goes before one.
+REFUSED_BY_NEWS: Final = frozenset({"stale_action", "not_running", "turn_running"})
 
 
 def accept_write(message: Message, snapshot: Snapshot, workflow: Workflow) -> Write:

@@ -15,6 +15,7 @@ No asyncio, clock, randomness, logging or settings here: inputs go into `deliver
     Done, Failed  –               –                 –               Commit → COMMITTING  –
     Cancel        hold, Load      hold              the same, if    Commit → COMMITTING  hold
                                                     *elsewhere*
+    Interrupted   –               –                 –               Commit → COMMITTING  –
     Committed     –               –                 –               –                    Publish → IDLE, next
     Conflict      –               –                 –               –                    Load → LOADING
     Remote        note the head   note the head     note; a turn of another process:     note; the same, once the
@@ -30,6 +31,12 @@ we know (a button of a closed card, a turn that is not under way, a full inbox) 
 first two wait while the store has more: another process may have made them right. Every input that answers an effect
 carries its number, and a stale one is dropped. A failed step commits too: the cursor moves and the user sees it, so a
 bad step cannot loop.
+
+Two lines at once are the workflow's to order (`when_busy`). *queue*: as above. *reject*: a Message that comes while a
+turn is under way, here or elsewhere, is refused after Find, and held where that is not certain: an Append is on its
+way, there are news to read. *interrupt*: a turn whose line is not the newest one that is known here is ended by the
+process that runs it, and one that has not begun is ended without its step: Interrupt, which the engine answers with
+what the end needs. A turn that is being committed has its answer.
 """
 
 from collections.abc import Sequence
@@ -43,7 +50,17 @@ from server.inbox import Inbox
 from server.lines import Held
 from server.signals import Effect
 from server.store.records import Committed, Conflict, Duplicate, Event, Loaded, Missing, Outcome, Snapshot
-from server.turns import Ending, Running, answered, cancelled, failed, snapshot_after, tell_usage, turn_write
+from server.turns import (
+    Ending,
+    Running,
+    answered,
+    cancelled,
+    failed,
+    interrupted,
+    snapshot_after,
+    tell_usage,
+    turn_write,
+)
 from server.workflow import Workflow
 
 
@@ -104,6 +121,8 @@ class Session:
                 return self._appended(received)
             case signals.Done() | signals.Failed():
                 return self._done(received)
+            case signals.Interrupted():
+                return self._interrupted(received)
             case signals.TurnCommitted(run, outcome):
                 return self._turn_committed(run, outcome)
             case signals.Shown(run, progress):
@@ -252,6 +271,11 @@ class Session:
     def _message(self, message: signals.Message, looked: bool) -> list[Effect]:
         if self.snapshot is None:
             return self._hold(message)
+        if self.workflow.when_busy == "reject":
+            if self._is_late or self._appending:
+                return self._hold(message)  # whether it is one too many is known in a moment
+            if self.turn is not None:
+                return self._refuse(message, "turn_running", looked)
         if len(self.inbox.lines) + self._appending >= self.limits.inbox:
             return self._refuse(message, "inbox_full", looked)
         asked = message.say.action_message_id
@@ -304,7 +328,9 @@ class Session:
     # ------------------------------------------------------------ turns
 
     def _next(self) -> list[Effect]:
-        """Run the oldest unanswered line, or wait for the process that accepted it."""
+        """Run the oldest unanswered line, or wait for the process that accepted it; end a turn that is overtaken."""
+        if self.phase is Phase.RUNNING and self.running is not None and self._is_overtaken(self.running.turn):
+            return [signals.Interrupt(self.running.run)]
         if self.phase is not Phase.IDLE:
             return []
         assert self.snapshot is not None
@@ -336,10 +362,16 @@ class Session:
         self._tried = turn
         self.running, self.elsewhere = Running(run=run, turn=turn, attempt=self._attempt, is_seen=is_seen), None
         self.phase = Phase.RUNNING
+        if self._is_overtaken(turn):
+            return [signals.Interrupt(run)]  # nobody waits for its answer: no step, and no model paid
         asked = line.payload.get("action_message_id") if line else None
         stale = asked is not None and self.snapshot is not None and asked != self.snapshot.card
         step = signals.RunStep(run, turn, self._attempt, line, self.snapshot, stale)
         return [step, signals.SetTimer("status", run, self.limits.status_after_ms)]
+
+    def _is_overtaken(self, turn: int) -> bool:
+        """Whether a newer line than the turn's own ends it."""
+        return self.workflow.when_busy == "interrupt" and self.inbox.newest > turn
 
     def _runs(self, run: int) -> Running | None:
         """The running turn, if `run` is its number and its step may still speak."""
@@ -362,8 +394,16 @@ class Session:
         # Whoever runs it elsewhere learns of its end from the log: its version is old from now on.
         self.running, self.elsewhere = running, None
         running.cancel = cancel
-        ending = cancelled(cancel, running, self._state())
-        return [signals.CancelStep(running.run), *self._commit(running, ending, cancel.ids, cancel.now_ms)]
+        return self._stop(running, cancelled(cancel, running, self._state()), cancel.ids, cancel.now_ms)
+
+    def _interrupted(self, ready: signals.Interrupted) -> list[Effect]:
+        running = self._runs(ready.run)
+        if running is None:
+            return []
+        return self._stop(running, interrupted(ready, running, self._state()), ready.ids, ready.now_ms)
+
+    def _stop(self, running: Running, ending: Ending, ids: Sequence[str], now_ms: int) -> list[Effect]:
+        return [signals.CancelStep(running.run), *self._commit(running, ending, ids, now_ms)]
 
     def _commit(self, running: Running, ending: Ending, ids: Sequence[str], now_ms: int) -> list[Effect]:
         running.write = turn_write(

@@ -126,6 +126,15 @@ class Cancel(Struct, frozen=True):
     spent: Mapping[str, Any] = NOTHING_SPENT
 
 
+class Interrupted(Struct, frozen=True):
+    """The answer to Interrupt: what is needed to end the turn. `spent` is what it has taken until now."""
+
+    run: int
+    ids: Sequence[str]
+    now_ms: int
+    spent: Mapping[str, Any] = NOTHING_SPENT
+
+
 #: What wants an Ack.
 Asked = Message | Cancel
 
@@ -160,7 +169,7 @@ class Rest(Struct, frozen=True):
 
 Input = (
     Opened | LoadDone | ReadDone | Message | Appended | Found | Shown | Streamed | Done | Failed
-    | TurnCommitted | Cancel | Remote | ShownElsewhere | Wished | TimerFired | Rest
+    | TurnCommitted | Cancel | Interrupted | Remote | ShownElsewhere | Wished | TimerFired | Rest
 )  # fmt: skip
 
 # ---------------------------------------------------------------- effects
@@ -249,6 +258,12 @@ class CancelStep(Struct, frozen=True):
     run: int
 
 
+class Interrupt(Struct, frozen=True):
+    """A newer line ends the turn, whether or not its step has begun."""
+
+    run: int
+
+
 class SetTimer(Struct, frozen=True):
     """Deliver TimerFired after `wait_ms`; a second one of the same name replaces the first."""
 
@@ -301,6 +316,7 @@ Effect = (
     | Show
     | RunStep
     | CancelStep
+    | Interrupt
     | SetTimer
     | TakeOver
     | Ask

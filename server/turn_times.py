@@ -33,7 +33,7 @@ class TurnTimes:
         match received:
             case signals.Appended(message, Committed(events, _)):
                 self._acked_after_ms[events[-1].seq] = now_ms() - message.now_ms
-            case signals.Done() | signals.Failed() | signals.Cancel():
+            case signals.Done() | signals.Failed() | signals.Cancel() | signals.Interrupted():
                 self._stepped_ms = now_ms()
             case signals.TurnCommitted(run, Committed(events, version)):
                 if machine.running is not None and machine.running.run == run:
@@ -77,5 +77,7 @@ def _about_calls(ended: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _outcome(events: tuple[Event, ...]) -> str:
-    kinds = {event.type for event in events}
-    return "failed" if "turn_failed" in kinds else "cancelled" if "turn_cancelled" in kinds else "answered"
+    for event in events:
+        if event.type == "turn_cancelled":
+            return str(event.payload.get("reason", "cancelled"))
+    return "failed" if any(event.type == "turn_failed" for event in events) else "answered"

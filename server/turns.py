@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from server import protocol
 from server.protocol import Transient
-from server.signals import NOTHING_SPENT, Cancel, Done, Failed
+from server.signals import NOTHING_SPENT, Cancel, Done, Failed, Interrupted
 from server.store.records import Event, Snapshot, Update, Write, merge_memory, next_card
 from server.workflow import Frame, Progress, Workflow, chat
 
@@ -134,12 +134,23 @@ def failed(failure: Failed, running: Running, state: str) -> Ending:
 
 
 def cancelled(cancel: Cancel, running: Running, state: str) -> Ending:
-    """The end of a turn that was stopped: what was said so far is kept and marked."""
-    frames = [Frame("turn_cancelled", {"turn": cancel.turn})]
-    if running.text:
-        said = chat(running.text)
-        frames.insert(0, Frame(said.type, {**said.payload, "cancelled": True}, running.message_id))
+    """The end of a turn that a user stopped: what was said so far is kept and marked."""
+    frames = _stopped(running, {"turn": cancel.turn})
     return Ending(frames, "Cancelled", state, {}, cancel.client_id, cancel.spent)
+
+
+def interrupted(ready: Interrupted, running: Running, state: str) -> Ending:
+    """The same for a turn that a newer line stopped, maybe before its step had begun; it says so."""
+    frames = _stopped(running, {"turn": running.turn, "reason": "interrupted"})
+    return Ending(frames, "Cancelled", state, {}, spent=ready.spent)
+
+
+def _stopped(running: Running, told: dict[str, Any]) -> list[Frame]:
+    stopped = Frame("turn_cancelled", told)
+    if not running.text:
+        return [stopped]
+    said = chat(running.text)
+    return [Frame(said.type, {**said.payload, "cancelled": True}, running.message_id), stopped]
 
 
 def add_usage(total: Mapping[str, Any] | None, usage: Mapping[str, Any]) -> dict[str, int]:

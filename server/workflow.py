@@ -13,7 +13,7 @@ How a line becomes a move:
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 from server.assistant import OUR_PROMPTS, Assistant, Message, Prompting
 from server.assistant.window import choose_window
@@ -126,6 +126,9 @@ class Turn:
 
 
 Step = Callable[[Turn], AsyncIterator[Output]]
+#: What becomes of a line that comes while a turn is under way: it waits for the turn's end, it ends the turn, or it is
+#: refused.
+WhenBusy = Literal["queue", "interrupt", "reject"]
 Classify = Callable[[Turn, Sequence[str]], Awaitable[str]]
 
 
@@ -171,6 +174,7 @@ class Workflow:
     `always` are intents that every state understands; `answer` speaks when a turn stays in its state; `classify`
     names the intent of free text among those it is given; `fallback` is the intent of text that fits none. `summary`
     makes of the memory what `sync_response` tells besides; `context` is how many of the last events a step wants.
+    `when_busy` is what becomes of a line that comes while an answer is under way.
     """
 
     name: str
@@ -182,6 +186,7 @@ class Workflow:
     always: Mapping[str, str] = field(default_factory=dict)
     summary: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda _: {}
     context: int = 0
+    when_busy: WhenBusy = "queue"
 
     def __post_init__(self) -> None:
         complaints = _complaints(self)
@@ -309,6 +314,8 @@ def _complaints(workflow: Workflow) -> list[str]:
     """Everything that is wrong with a workflow's table."""
     names = [state.name for state in workflow.states]
     complaints = [f"state {name} is there twice" for name in sorted(set(names)) if names.count(name) > 1]
+    if workflow.when_busy not in get_args(WhenBusy):
+        complaints.append(f"when_busy is {workflow.when_busy!r}, and can be {', '.join(get_args(WhenBusy))}")
     if workflow.start not in names:
         return [*complaints, f"start {workflow.start} is not a state"]
     values = [button.value for state in workflow.states for button in state.buttons]

@@ -91,4 +91,8 @@ ECHO = Workflow(
 #: The same, but it wants more of the last events than anybody gives it.
 RECALL = replace(ECHO, name="recall", context=1_000_000)
 
-WORKFLOWS = {"echo": ECHO, "recall": RECALL}
+#: What becomes of a second line.
+ECHO_INTERRUPT = replace(ECHO, name="echo-interrupt", when_busy="interrupt")
+ECHO_REJECT = replace(ECHO, name="echo-reject", when_busy="reject")
+
+WORKFLOWS = {workflow.name: workflow for workflow in (ECHO, RECALL, ECHO_INTERRUPT, ECHO_REJECT)}

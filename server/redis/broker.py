@@ -87,15 +87,23 @@ class RedisBroker(LocalBroker):
 
     def subscribe(self, key: Key, subscriber: Subscriber) -> None:
         """As in one process, and hear of the session from others."""
-        if not self.subscribers(key):
-            self._channels.join(self._channel(key))
+        self._join(key)
         super().subscribe(key, subscriber)
 
     def unsubscribe(self, key: Key, subscriber: Subscriber) -> None:
-        """As in one process; with the last subscriber goes the channel."""
+        """As in one process; with whoever is the last goes the channel."""
         super().unsubscribe(key, subscriber)
-        if not self.subscribers(key):
-            self._channels.leave(self._channel(key))
+        self._leave(key)
+
+    def follow(self, key: Key) -> None:
+        """Hear of the session from others."""
+        self._join(key)
+        super().follow(key)
+
+    def unfollow(self, key: Key) -> None:
+        """With whoever is the last goes the channel."""
+        super().unfollow(key)
+        self._leave(key)
 
     async def joined(self, key: Key) -> None:
         """Return when news of the session reach this process, or when waiting for that is of no use."""
@@ -118,6 +126,17 @@ class RedisBroker(LocalBroker):
     def ask(self, key: Key) -> None:
         """Ask whoever runs the session's turn to show again what it has shown so far."""
         self._outbox.put(self._channel(key), msgspec.json.encode(Wish(self.node)))
+
+    def _join(self, key: Key) -> None:
+        if not self._is_wanted(key):
+            self._channels.join(self._channel(key))
+
+    def _leave(self, key: Key) -> None:
+        if not self._is_wanted(key):
+            self._channels.leave(self._channel(key))
+
+    def _is_wanted(self, key: Key) -> bool:
+        return key in self._subscribers or key in self._followed
 
     def _channel(self, key: Key) -> str:
         user_id, session_id = key

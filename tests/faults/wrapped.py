@@ -61,6 +61,12 @@ class FaultyBroker:
     def subscribers(self, key: Key) -> Sequence[Subscriber]:
         return self._broker.subscribers(key)
 
+    def follow(self, key: Key) -> None:
+        self._broker.follow(key)
+
+    def unfollow(self, key: Key) -> None:
+        self._broker.unfollow(key)
+
     @property
     def connected(self) -> bool:
         return self._broker.connected

@@ -6,7 +6,7 @@ from server import signals
 from server.errors import ERROR_CODES
 from server.protocol import Cancel, Say, Transient
 from server.session import Phase, Session
-from server.store.records import Event
+from server.store.records import Committed, Event, is_line
 from tests.model.step import Step
 
 if TYPE_CHECKING:
@@ -34,13 +34,17 @@ class Awake:
         self._passes_on = False  # what it shows now is another process's
         self._streamed: str | None = None  # the message that the running step announced
         self._sought: dict[tuple[int, str | None], bool] = {}  # whether what was asked was right when it was looked up
+        self._sought_at: dict[tuple[int, str | None], int] = {}  # the last answered turn at that time
+        self._appending = 0
 
     def watch(self, received: signals.Input) -> None:
         """An input is about to be delivered."""
         self._passes_on = isinstance(received, signals.ShownElsewhere)
         match received:
-            case signals.Appended(_, outcome) if outcome is not None and hasattr(outcome, "events"):
-                self._accepted.add(outcome.events[-1].seq)
+            case signals.Appended(_, outcome):
+                self._appending -= 1
+                if isinstance(outcome, Committed):
+                    self._accepted.add(outcome.events[-1].seq)
             case signals.Remote(head):
                 self._heard = max(self._heard, head)
             case signals.Opened(loaded) if loaded is not None:
@@ -58,9 +62,21 @@ class Awake:
         if machine.turn is None:
             hold(self._shown is None, f"{self._shown} was shown and not taken back")
 
+    def settled(self) -> None:
+        """Every input was taken: a turn that was overtaken does not run on."""
+        machine = self.machine
+        if self._laws.when_busy == "interrupt" and machine.phase is Phase.RUNNING and machine.running is not None:
+            runs_on = machine.inbox.newest > machine.running.turn
+            self._laws.hold(not runs_on, f"turn {machine.running.turn} runs on, with line {machine.inbox.newest} known")
+
     def performs(self, effect: signals.Effect) -> None:
         """An effect is about to be performed."""
         match effect:
+            case signals.Append():
+                self._appending += 1
+                if self._laws.when_busy == "reject":
+                    self._laws.hold(self._appending == 1, "two lines are on their way to the store")
+                    self._laws.hold(self.machine.turn is None, f"a line is stored while turn {self.machine.turn} runs")
             case signals.Load():
                 self.ran.clear()
                 self._awaits = self._streamed = None
@@ -77,6 +93,12 @@ class Awake:
                 self._shown = None  # nobody is left who sees it
             case signals.Find(asked):
                 self._sought[asked.reply_to, _client_id(asked)] = self._is_right(asked)
+                snapshot = self._laws.snapshot(self._session_id)
+                self._sought_at.setdefault((asked.reply_to, _client_id(asked)), snapshot.cursor if snapshot else -1)
+            case signals.Reject(reply_to, client_id, "turn_running"):
+                turn, answered = self.machine.turn, self._sought_at.get((reply_to, client_id))
+                known = turn is not None and answered is not None and answered < turn
+                self._laws.hold(known, f"{client_id} was refused for turn {turn}, and {answered} was answered")
             case signals.Reject(reply_to, client_id, code) if code in ("stale_action", "not_running"):
                 self._refuses(reply_to, client_id, code)
             case signals.Show(frame, here) if not self._passes_on:
@@ -115,6 +137,8 @@ class Awake:
             hold(turn in self._taken, f"turn {turn} ran here before its takeover")
             hold(not self._taken.get(turn), f"turn {turn} was taken over though it had its answer")
         hold(turn not in self.ran, f"turn {turn} ran twice without a cause")
+        newer = [event.seq for event in known if self._laws.when_busy == "interrupt" and is_line(event)]
+        hold(all(seq <= turn for seq in newer), f"turn {turn} ran though {newer} were known")
         self.ran.add(turn)
         self._begun.add(turn)
         self._streamed, self._awaits = None, None

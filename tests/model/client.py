@@ -102,7 +102,8 @@ class Client:
             case signals.Ack(_, client_id):
                 self.outbox.pop(client_id or "", None)
             case signals.Reject(_, client_id, code):
-                if not ERROR_CODES[code].temporary:
+                # A person reads the answer before they say it again.
+                if not ERROR_CODES[code].temporary or code == "turn_running":
                     self.outbox.pop(client_id or "", None)
             case Transient():
                 self._show(frame)

@@ -24,11 +24,15 @@ from server.store.records import (
     fold,
     is_line,
 )
+from server.workflow import Workflow
 from tests.builders import USER
 from tests.dict_store import DictStore
 
 #: A text that no store takes.
 POISON = "\ud800"
+
+#: Refusals of what was not stored before, nor will be.
+NOT_STORED = frozenset({"stale_action", "id_reuse", "turn_running"})
 
 Request = Say | Cancel
 
@@ -36,8 +40,9 @@ Request = Say | Cancel
 class Laws:
     """Watches one world."""
 
-    def __init__(self, store: DictStore) -> None:
+    def __init__(self, store: DictStore, workflow: Workflow) -> None:
         self._store = store
+        self.when_busy = workflow.when_busy
         self._frames: dict[str, list[Encoded]] = defaultdict(list)
         self._seen: dict[str, list[Event]] = defaultdict(list)
         self._published: Counter[tuple[str, int]] = Counter()
@@ -85,6 +90,7 @@ class Laws:
         self.hold(turns == [0, *lines][: len(turns)], f"turns {turns} for lines {lines}: twice, or out of order")
         self.hold(not any(POISON in str(event.payload.get("text")) for event in log if is_line(event)), "poison stored")
         self._look_at_turns(log)
+        self._look_at_interruptions(log)
         for event in log[len(seen) :]:
             said = str(event.payload.get("text"))
             if event.role == "assistant" and said.startswith("you said "):
@@ -111,6 +117,16 @@ class Laws:
         self.hold(turn is None, f"turn {turn} is not whole")
         snapshot = self.snapshot(log[0].session_id)
         self.hold(snapshot and snapshot.card == card, f"the open card is {card}, the snapshot says otherwise")
+
+    def _look_at_interruptions(self, log: Sequence[Event]) -> None:
+        """A turn is interrupted by a newer line that was durable before, and only where the workflow wants it."""
+        newest = 0
+        for event in log:
+            newest = event.seq if is_line(event) else newest
+            if event.type == "turn_cancelled" and "reason" in event.payload:
+                self.hold(self.when_busy == "interrupt", f"turn {event.turn} was interrupted, and nobody wants that")
+                self.hold(event.payload["reason"] == "interrupted" and event.client_id is None, f"{event.payload}")
+                self.hold(newest > event.turn, f"turn {event.turn} was interrupted by nothing")
 
     # ------------------------------------------------------------ what processes do
 
@@ -165,8 +181,11 @@ class Laws:
             poison = any(isinstance(request, Say) and POISON in request.text for request in requests)
             self.hold(poison, f"{refusal.client_id} was refused though the store never failed")
         self.hold(refusal.code not in ("not_found", "overloaded"), f"{refusal.client_id} was refused: {refusal.code}")
-        if refusal.code in ("stale_action", "id_reuse") and self._client_ids[refusal.client_id] == 1:
+        if refusal.code in NOT_STORED and self._client_ids[refusal.client_id] == 1:
             self.refused[session_id].add(refusal.client_id or "")
+            if refusal.code != "id_reuse":
+                stored = any(event.client_id == refusal.client_id for event in self.log(session_id))
+                self.hold(not stored or refusal.client_id is None, f"{refusal.client_id} was refused, and is stored")
         if refusal.code == "id_reuse":
             event = next((e for e in self.log(session_id) if e.client_id == refusal.client_id), None)
             same = event is not None and any(_is_effect(event, request) for request in requests)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from server import lines, signals
 from server.commit import GroupCommit, Resolve
-from server.errors import ERROR_CODES, CloseCode
+from server.errors import CloseCode
 from server.protocol import Encoded, Say, Transient, encode_all
 from server.session import Limits, Session
+from server.steps import SPARE_IDS
 from server.store.records import Event, Loaded, Outcome, Write
 from tests.builders import USER
-from tests.example_workflows import ECHO
 from tests.model.awake import Awake
 from tests.model.network import Packet
 from tests.model.pending import PendingStore, at_once
@@ -52,7 +52,7 @@ class Process:
         """Give an input to a session, waking it if need be."""
         if session_id not in self.awake:
             limits = Limits(inbox=self.world.plan.inbox, takeover_ms=self.world.plan.takeover_ms)
-            self.awake[session_id] = Awake(Session(session_id, USER, ECHO, limits), self.world.laws)
+            self.awake[session_id] = Awake(Session(session_id, USER, self.world.workflow, limits), self.world.laws)
         self.answer(session_id, received)
 
     def answer(self, session_id: str, received: signals.Input) -> None:
@@ -84,6 +84,8 @@ class Process:
             for tab in self.subscribers[session_id]:
                 tab.keeps_up_with(awake.machine.inbox.head)
         self._delivering = False
+        for awake in self.awake.values():
+            awake.settled()
 
     def _watch(self, received: signals.Input) -> None:
         match received:
@@ -133,10 +135,13 @@ class Process:
             case signals.Tell(head):
                 self.hear_head(session_id, head)
             case signals.RunStep():
-                awake.begin_step(effect, Step(effect, session_id, self.world.fresh))
+                awake.begin_step(effect, Step(effect, session_id, self.world.workflow, self.world.fresh))
             case signals.CancelStep():
                 awake.late += [awake.step] if awake.step else []
                 awake.step = None
+            case signals.Interrupt(run):
+                ids = [self.world.fresh() for _ in range(SPARE_IDS)]
+                self.answer(session_id, signals.Interrupted(run, ids, self.world.now_ms(self.place)))
             case signals.SetTimer(name, number):
                 awake.timers[name] = signals.TimerFired(name, number)
             case signals.TakeOver(seq):
@@ -192,7 +197,7 @@ class Process:
         def found(event: Event | Exception | None) -> None:
             if isinstance(event, Exception):
                 self.answer(session_id, signals.Found(asked, None, failed=True))
-            elif event is None and not ERROR_CODES[refusal].temporary:
+            elif event is None and refusal in lines.REFUSED_BY_NEWS:
                 self.store.ask("load", lambda: store.load(session_id, USER, 0, NO_EVENTS), loaded)
             else:
                 self.answer(session_id, signals.Found(asked, event))
@@ -224,9 +229,9 @@ class Process:
             tab.hear_transient(frame)
 
     def hear_remote(self, packet: Packet) -> None:
-        """News of another process. Those of a session that nobody subscribed to here do not come here."""
+        """News of another process. Those of a session that nobody subscribed to here come here while its turn runs."""
         session_id = packet.session_id
-        if not self.subscribers[session_id]:
+        if session_id not in self._followed():
             return
         if packet.wish:
             self.answer(session_id, signals.Wished())
@@ -245,7 +250,7 @@ class Process:
 
     def compare_heads(self) -> None:
         """Ask the store how far the logs go that somebody follows here."""
-        sessions = [session_id for session_id, tabs in self.subscribers.items() if tabs]
+        sessions = self._followed()
         store = self.world.store
 
         def compared(heads: Sequence[int] | Exception) -> None:
@@ -256,6 +261,10 @@ class Process:
 
         if sessions:
             self.store.ask("heads", lambda: store.heads([(session_id, USER) for session_id in sessions]), compared)
+
+    def _followed(self) -> list[str]:
+        running = {session_id for session_id, awake in self.awake.items() if awake.machine.running is not None}
+        return [session_id for session_id, tabs in self.subscribers.items() if tabs or session_id in running]
 
     def open(self, session_id: str, loaded: Loaded | None) -> None:
         self.deliver(session_id, signals.Opened(loaded))

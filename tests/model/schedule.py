@@ -55,6 +55,7 @@ def plan_from(seed: int) -> Plan:
         actions=tuple(
             Action(name, chance.randrange(6), chance.randrange(420)) for name in chance.choices(names, share, k=length)
         ),
+        workflow=chance.choice(("echo", "echo", "echo-interrupt", "echo-reject")),
     )
 
 

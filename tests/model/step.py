@@ -5,28 +5,28 @@ from collections.abc import AsyncIterator, Callable
 from server import signals
 from server.errors import StepError
 from server.steps import SPARE_IDS
-from server.workflow import OPEN, Delta, Line, Progress, Result, Turn, step
-from tests.example_workflows import ECHO
+from server.workflow import OPEN, Delta, Line, Progress, Result, Turn, Workflow, step
 from tests.model.pending import at_once
 
 
 class Step:
     """One output at a time."""
 
-    def __init__(self, effect: signals.RunStep, session_id: str, fresh: Callable[[], str]) -> None:
+    def __init__(self, effect: signals.RunStep, session_id: str, workflow: Workflow, fresh: Callable[[], str]) -> None:
         self.effect = effect
+        self._workflow = workflow
         self._fresh = fresh
         self._outputs = self._run(effect, session_id)
 
     def _run(self, effect: signals.RunStep, session_id: str) -> AsyncIterator[Progress | Delta | Result]:
-        line, snapshot = effect.line, effect.snapshot
+        line, snapshot, workflow = effect.line, effect.snapshot, self._workflow
         payload = line.payload if line else {"text": ""}
-        state = snapshot.state if snapshot else ECHO.start
+        state = snapshot.state if snapshot else workflow.start
         turn = Turn(
             session_id=session_id,
             number=effect.turn,
             attempt=effect.attempt,
-            line=ECHO.read_line(payload["text"], payload.get("action_value")) if line else Line("", ""),
+            line=workflow.read_line(payload["text"], payload.get("action_value")) if line else Line("", ""),
             intent="" if line else OPEN,
             came_from=state,
             state=state,
@@ -35,7 +35,7 @@ class Step:
             new_id=self._fresh,
             public_url="",
         )
-        return step(ECHO, turn, stale=effect.stale)
+        return step(workflow, turn, stale=effect.stale)
 
     def go_on(self, now_ms: int, *, broken: bool = False) -> signals.Input:
         """The step's next output, as the input that the session gets."""

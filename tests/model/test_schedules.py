@@ -52,15 +52,15 @@ async def test_the_schedules_reach_what_can_happen() -> None:
         seen |= {event.type for session_id in world.sessions for event in world.laws.log(session_id)}
     effects = {
         "Append", "Find", "Commit", "Ack", "Publish", "Show", "CancelStep", "Gone", "Evict", "WentLive", "Create",
-        "TakeOver", "Tell", "Ask",
+        "TakeOver", "Tell", "Ask", "Interrupt",
     }  # fmt: skip
     inputs = {
         "Opened", "LoadDone", "ReadDone", "Found", "Streamed", "Failed", "Cancel", "Remote", "TimerFired",
-        "ShownElsewhere", "Wished",
+        "ShownElsewhere", "Wished", "Interrupted",
     }  # fmt: skip
     timers = {"status", "takeover", "commit", "load", "read"}
     outcomes = {"Committed", "Duplicate", "Conflict"}
-    refusals = {"inbox_full", "stale_action", "id_reuse", "not_running", "store_unavailable"}
+    refusals = {"inbox_full", "stale_action", "id_reuse", "not_running", "store_unavailable", "turn_running"}
     syncs = {"send_history", "send_delta", "skip_history", "reset"}
     events = {"chat_message", "action_request", "state_update", "turn_failed", "turn_cancelled"}
     assert effects | inputs | timers | outcomes | refusals | syncs | events <= seen

@@ -11,7 +11,7 @@ from server.turns import Ending, Running, turn_write
 from server.workflow import Frame, chat
 from tests.builders import T0_MS, USER
 from tests.dict_store import DictStore
-from tests.example_workflows import ECHO
+from tests.example_workflows import WORKFLOWS
 from tests.model.awake import Awake
 from tests.model.client import Client
 from tests.model.laws import POISON, Laws
@@ -43,6 +43,7 @@ class Plan(NamedTuple):
     alone: bool = False
     absent: bool = False
     begun: bool = False
+    workflow: str = "echo"
     actions: tuple[Action, ...] = ()
 
 
@@ -51,9 +52,10 @@ class World:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.workflow = WORKFLOWS[plan.workflow]
         self.sessions = [f"session-{number}" for number in range(plan.sessions)]
         self.store = DictStore()
-        self.laws = Laws(self.store)
+        self.laws = Laws(self.store, self.workflow)
         self.story: list[tuple[str, int, Any]] = []
         self.network = Network(self)
         self.faults = 0  # one at a time, group commit hides
@@ -72,7 +74,7 @@ class World:
             opening,
             Running(run=1, turn=0, attempt=1),
             None,
-            ECHO,
+            self.workflow,
             session_id=session_id,
             user_id=USER,
             ids=[self.fresh() for _ in range(3)],
