@@ -66,6 +66,7 @@ const talk = new Conversation({
       refresh();
     },
     event(frame, replayed) {
+      dropRefused(frame.payload.client_id);
       const { outline, deck } = transcript;
       for (const item of transcript.apply(frame)) draw(item);
       if (transcript.outline !== outline || transcript.deck !== deck) drawOutline(!replayed);
@@ -98,7 +99,8 @@ function drawItem(item) {
     case "deck": return view.deckCard(item);
     case "slides": return slidesNote(item);
     case "failed": return failedNote(item);
-    case "cancelled": return view.note("cancelled", view.icon("stop"), "You stopped this answer.");
+    case "cancelled": return view.note("cancelled", view.icon("stop"),
+      item.payload.reason === "interrupted" ? "Stopped by your next message." : "You stopped this answer.");
   }
 }
 
@@ -262,13 +264,21 @@ function hideTrouble() {
   $("trouble").hidden = true;
 }
 
-function showError({ code, message, temporary, line }) {
+function showError({ code, message, line, again }) {
   if (line?.type === "cancel") return; // the answer was complete already, and shows
-  if (line && !temporary) {
-    refusedLines.push({ text: line.data.text, reason: message ?? code, button: isLabel(line.data) });
+  if (line && !again) {
+    refusedLines.push({ id: line.id, text: line.data.text, reason: message ?? code, button: isLabel(line.data) });
     kept.write("refused", refusedLines);
     announce(`Your message was not sent. ${message ?? ""}`);
   } else if (!line && message) announce(message);
+}
+
+/** A line that was refused on one connection and taken on another, or sent again by another tab, is there. */
+function dropRefused(id) {
+  if (!id || !refusedLines.some((line) => line.id === id)) return;
+  refusedLines = refusedLines.filter((line) => line.id !== id);
+  kept.write("refused", refusedLines);
+  drawPending();
 }
 
 // ---- what the person does

@@ -18,7 +18,8 @@ const STOP_CODES = [1002, 1007, 1009];
 /**
  * One conversation with the server. `on` takes functions, all optional:
  * state({name: connecting|live|waiting|offline|stopped, ms?, code?, reason?}), sync(payload), reset(),
- * event(frame, replayed), status(payload), delta(streams), outbox(lines), error({code, message, temporary, line?}).
+ * event(frame, replayed), status(payload), delta(streams), outbox(lines),
+ * error({code, message, temporary, line?, again?}): `again` when the refused line will be sent again by itself.
  * `lines` (see Outbox) is what the server has not confirmed; it is sent again until it is, also after a reload.
  */
 export class Conversation {
@@ -185,12 +186,14 @@ export class Conversation {
 
   #refused(error) {
     const line = this.#outbox.find(error.id);
-    if (line && error.temporary) {
+    // Behind an answer it may not be what is meant any more: that is for whoever wrote it to say.
+    const again = Boolean(line && error.temporary && error.code !== "turn_running");
+    if (again) {
       Object.assign(line, { sent: false, trouble: error.message });
       this.#timer("hold", error.retry_ms ?? RETRY_MS, () => this.#flush());
     }
-    this.#emit("error", { ...error, line: line?.frame });
-    if (line && !error.temporary) this.#settle(line);
+    this.#emit("error", { ...error, line: line?.frame, again });
+    if (line && !again) this.#settle(line);
     else this.#emit("outbox", this.lines);
   }
 

@@ -135,6 +135,22 @@ def test_the_sessions_are_those_that_somebody_follows(broker: Broker) -> None:
     assert list(broker.sessions()) == []
 
 
+def test_a_session_is_followed_with_or_without_subscribers(broker: Broker) -> None:
+    listener = Listener()
+    broker.follow(KEY)
+    assert list(broker.sessions()) == [KEY]
+    broker.subscribe(KEY, listener)
+    broker.unfollow(KEY)
+    assert list(broker.sessions()) == [KEY]
+    broker.follow(KEY)
+    broker.unsubscribe(KEY, listener)
+    assert list(broker.sessions()) == [KEY]
+    assert list(broker.subscribers(KEY)) == []
+    for _ in range(2):
+        broker.unfollow(KEY)
+    assert list(broker.sessions()) == []
+
+
 async def test_nobody_waits_for_news_that_cannot_come(broker: Broker) -> None:
     """No other process can be heard of: this one is alone, or its broker has not begun."""
     assert not broker.connected

@@ -153,6 +153,22 @@ async def test_a_transient_frame_reaches_the_other_process_and_a_told_one_does_n
     assert [frame.payload["text"] for frame in two.listener.transient] == ["everywhere"]
 
 
+async def test_a_process_that_follows_a_session_hears_of_it_without_a_subscriber(
+    pair: tuple[Process, Process], server: RedisServer
+) -> None:
+    one, two = pair
+    await two.listen()
+    two.broker.follow(KEY)
+    two.broker.unsubscribe(KEY, two.listener)  # its last tab goes to the other process, and the turn runs on
+    events, frames = news(3)
+    one.broker.publish(KEY, events, frames)
+    await two.until(lambda: bool(two.remote))
+    assert two.remote == [(KEY, 3, tuple(events))]
+    assert two.listener.heard == []
+    two.broker.unfollow(KEY)
+    await two.until(lambda: server.command("PUBSUB", "CHANNELS") == [])
+
+
 async def test_the_last_subscriber_takes_the_channel_with_it(
     pair: tuple[Process, Process], server: RedisServer
 ) -> None:

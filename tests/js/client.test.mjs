@@ -283,6 +283,18 @@ describe("the outbox", () => {
     assert.deepEqual(socket().of("user_message").map((frame) => frame.id), ["id-1", "id-1"]);
   });
 
+  test("a line that came beside an answer is not sent again by itself", () => {
+    const { socket, live, talk, seen, storage, clock } = start();
+    live();
+    talk.send("one");
+    const refusal = { code: "turn_running", id: "id-1", message: "Please wait.", temporary: true, retry_ms: 500 };
+    socket().hear(told("error", refusal));
+    clock.pass(10_000);
+    assert.deepEqual([talk.lines.length, storage.length, socket().of("user_message").length], [0, 0, 1]);
+    const [{ line, again }] = seen.error[0];
+    assert.deepEqual([line.id, line.data.text, again], ["id-1", "one", false]);
+  });
+
   test("a cancel goes past a waiting line and leaves with its ack or refusal", () => {
     const { socket, live, talk } = start();
     live();

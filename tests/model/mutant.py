@@ -20,6 +20,7 @@ PURE_SESSION: Final = (
     "tests/pure/test_session_lines.py",
     "tests/pure/test_session_turns.py",
     "tests/pure/test_session_cancel.py",
+    "tests/pure/test_session_busy.py",
     "tests/pure/test_session_processes.py",
     "tests/pure/test_session_shown.py",
     "tests/pure/test_session_schedules.py",

@@ -23,7 +23,7 @@ from server.signals import (
     TurnCommitted,
 )
 from server.store.records import Event, Loaded
-from server.workflow import Frame, Result, chat
+from server.workflow import Frame, Result, Workflow, chat
 from tests.builders import SESSION, T0_MS, USER, committed, snapshot, the
 from tests.example_workflows import ECHO
 
@@ -31,13 +31,13 @@ IDS = [f"id{number}" for number in range(9)]
 LEFT_CARD = "card1"
 
 
-def cold(**limits: int) -> Session:
-    return Session(SESSION, USER, ECHO, Limits(**limits))
+def cold(workflow: Workflow = ECHO, **limits: int) -> Session:
+    return Session(SESSION, USER, workflow, Limits(**limits))
 
 
-def idle(*inbox: Event, limits: dict[str, int] | None = None, **fields: Any) -> Session:
+def idle(*inbox: Event, workflow: Workflow = ECHO, limits: dict[str, int] | None = None, **fields: Any) -> Session:
     """An awake session; its greeting is events 1 and 2."""
-    machine = cold(**(limits or {}))
+    machine = cold(workflow, **(limits or {}))
     machine.deliver(Opened(Loaded(snapshot(**fields), (), inbox)))
     return machine
 
@@ -56,9 +56,9 @@ def accept(machine: Session, message: Message, seq: int) -> list[Effect]:
     return machine.deliver(Appended(message, committed(write, seq - 1)))
 
 
-def running(client_id: str = "c3", seq: int = 3, **limits: int) -> tuple[Session, RunStep]:
+def running(client_id: str = "c3", seq: int = 3, workflow: Workflow = ECHO, **limits: int) -> tuple[Session, RunStep]:
     """A session that runs the turn of its first line, event 3."""
-    machine = idle(limits=limits)
+    machine = idle(workflow=workflow, limits=limits)
     return machine, the(accept(machine, say(client_id=client_id), seq), RunStep)
 
 

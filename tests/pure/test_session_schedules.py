@@ -30,9 +30,9 @@ from server.store.records import (
     is_line,
     place,
 )
-from server.workflow import Result, chat
+from server.workflow import Result, Workflow, chat
 from tests.builders import SESSION, T0_MS, USER
-from tests.example_workflows import ECHO
+from tests.example_workflows import ECHO, WORKFLOWS
 
 PAGE = 3
 
@@ -84,7 +84,7 @@ class Process:
         self.crash()
 
     def crash(self) -> None:
-        self.machine = Session(SESSION, USER, ECHO, self.limits)
+        self.machine = Session(SESSION, USER, self.world.workflow, self.limits)
         self.commits: list[signals.Append | signals.Commit] = []  # performed and answered in order
         self.reads: list[signals.Effect] = []  # performed and answered in any order
         self.answers: list[signals.Input] = []
@@ -116,6 +116,9 @@ class Process:
             case signals.CancelStep():
                 self.late += [self.step] if self.step else []
                 self.step = None
+            case signals.Interrupt(run):
+                ids = [self.world.fresh() for _ in range(3)]
+                self.answers.append(signals.Interrupted(run, ids, T0_MS))
             case signals.SetTimer(name, number):
                 self.timers[name] = signals.TimerFired(name, number)
             case signals.TakeOver(seq):
@@ -187,7 +190,8 @@ class Process:
 class World:
     """One log, two processes, and the clients' outbox."""
 
-    def __init__(self, takeover_ms: int) -> None:
+    def __init__(self, takeover_ms: int, workflow: Workflow = ECHO) -> None:
+        self.workflow = workflow
         self.log = Log()
         self.sent: list[str] = []
         self.acked: set[str | None] = set()
@@ -283,11 +287,16 @@ ACTIONS = st.tuples(st.sampled_from(OFTEN * 2 + SELDOM), st.integers(0, 1), st.i
 
 
 @settings(max_examples=300, deadline=None)
-@given(takeover_ms=st.sampled_from([0, 50]), alone=st.booleans(), actions=st.lists(ACTIONS, min_size=20, max_size=100))
+@given(
+    takeover_ms=st.sampled_from([0, 50]),
+    workflow=st.sampled_from(["echo", "echo", "echo-interrupt", "echo-reject"]),
+    alone=st.booleans(),
+    actions=st.lists(ACTIONS, min_size=20, max_size=100),
+)
 def test_each_line_is_stored_once_and_answered_once_in_order(
-    takeover_ms: int, alone: bool, actions: list[tuple[str, int, int]]
+    takeover_ms: int, workflow: str, alone: bool, actions: list[tuple[str, int, int]]
 ) -> None:
-    world = World(takeover_ms)
+    world = World(takeover_ms, WORKFLOWS[workflow])
     for action in actions:
         world.act(*action)
     world.calm_down(alone=alone)

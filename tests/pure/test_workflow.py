@@ -111,6 +111,14 @@ def test_a_table_that_works_is_taken() -> None:
     assert WALK.summary({"a": 1}) == {}
 
 
+def test_a_policy_that_there_is_not_is_found() -> None:
+    for known in ("queue", "interrupt", "reject"):
+        assert table(HALL, ROOM, ROOF, when_busy=known).when_busy == known
+    assert WALK.when_busy == "queue"
+    complaint = "when_busy is 'wait', and can be queue, interrupt, reject"
+    assert complaint in wrong(HALL, ROOM, ROOF, when_busy="wait")
+
+
 def test_a_start_that_is_not_a_state_is_found() -> None:
     assert "start ATTIC is not a state" in wrong(HALL, ROOM, ROOF, start="ATTIC")
 
