@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from server.workflow import STAY, Ask, Button, Delta, Output, Progress, Remember, State, Turn, Workflow, chat
+from server.workflows.chat import CHAT
 
 
 def _note(path: Path) -> None:
@@ -94,5 +95,6 @@ RECALL = replace(ECHO, name="recall", context=1_000_000)
 #: What becomes of a second line.
 ECHO_INTERRUPT = replace(ECHO, name="echo-interrupt", when_busy="interrupt")
 ECHO_REJECT = replace(ECHO, name="echo-reject", when_busy="reject")
+CHAT_INTERRUPT = replace(CHAT, name="chat-interrupt", when_busy="interrupt")
 
-WORKFLOWS = {workflow.name: workflow for workflow in (ECHO, RECALL, ECHO_INTERRUPT, ECHO_REJECT)}
+WORKFLOWS = {workflow.name: workflow for workflow in (ECHO, RECALL, ECHO_INTERRUPT, ECHO_REJECT, CHAT_INTERRUPT)}

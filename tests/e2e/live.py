@@ -8,9 +8,9 @@ from tests.wire import Client, Frame
 LONG = " ".join(f"word{number}" for number in range(100))
 
 
-def talk(port: int, session_id: str = "") -> Client:
-    """A client in the workflow `chat`."""
-    return Client(port, session_id=session_id or str(uuid.uuid4()), workflow="chat")
+def talk(port: int, session_id: str = "", workflow: str = "chat") -> Client:
+    """A client in plain conversation."""
+    return Client(port, session_id=session_id or str(uuid.uuid4()), workflow=workflow)
 
 
 def environment(vendors: Vendors, vendor: str = "openai", **more: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from tests.e2e.live import LONG, assembled, ended, environment, talk
 from tests.e2e.test_crash import stored_texts
 from tests.process import ServerProcess
 from tests.vendors import Play, Vendors, cut, fault, hang, refuse, say
+from tests.wire import Client
 
 #: One server for all tests here: importing what a model needs takes seconds.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -118,6 +119,56 @@ async def test_a_cancel_keeps_what_was_said_and_stops_the_vendor(vendors: Vendor
     async with talk(server.port, session_id) as client:
         await client.until_type("live")
         assert client.texts() == ["Hello! What would you like to talk about?", "Tea is ", "Coffee."]
+
+
+async def test_a_second_line_stops_the_vendor_and_each_turn_pays_for_its_own_calls(
+    vendors: Vendors, server: ServerProcess
+) -> None:
+    vendors.next(hang("Tea is "), say("Coffee."))
+    session_id = str(uuid.uuid4())
+    async with talk(server.port, session_id, "chat-interrupt") as client:
+        await client.until_type("live")
+        await client.say("What is tea?")
+        await client.until(lambda frame: assembled(client) == "Tea is ", "the text so far")
+        await client.say("What is coffee?")
+        kept = await client.until_type("chat_message", cancelled=True)
+        assert kept["payload"]["text"] == "Tea is "
+        await client.until_type("turn_cancelled", turn=3, reason="interrupted")
+        first = await client.until_type("state_update", turn=3)
+        second = await client.until_type("state_update", turn=4)
+        await vendors.until(lambda: vendors.calls[0].outcome == "left", "the vendor sees the connection close")
+        assert client.texts()[-1] == "Coffee."
+    assert [call.said[-1][1] for call in vendors.calls] == ["What is tea?", "What is coffee?"]
+    assert [entry["outcome"] for entry in first["payload"]["trace"]] == ["cancelled"]
+    assert [entry["outcome"] for entry in second["payload"]["trace"]] == ["answered"]
+    async with talk(server.port, session_id, "chat-interrupt") as client:
+        await client.until_type("live")
+        assert client.texts()[1:] == ["Tea is ", "Coffee."]
+
+
+async def test_of_a_burst_only_the_last_line_is_answered_and_no_other_call_is_heard_out(
+    vendors: Vendors, server: ServerProcess
+) -> None:
+    vendors.next(*[hang("Well, ")] * 8)
+    async with talk(server.port, workflow="chat-interrupt") as client:
+        await client.until_type("live")
+        for number in range(8):
+            await client.say(f"question {number}")
+        await client.until_type("chat_message", text="question 7")
+        await client.until(lambda frame: assembled(client) == "Well, ", "the last answer's beginning")
+        await vendors.until(lambda: vendors.calls[-1].said[-1][1] == "question 7", "the last line's call")
+        others = vendors.calls[:-1]
+        await vendors.until(lambda: all(call.outcome == "left" for call in others), "the other calls are left")
+        begun = {call.said[-1][1] for call in vendors.calls}
+        await client.until(lambda frame: frame.get("type") == "state_update" and _turns(client) == 8, "seven ends")
+        lines = {frame["seq"]: frame["payload"]["text"] for frame in client.durable if frame["role"] == "user"}
+        for end in (frame["payload"] for frame in client.durable if frame["type"] == "state_update"):
+            assert "usage" not in end or lines[end["turn"]] in begun
+        assert [f["payload"]["reason"] for f in client.durable if f["type"] == "turn_cancelled"] == ["interrupted"] * 7
+
+
+def _turns(client: Client) -> int:
+    return sum(frame["type"] == "state_update" for frame in client.durable)
 
 
 async def test_a_vendor_that_asks_to_wait_is_asked_again(vendors: Vendors, server: ServerProcess) -> None:
