@@ -8,7 +8,7 @@ Server → client, always `{type, message_id, session_id, timestamp, role, paylo
         slide_update      an outline of slides
         presentation_url  a finished deck
         state_update      ends every turn: {from, to, intent, turn, memory}, and {usage, trace} if it called a model
-        turn_cancelled    the turn was stopped: {turn}
+        turn_cancelled    the turn was stopped: {turn}, and {reason: "interrupted"} if a newer line did it
         turn_failed       the turn broke: {turn, code, correlation_id, retryable}
     transient (without `seq`, may be dropped, never replayed)
         sync_response     first frame of every connection: where the session stands and what follows
@@ -28,6 +28,13 @@ Client → server:
     {"type":"user_input","data":{"text":"…","frontend_actions":[{"action_id":"…"}]}}      older builders
     {"type":"resume","after":12}    {"type":"cancel","id":"…","turn":7}
     {"type":"ping","n":1}    {"type":"pong","n":1}    the bare text `ping`    {"type":"auth","token":"…"}
+
+A line that comes while a turn is under way is the workflow's to order. Where it waits (the usual), it is acked and seen
+by all at once, and answered in its turn. Where it interrupts, it is acked and seen by all at once as well; the turn
+under way ends in `turn_cancelled`, what it had said is kept and marked `cancelled`, and of the lines that wait only the
+newest is answered: each other one ends in a `turn_cancelled` of its own. Where it is refused, that is an error
+`turn_running`: wait for the answer or cancel it, and send the line again. Two lines that reach two processes at the
+same moment may both be taken; they are answered in their order.
 
 No asyncio, clock or randomness here: ids and times arrive from outside.
 """

@@ -21,7 +21,7 @@ from server.recall import CALLS_SHARE, Recall
 from server.settings import Settings
 from server.stamps import new_id, new_ids, now_ms
 from server.store import Store
-from server.store.records import Event
+from server.store.records import Event, is_line
 from server.workflow import OPEN, Delta, Line, Progress, Result, Turn, Workflow, step
 
 log = structlog.get_logger()
@@ -106,18 +106,21 @@ async def _turn(means: Means, workflow: Workflow, effect: signals.RunStep, key: 
     snapshot, line = effect.snapshot, effect.line
     said = Line(text="", words="")
     events: Sequence[Event] = ()
-    past = recall.past
+    wanted, past = 0, recall.past
     if line is not None:
         said = workflow.read_line(line.payload["text"], line.payload.get("action_value"))
         wanted = min(workflow.context, settings.chat_context_limit)
         try:
             if wanted:
-                events = await means.store.read(session_id, user_id, max(0, line.seq - 1 - wanted), wanted)
+                # What was said to the lines before may stand behind this one, and so may lines that are not in turn yet.
+                head = max(line.seq - 1, snapshot.seq if snapshot else 0)
+                after = max(0, head - wanted - min(head - line.seq + 1, settings.inbox_limit))
+                events = await means.store.read(session_id, user_id, after, head - after)
             if assistant is not None:
                 past = await recall.read(means.store)
         except StoreError as error:
             raise StepError("step_failed", f"context: {error}") from error
-        events = [event for event in events if event.seq < effect.turn]
+        events = [event for event in events if event.seq < effect.turn or not is_line(event)]
     state = snapshot.state if snapshot else workflow.start
     return Turn(
         session_id=session_id,
@@ -128,7 +131,7 @@ async def _turn(means: Means, workflow: Workflow, effect: signals.RunStep, key: 
         came_from=state,
         state=state,
         memory=snapshot.memory if snapshot else {},
-        events=events,
+        events=events[-wanted:] if wanted else (),
         new_id=new_id,
         public_url=settings.public_url,
         assistant=assistant,

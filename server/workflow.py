@@ -91,11 +91,12 @@ class Turn:
     """What a step sees.
 
     `state` is the state that the turn enters and `came_from` the one it leaves. `events` are the last events before
-    the line, oldest first. `memory` is as it was before the turn. `new_id` makes a fresh message id; `public_url` is
-    this server's address as browsers know it, without a slash at the end.
+    the turn, oldest first: of what was said by then, all but the lines behind its own. `memory` is as it was before the
+    turn. `new_id` makes a fresh message id; `public_url` is this server's address as browsers know it, without a slash
+    at the end.
 
     `assistant` is the language model, None where there is only what the workflow knows by itself; with one, `messages`
-    is what was said before the line, oldest first, `summary` that of what was said before them, and `prompting` what
+    is what was said before the turn, oldest first, `summary` that of what was said before them, and `prompting` what
     the settings say of prompts.
     """
 

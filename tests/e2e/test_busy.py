@@ -47,6 +47,16 @@ async def test_queued_a_line_is_acked_and_seen_at_once_and_answered_in_its_turn(
         assert one.durable == two.durable == await refreshed(server, session_id)
 
 
+async def test_what_was_said_to_the_line_before_is_known_to_a_line_that_waited(server: ServerProcess) -> None:
+    async with Client(server.port, workflow="recall") as one:
+        await one.until_type("live")
+        await one.say("sleep 1")  # event 3; its answer is 6, behind the two lines that wait for it
+        await one.say("recall")
+        await one.say("recall")
+        await one.until_type("state_update", turn=5)
+        assert one.texts()[1:] == ["slept 1", "events [1, 2, 3, 6, 7]", "events [1, 2, 3, 4, 6, 7, 8, 9]"]
+
+
 async def test_a_line_that_interrupts_is_seen_at_once_and_what_was_said_is_kept(server: ServerProcess) -> None:
     session_id = str(uuid.uuid4())
     async with two_tabs(server, session_id, "echo-interrupt") as (one, two):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.model.broken_busy import BUSY_MUTANTS
 from tests.model.broken_machines import CONNECTION_MUTANTS, SESSION_MUTANTS
 from tests.model.broken_processes import PROCESS_MUTANTS, ROUND_MUTANTS, SHOWN_MUTANTS
 from tests.model.broken_stores import GROUP_MUTANTS, STORE_MUTANTS
@@ -27,6 +28,7 @@ MUTANTS: Final = (
     *GROUP_MUTANTS,
     *CONNECTION_MUTANTS,
     *SESSION_MUTANTS,
+    *BUSY_MUTANTS,
     *PROCESS_MUTANTS,
     *SHOWN_MUTANTS,
     *ROUND_MUTANTS,
