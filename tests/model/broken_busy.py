@@ -32,7 +32,8 @@ BUSY_MUTANTS: Final = (
     mutant(
         "stale-interrupt", "an interruption ends whatever turn runs by then", SESSION,
         "        running = self._runs(ready.run)\n",
-        "        running = self.running if self.running and self.phase is not Phase.LOADING else None\n", PURE_SESSION,
+        "        running = self.running if self.running and self.phase is not Phase.LOADING else None\n",
+        PURE_SESSION, model=False,
     ),
     mutant(
         "interrupt-unsaid", "what was said before an interruption is lost", TURNS,

@@ -123,9 +123,10 @@ class Laws:
         newest = 0
         for event in log:
             newest = event.seq if is_line(event) else newest
-            if event.type == "turn_cancelled" and "reason" in event.payload:
+            if event.type == "turn_cancelled" and event.client_id is None:  # by nobody's wish
                 self.hold(self.when_busy == "interrupt", f"turn {event.turn} was interrupted, and nobody wants that")
-                self.hold(event.payload["reason"] == "interrupted" and event.client_id is None, f"{event.payload}")
+                told = {"turn": event.turn, "reason": "interrupted"}
+                self.hold(event.payload == told, f"an interruption is told as {event.payload}")
                 self.hold(newest > event.turn, f"turn {event.turn} was interrupted by nothing")
 
     # ------------------------------------------------------------ what processes do
