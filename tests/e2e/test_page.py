@@ -117,3 +117,44 @@ async def test_the_page_fits_a_phone(browser: Browser, server: ServerProcess, sc
     await expect(page.get_by_role("log")).to_contain_text("Hello")
     width = await page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
+
+
+async def page_of(browser: Browser, server: ServerProcess, workflow: str) -> Page:
+    """The page over another workflow than its own."""
+    page = await browser.new_page()
+    await page.add_init_script(
+        f"""const Own = WebSocket;
+        window.WebSocket = class extends Own {{
+            constructor(url, protocols) {{ super(`${{url}}&workflow={workflow}`, protocols); }}
+        }};"""
+    )
+    await page.goto(server.url)
+    await expect(page.get_by_role("log")).to_contain_text("Welcome.")
+    return page
+
+
+async def test_a_line_that_is_refused_beside_an_answer_is_told_why_and_kept(
+    browser: Browser, server: ServerProcess
+) -> None:
+    page = await page_of(browser, server, "echo-reject")
+    await say(page, "sleep 30")
+    await expect(page.get_by_text("Sleeping …").first).to_be_visible()
+    await say(page, "and then?")
+    await expect(page.get_by_text("Not sent. An answer is still on its way.")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_text("Not sent. An answer is still on its way.")).to_be_visible()
+    await page.get_by_role("button", name="Edit").click()
+    await expect(page.get_by_role("textbox").first).to_have_value("and then?")
+    await page.get_by_role("button", name="Stop").click()
+    await expect(page.get_by_role("log")).to_contain_text("You stopped this answer.")
+    await page.get_by_role("textbox").first.press("Enter")
+    await expect(page.get_by_role("log")).to_contain_text("you said and then?")
+
+
+async def test_an_answer_that_a_line_stopped_says_so(browser: Browser, server: ServerProcess) -> None:
+    page = await page_of(browser, server, "echo-interrupt")
+    await say(page, "sleep 30")
+    await expect(page.get_by_text("Sleeping …").first).to_be_visible()
+    await say(page, "something else")
+    await expect(page.get_by_role("log")).to_contain_text("Stopped by your next message.")
+    await expect(page.get_by_role("log")).to_contain_text("you said something else")
