@@ -146,7 +146,8 @@ class Laws:
             case Committed(events):
                 self.are_durable(session_id, encode_all(events), "committed")
             case Conflict():
-                happened = any(event.message_id in stored for event in write.events)
+                # All of it: two processes that stop one turn both keep what it had said, under the id that it was shown.
+                happened = all(event.message_id in stored for event in write.events)
                 self.hold(not happened, "a turn was committed, and called a conflict")
             case Duplicate(event):
                 self.hold(event in self.log(session_id), f"{event.client_id} is called a duplicate of nothing")
