@@ -146,7 +146,7 @@ class Laws:
             case Committed(events):
                 self.are_durable(session_id, encode_all(events), "committed")
             case Conflict():
-                # All of it: two processes that stop one turn both keep what it had said, under the id that it was shown.
+                # All of it: two processes that stop one turn both keep what it had said, under the id of that.
                 happened = all(event.message_id in stored for event in write.events)
                 self.hold(not happened, "a turn was committed, and called a conflict")
             case Duplicate(event):
