@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.model.mutant import INBOX, PURE_SESSION, SESSION, TURNS, mutant
+from tests.model.mutant import INBOX, LINES, PURE_SESSION, SESSION, TURNS, mutant
 
 ENGINE: Final = "server/engine.py"
 BROKER: Final = "server/broker.py"
@@ -52,6 +52,10 @@ BUSY_MUTANTS: Final = (
     mutant(
         "reject-blind", "a line is refused without a look whether it took effect", SESSION,
         'self._refuse(message, "turn_running", looked)', 'self._refuse(message, "turn_running", True)', PURE_SESSION,
+    ),
+    mutant(
+        "reject-unasked", "a line is refused for a turn of which the store has the end", LINES,
+        '{"stale_action", "not_running", "turn_running"}', '{"stale_action", "not_running"}', (),
     ),
     mutant(
         "reject-here", "only a turn that runs here is a reason to refuse a line", SESSION,
