@@ -112,7 +112,7 @@ async def _turn(means: Means, workflow: Workflow, effect: signals.RunStep, key: 
         wanted = min(workflow.context, settings.chat_context_limit)
         try:
             if wanted:
-                # What was said to the lines before may stand behind this one, and so may lines that are not in turn yet.
+                # Behind the line may stand what was said to those before it, and lines that are not in turn yet.
                 head = max(line.seq - 1, snapshot.seq if snapshot else 0)
                 after = max(0, head - wanted - min(head - line.seq + 1, settings.inbox_limit))
                 events = await means.store.read(session_id, user_id, after, head - after)
