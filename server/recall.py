@@ -42,7 +42,7 @@ class Recall:
 
     def __init__(self, settings: Settings, effect: signals.RunStep, key: Key, account: Account) -> None:
         self.past = Past()
-        self._settings = settings
+        self.settings = settings
         self._effect = effect
         self._key = key
         self._account = account
@@ -69,7 +69,7 @@ class Recall:
         if line is None or snapshot is None:
             return self.past
         summarised = recall_summary(snapshot.memory)
-        most = EVENTS_PER_MESSAGE * max(self._settings.chat_context_limit, LEAST_MESSAGES)
+        most = EVENTS_PER_MESSAGE * max(self.settings.chat_context_limit, LEAST_MESSAGES)
         events: list[Event] = []
         # A line that had to wait for its turn stands before the answers to those before it.
         for end in (line.seq - 1, snapshot.seq):
@@ -85,7 +85,7 @@ class Recall:
 
         More wait only behind turns that called no model, and where a summary failed.
         """
-        limit = self._settings.chat_context_limit
+        limit = self.settings.chat_context_limit
         return max(limit, min(len(self.past.said) + 1, 2 * max(limit, LEAST_MESSAGES)))
 
     def beside(self, assistant: Assistant) -> "Recalling":
@@ -94,7 +94,7 @@ class Recall:
 
     def called(self, assistant: Assistant, system: str) -> None:
         """The step calls the assistant."""
-        line, settings = self._effect.line, self._settings
+        line, settings = self._effect.line, self.settings
         if self._is_called or line is None:
             return
         self._is_called = True
@@ -123,7 +123,7 @@ class Recall:
         """
         if self._task is None:
             return result
-        left_ms = self._settings.step_timeout_ms * CALLS_SHARE - self._account.elapsed_ms()
+        left_ms = self.settings.step_timeout_ms * CALLS_SHARE - self._account.elapsed_ms()
         await asyncio.wait({self._task}, timeout=max(0.0, min(WAIT_MS, left_ms)) / 1000)
         self._tasks.cancel()
         return replace(result, memory={**result.memory, **self._changes})

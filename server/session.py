@@ -12,6 +12,7 @@ No asyncio, clock, randomness, logging or settings here: inputs go into `deliver
                                   Append
     Appended      Ack, Publish    Ack, Publish      the same, next  Ack, Publish         Ack, Publish
     Loaded        –               Tell → IDLE, next –               –                    –
+    Again         –               –                 –               another attempt      –
     Done, Failed  –               –                 –               Commit → COMMITTING  –
     Cancel        hold, Load      hold              the same, if    Commit → COMMITTING  hold
                                                     *elsewhere*
@@ -131,6 +132,8 @@ class Session:
             case signals.Streamed(run, text, message_id):
                 running = self._runs(run)
                 return [signals.Show(running.stream(text, message_id))] if running else []
+            case signals.Again(run):
+                return self._again(run)
             case signals.Opened(loaded):
                 return self._opened(loaded)
             case signals.LoadDone():
@@ -377,6 +380,15 @@ class Session:
         """The running turn, if `run` is its number and its step may still speak."""
         running = self.running
         return running if running and running.run == run and self.phase is Phase.RUNNING else None
+
+    def _again(self, run: int) -> list[Effect]:
+        """The step begins anew: whoever reads replaces its words, by the attempt that the next ones carry."""
+        running = self._runs(run)
+        if running is None:
+            return []
+        shown = running.begin_again()
+        self._attempt = running.attempt
+        return [signals.Show(shown)]
 
     def _done(self, done: signals.Done | signals.Failed) -> list[Effect]:
         running = self._runs(done.run)

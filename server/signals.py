@@ -85,6 +85,12 @@ class Streamed(Struct, frozen=True):
     message_id: str
 
 
+class Again(Struct, frozen=True):
+    """A running step broke off and is begun anew, as another attempt: what it has said is replaced."""
+
+    run: int
+
+
 class Done(Struct, frozen=True):
     """A step came to its end. `ids` are fresh message ids, one a frame and one for the turn's state_update."""
 
@@ -168,8 +174,8 @@ class Rest(Struct, frozen=True):
 
 
 Input = (
-    Opened | LoadDone | ReadDone | Message | Appended | Found | Shown | Streamed | Done | Failed
-    | TurnCommitted | Cancel | Interrupted | Remote | ShownElsewhere | Wished | TimerFired | Rest
+    Opened | LoadDone | ReadDone | Message | Appended | Found | Shown | Streamed | Again | Done
+    | Failed | TurnCommitted | Cancel | Interrupted | Remote | ShownElsewhere | Wished | TimerFired | Rest
 )  # fmt: skip
 
 # ---------------------------------------------------------------- effects

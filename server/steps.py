@@ -8,11 +8,13 @@ import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 import structlog
 
 from server import signals
+from server.again import Attempts
 from server.assistant import Assistant, Prompting
 from server.assistant.account import Account, Accounted
 from server.broker import Key
@@ -44,36 +46,49 @@ async def run_step(
 ) -> AsyncGenerator[signals.Input, None]:
     """Run the step that `effect` asks for. Yields what it shows, and last Done or Failed; cancelling it is silent.
 
-    Calls to the language model are entered into `account`.
+    Calls to the language model are entered into `account`. Where one breaks off in mid-answer the step is begun again
+    within its time, after Again.
     """
-    run, settings = effect.run, means.settings
+    settings = means.settings
+    turn_ms = round(settings.step_timeout_ms * CALLS_SHARE)
+    attempts = Attempts(effect, key, lambda: turn_ms - account.elapsed_ms())
     recall = Recall(settings, effect, key, account)
     if means.assistant is not None:
-        turn_ms = round(settings.step_timeout_ms * CALLS_SHARE)
         bounded = Accounted(means.assistant, account, max_tokens=settings.answer_max_tokens, turn_ms=turn_ms)
         means = replace(means, assistant=recall.beside(bounded))
     try:
         async with recall, asyncio.timeout(settings.step_timeout_ms / 1000):
-            turn, said_bytes = await _turn(means, workflow, effect, key, recall), 0
-            async with aclosing(step(workflow, turn, stale=effect.stale)) as outputs:
+            turn = await _turn(means, workflow, effect, key, recall)
+            begin = partial(_attempt, workflow, turn, recall, account)
+            async with aclosing(attempts.run(begin)) as outputs:
                 async for output in outputs:
-                    match output:
-                        case Progress():
-                            yield signals.Shown(run, output)
-                        case Delta(text):
-                            said_bytes += len(text.encode(errors="replace"))
-                            _check_size(said_bytes, settings)
-                            yield signals.Streamed(run, text, new_id())
-                        case Result():
-                            result = await recall.keep(_as_stored(output, settings))
-                            ids = new_ids(len(output.frames) + SPARE_IDS)
-                            yield signals.Done(run, result, ids, now_ms(), account.spent())
+                    yield output
     except TimeoutError as error:
-        yield _failed(effect, key, "step_timeout", error, account)
+        yield _failed(attempts.effect, key, "step_timeout", error, account)
     except StepError as error:
-        yield _failed(effect, key, error.code, error, account)
+        yield _failed(attempts.effect, key, error.code, error, account)
     except Exception as error:  # noqa: BLE001  a step is foreign code: whatever it raises must end its turn (L8)
-        yield _failed(effect, key, "step_failed", error, account)
+        yield _failed(attempts.effect, key, "step_failed", error, account)
+
+
+async def _attempt(
+    workflow: Workflow, turn: Turn, recall: Recall, account: Account, effect: signals.RunStep
+) -> AsyncGenerator[signals.Input, None]:
+    """The step from its beginning to Done. Raises what the step raises."""
+    run, said_bytes = effect.run, 0
+    async with aclosing(step(workflow, replace(turn, attempt=effect.attempt), stale=effect.stale)) as outputs:
+        async for output in outputs:
+            match output:
+                case Progress():
+                    yield signals.Shown(run, output)
+                case Delta(text):
+                    said_bytes += len(text.encode(errors="replace"))
+                    _check_size(said_bytes, recall.settings)
+                    yield signals.Streamed(run, text, new_id())
+                case Result():
+                    result = await recall.keep(_as_stored(output, recall.settings))
+                    ids = new_ids(len(output.frames) + SPARE_IDS)
+                    yield signals.Done(run, result, ids, now_ms(), account.spent())
 
 
 def _check_size(said_bytes: int, settings: Settings) -> None:

@@ -56,6 +56,12 @@ class Running(Struct):
         self.chunks += 1
         return self._delta(text, reset=self.chunks == 1)
 
+    def begin_again(self) -> Transient:
+        """Another attempt, which has said nothing yet. Its message keeps the id that the first piece named."""
+        self.attempt += 1
+        self.text, self.chunks = "", 0
+        return self.think()
+
     def follow(self, delta: Transient) -> bool:
         """Take a piece of text that another process shows, if it goes on from ours or begins anew; whether it did."""
         piece = delta.payload

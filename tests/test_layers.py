@@ -24,7 +24,7 @@ LAYERS: Final = (
     ("session", "connection", "commit", "steps", "rollup", "leases", "redis"),
     ("recall",),
     ("stamps", "tasks"),
-    ("turns",),
+    ("turns", "again"),
     ("lines", "inbox"),
     ("signals",),
     ("store.inspectors",),

@@ -47,8 +47,8 @@ class Guarded:
     async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Usage, None]:
         """As the contract says; the deadline holds for all attempts together.
 
-        Once text was given out there is no other attempt here: the AssistantError says `streamed`, and a turn that
-        numbers its attempts may begin again.
+        Once text was given out there is no other attempt here: the AssistantError says `streamed`, and the turn, which
+        numbers its attempts, begins again.
         """
         start, attempt = self._now_ms(), 0
         spent: Usage | None = None

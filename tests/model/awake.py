@@ -1,6 +1,7 @@
 """A session machine in one process: what it waits for, and what it may do by what it was told."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from server import signals
 from server.errors import ERROR_CODES
@@ -33,6 +34,8 @@ class Awake:
         self._shown: Transient | None = None  # the status that was shown here, and not taken back
         self._passes_on = False  # what it shows now is another process's
         self._streamed: str | None = None  # the message that the running step announced
+        self._piece = (-1, 0, 0)  # turn, attempt and number of the last piece of text that was shown
+        self._is_anew = False  # its step was begun anew, and has said nothing since
         self._sought: dict[tuple[int, str | None], bool] = {}  # whether what was asked was right when it was looked up
         self._sought_at: dict[tuple[int, str | None], int] = {}  # the last answered turn at that time
         self._appending = 0
@@ -45,6 +48,8 @@ class Awake:
                 self._appending -= 1
                 if isinstance(outcome, Committed):
                     self._accepted.add(outcome.events[-1].seq)
+            case signals.Again():
+                self._is_anew = True
             case signals.Remote(head):
                 self._heard = max(self._heard, head)
             case signals.Opened(loaded) if loaded is not None:
@@ -113,10 +118,20 @@ class Awake:
     def _shows(self, frame: Transient, *, here: bool) -> None:
         if frame.type == "stream_delta":
             self._streamed = frame.message_id
+            self._streams(frame.payload)
             return
         turn, is_over = frame.payload["turn"], frame.payload["status"] == "idle"
         self._laws.hold(here or turn in self._begun, f"everybody is told of turn {turn}, which is another process's")
         self._shown = None if is_over else frame
+
+    def _streams(self, piece: Mapping[str, Any]) -> None:
+        """Pieces go on from each other; another attempt begins anew, and is told from the one before."""
+        before, now = self._piece, (piece["turn"], piece["attempt"], piece["n"])
+        goes_on = now == (*before[:2], before[2] + 1) and not self._is_anew
+        begins = piece["reset"] and now[:2] > before[:2] and now[2] == 1
+        is_repeated = piece["reset"] and now == before
+        self._laws.hold(goes_on or begins or is_repeated, f"piece {now} was shown behind {before}")
+        self._piece, self._is_anew = now, False
 
     def _end_stream(self, kinds: set[str], ids: set[str]) -> None:
         """A turn that was streamed says what it announced, unless it failed."""

@@ -144,6 +144,18 @@ SHOWN_MUTANTS: Final = (
         "                self._tried, self._attempt = number, max(1, self.elsewhere.attempt)\n",
         "", PURE_SESSION, model=False,
     ),
+    mutant(
+        "again-uncounted", "a step that is begun anew goes on under the same attempt", TURNS,
+        "        self.attempt += 1\n", "", PURE_SESSION, model=False,
+    ),
+    mutant(
+        "again-no-reset", "the first piece of another attempt does not replace what was said", TURNS,
+        '        self.text, self.chunks = "", 0\n', "", PURE_SESSION, model=False,
+    ),
+    mutant(
+        "again-forgotten", "a turn that runs once more has the number of an attempt that was begun anew", SESSION,
+        "        self._attempt = running.attempt\n", "", PURE_SESSION, model=False,
+    ),
 )  # fmt: skip
 
 ROUND_MUTANTS: Final = (

@@ -302,6 +302,11 @@ class Process:
             awake.step = None
         self.answer(session_id, output)
 
+    def begin_again(self, session_id: str) -> None:
+        """The running step breaks off, and is begun again."""
+        if (step := self.awake[session_id].step) is not None:
+            self.answer(session_id, step.begin_again())
+
     def work(self) -> bool:
         """Every call on the store happens and returns, every step goes on; whether there was anything to do."""
         calls, self.store.calls = self.store.calls, []

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Callable
 
+from msgspec import structs
+
 from server import signals
 from server.errors import StepError
 from server.steps import SPARE_IDS
@@ -16,6 +18,7 @@ class Step:
         self.effect = effect
         self._workflow = workflow
         self._fresh = fresh
+        self._session_id = session_id
         self._outputs = self._run(effect, session_id)
 
     def _run(self, effect: signals.RunStep, session_id: str) -> AsyncIterator[Progress | Delta | Result]:
@@ -36,6 +39,12 @@ class Step:
             public_url="",
         )
         return step(workflow, turn, stale=effect.stale)
+
+    def begin_again(self) -> signals.Input:
+        """The step broke off, and runs from its beginning."""
+        self.effect = structs.replace(self.effect, attempt=self.effect.attempt + 1)
+        self._outputs = self._run(self.effect, self._session_id)
+        return signals.Again(self.effect.run)
 
     def go_on(self, now_ms: int, *, broken: bool = False) -> signals.Input:
         """The step's next output, as the input that the session gets."""

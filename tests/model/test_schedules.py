@@ -56,7 +56,7 @@ async def test_the_schedules_reach_what_can_happen() -> None:
     }  # fmt: skip
     inputs = {
         "Opened", "LoadDone", "ReadDone", "Found", "Streamed", "Failed", "Cancel", "Remote", "TimerFired",
-        "ShownElsewhere", "Wished", "Interrupted",
+        "ShownElsewhere", "Wished", "Interrupted", "Again",
     }  # fmt: skip
     timers = {"status", "takeover", "commit", "load", "read"}
     outcomes = {"Committed", "Duplicate", "Conflict"}

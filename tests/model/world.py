@@ -187,6 +187,8 @@ class World:
             return
         session_id, awake = sorted(process.awake.items())[number % len(process.awake)]
         match name:
+            case "step breaks" if number // 6 % 2:
+                process.begin_again(session_id)
             case "step" | "step breaks":
                 process.go_on(session_id, broken=name == "step breaks")
             case "late" if awake.late:
