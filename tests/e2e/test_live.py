@@ -4,6 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,6 +13,7 @@ from tests.e2e.live import LONG, assembled, ended, environment, talk
 from tests.e2e.test_crash import stored_texts
 from tests.process import ServerProcess
 from tests.vendors import Call, Play, Vendors, cut, fault, hang, refuse, say
+from tests.wire import Client
 
 #: One server for all tests here: importing what a model needs takes seconds.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -188,7 +190,7 @@ FAULTS: dict[str, list[Play]] = {
     "assistant_unauthorised": [fault("no_credit")],
     "assistant_rejected": [fault("no_model")],
     "assistant_unreachable": [fault("failing")] * 3,
-    "assistant_malformed": [Play(("One ",), ending="garbage")],
+    "assistant_malformed": [Play(("One ",), ending="garbage")] * 3,
 }
 
 
@@ -205,10 +207,79 @@ async def test_a_fault_has_its_code_and_the_next_line_works(vendors: Vendors, se
         assert client.texts()[-1] == "Hello there, this is an answer."
 
 
-async def test_an_answer_that_breaks_off_is_told(vendors: Vendors, server: ServerProcess) -> None:
-    vendors.next(cut("Tea is "))
+async def test_an_answer_that_breaks_off_is_begun_again(vendors: Vendors, server: ServerProcess) -> None:
+    """Tabs replace what they have of it, a late one sees the second attempt alone, and both calls are counted."""
+    vendors.next(cut("Tea is "), say(LONG, per_s=50))
+    session_id = str(uuid.uuid4())
+    async with talk(server.port, session_id) as one, talk(server.port, session_id) as other:
+        for tab in (one, other):
+            await tab.until_type("live")
+        await one.say("What is tea?")
+        await one.until_type("stream_delta", attempt=2, n=3)
+        async with talk(server.port, session_id) as late:
+            tabs = [one, other, late]
+            finals = await asyncio.gather(*(tab.until_type("chat_message", text=LONG) for tab in tabs))
+            await asyncio.gather(*(tab.until_type("token_usage") for tab in tabs))
+        usage, trace = ended(one)["payload"]["usage"], ended(one)["payload"]["trace"]
+        assert [tab.texts()[1:] for tab in tabs] == [[LONG]] * 3
+    assert len({frame["message_id"] for frame in finals}) == 1
+    for tab in tabs:
+        assert assembled(tab) == LONG
+    for tab in (one, other):
+        assert attempts(tab) == {1: "Tea is ", 2: LONG}
+        first = next(piece for piece in pieces(tab) if piece["attempt"] == 2)
+        assert (first["n"], first["reset"]) == (1, True)
+    assert attempts(late).keys() == {2}
+    assert [call.outcome for call in vendors.calls] == ["cut", "answered"]
+    assert (usage["calls"], usage["attempts"], usage["measured"]) == (2, 2, False)
+    assert usage["output_tokens"] > len(LONG.split())
+    assert [entry["outcome"] for entry in trace] == ["assistant_unreachable", "answered"]
+    assert (await stored_texts(server.database, session_id))[2] == ("assistant", LONG)
+    records = [json.loads(line) for line in server.log().splitlines() if session_id in line]
+    assert [record["attempts"] for record in records if record["event"] == "turn"] == [1, 2]
+    assert "step_broke_off" in {record["event"] for record in records}
+
+
+async def test_an_answer_that_breaks_off_every_time_is_told(vendors: Vendors, server: ServerProcess) -> None:
+    vendors.next(*[cut("Tea is ")] * 3)
     async with talk(server.port) as client:
         await client.until_type("live")
         await client.turn("Tea?")
         failed = next(frame for frame in client.durable if frame["type"] == "turn_failed")
         assert failed["payload"]["code"] == "assistant_unreachable"
+        assert attempts(client) == {1: "Tea is ", 2: "Tea is ", 3: "Tea is "}
+        usage, trace = ended(client)["payload"]["usage"], ended(client)["payload"]["trace"]
+        assert (usage["calls"], usage["attempts"]) == (3, 3)
+        assert [entry["outcome"] for entry in trace] == ["assistant_unreachable"] * 3
+        assert len(vendors.calls) == 3
+        await client.turn("And now?")
+        assert client.texts()[-1] == "Hello there, this is an answer."
+
+
+async def test_a_cancel_between_two_attempts_ends_the_turn(vendors: Vendors, server: ServerProcess) -> None:
+    """What broke off is not kept, and no other call is made."""
+    vendors.next(cut("Tea is "), say("Coffee."))
+    async with talk(server.port) as client:
+        await client.until_type("live")
+        await client.say("Tea?")
+        turn = (await client.until_type("ack"))["payload"]["seq"]
+        await client.until_type("stream_delta", attempt=1)
+        await client.until_type("status_update", status="thinking", turn=turn)
+        await client.send({"type": "cancel", "id": "stop", "turn": turn})
+        await client.until_type("state_update", intent="Cancelled")
+        await client.turn("And now?")
+        assert client.texts()[1:] == ["Coffee."]
+    assert len(vendors.calls) == 2
+
+
+def pieces(tab: Client) -> list[dict[str, Any]]:
+    return [frame["payload"] for frame in tab.frames if frame.get("type") == "stream_delta"]
+
+
+def attempts(tab: Client) -> dict[int, str]:
+    """The text that each attempt came to."""
+    texts: dict[int, str] = {}
+    for piece in pieces(tab):
+        number = piece["attempt"]
+        texts[number] = piece["text"] if piece["reset"] else texts[number] + piece["text"]
+    return texts
