@@ -39,6 +39,8 @@ log = structlog.get_logger()
 
 #: No event stands behind this one: a load with it brings the snapshot and the inbox alone.
 _NO_EVENTS = 0
+#: The share of TAKEOVER_MS after which the lease of another process is asked for again, once its line has lain so long.
+_POLL_SHARE = 3
 #: How many idle sessions are let go at once to make room for another.
 _ROOM = 16
 
@@ -62,7 +64,7 @@ def _monotonic_ms() -> int:
 class Awake:
     """A session that is awake: its machine, its running step, its timers, and what the log will tell of its turn."""
 
-    __slots__ = ("account", "follows", "machine", "run", "step", "timers", "times", "touched_ms")
+    __slots__ = ("account", "follows", "machine", "run", "shown_ms", "step", "timers", "times", "touched_ms")
 
     def __init__(self, machine: Session) -> None:
         self.machine = machine
@@ -72,6 +74,7 @@ class Awake:
         self.follows = False
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self.touched_ms = 0
+        self.shown_ms = 0  # when another process last showed something of its turn
         self.times = TurnTimes()
 
     @property
@@ -358,12 +361,15 @@ class Engine:
     async def _take_over(self, key: Key, awake: Awake, line: signals.TakeOver) -> None:
         """Wait until the line has lain for TAKEOVER_MS and nobody is at work on its session."""
         patience_ms = self._limits.takeover_ms
+        poll_ms = patience_ms / _POLL_SHARE
         await asyncio.sleep(min(max(0, line.since_ms + patience_ms - now_ms()), patience_ms) / 1000)
         while self._awake.get(key) is awake and awake.machine.turn == line.seq:
-            if await self.leases.hold([key]):
+            # Whoever streams its answer is at work: most leases need not be asked for.
+            is_shown = now_ms() - awake.shown_ms < poll_ms
+            if not is_shown and await self.leases.hold([key]):
                 self._later(key, awake, signals.TimerFired("takeover", line.seq))
                 return
-            await asyncio.sleep(patience_ms / 1000)
+            await asyncio.sleep(poll_ms / 1000)
 
     # ------------------------------------------------------------ what the rounds ask for
 
@@ -389,6 +395,7 @@ class Engine:
     def show(self, key: Key, frame: Transient) -> None:
         """What another process shows of a turn; a session that is awake here knows what its tabs have of it."""
         if (awake := self._awake.get(key)) is not None:
+            awake.shown_ms = now_ms()
             self._later(key, awake, signals.ShownElsewhere(frame))
         else:
             self.broker.tell_transient(key, frame)

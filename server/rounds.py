@@ -59,7 +59,7 @@ class Rounds:
         self._looks.set()
 
     async def _sweep(self) -> None:
-        """Wake the sessions whose line has no answer: at start, and on a slow tick. Nobody has to come back (L8).
+        """Wake the sessions whose line has no answer: at start, and every SWEEP_MS. Nobody has to come back (L8).
 
         Every process looks; each session is woken by the one that takes its lease, so the work is shared out.
         """
@@ -71,7 +71,9 @@ class Rounds:
             except StoreError as error:
                 log.warning("sweep_failed", error=str(error))
                 waiting = []
-            keys = [(user_id, session_id) for session_id, user_id in waiting]
+            # An answer that takes its time is found by every sweep; one that is under way here costs nothing more.
+            busy = set(self._engine.busy()) if waiting else frozenset()
+            keys = [key for session_id, user_id in waiting if (key := (user_id, session_id)) not in busy]
             random.shuffle(keys)  # others look at the same time, and have not all begun at the same end
             woken = 0
             for start in range(0, len(keys), _SHARE):
@@ -81,7 +83,7 @@ class Rounds:
                     await self._engine.wake(key)
             if woken:
                 log.info("sweep", sessions=woken)
-            if len(waiting) < limit:
+            if len(waiting) < limit or not woken:  # what others are at work on is not done sooner
                 await _pause(self._settings.sweep_ms)
             else:
                 await asyncio.sleep(self._settings.store_retry_ms / 1000)

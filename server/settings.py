@@ -245,7 +245,7 @@ class Settings:
     turn_max_bytes: Annotated[int, _whole(256, 2**28, "The size of one answer.")] = 1_048_576
     status_after_ms: Annotated[int, _whole(0, DAY_MS, "How long a step may be silent before a status is shown.")] = 400
     takeover_ms: Annotated[int, _whole(0, DAY_MS, "How long another process's line may lie unanswered.")] = 5_000
-    sweep_ms: Annotated[int, _whole(1, DAY_MS, "The time between two searches for unanswered lines.")] = 30_000
+    sweep_ms: Annotated[int, _whole(1, DAY_MS, "The time between two searches for unanswered lines.")] = 2_000
     sweep_limit: Annotated[int, _whole(1, 100_000, "Sessions that one such search may wake.")] = 1_000
     head_check_ms: Annotated[int, _whole(1, DAY_MS, "The time between two searches for news that were lost.")] = 10_000
     head_poll_ms: Annotated[int, _whole(1, DAY_MS, "The same while there is no Redis between the processes.")] = 1_000

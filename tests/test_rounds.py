@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from server.settings import Settings
 from tests.dict_store import DictStore
 from tests.example_workflows import WORKFLOWS
 from tests.passing_store import PassingStore
-from tests.writes import USER, accept, committed, log_of, open_session
+from tests.writes import USER, accept, committed, event, log_of, new_session, open_session, turn
 
 SETTINGS = replace(Settings(), takeover_ms=60, sweep_ms=40, head_check_ms=60_000, head_poll_ms=10, store_retry_ms=5)
 WAIT_S = 10
@@ -43,13 +44,13 @@ class CountingStore(PassingStore):
 class Process:
     """One process over a store that others share."""
 
-    def __init__(self, store: DictStore, settings: Settings) -> None:
+    def __init__(self, store: DictStore, settings: Settings, *, shared: bool = True) -> None:
         self.store = CountingStore(store)
         self.broker = LocalBroker()
         leases = StoreLeases(self.store, settings.takeover_ms)
         takeover_ms = settings.takeover_ms
         self.engine = Engine(self.store, self.broker, WORKFLOWS, settings, leases=leases, takeover_ms=takeover_ms)
-        self.rounds = Rounds(self.engine, settings, shared=True)
+        self.rounds = Rounds(self.engine, settings, shared=shared)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Process"]:
@@ -118,6 +119,81 @@ async def test_a_session_whose_lease_another_holds_is_not_woken(store: DictStore
         await store.release([(held.session_id, USER)], "somebody at work")
         while await store.pending(2**53, 10):
             await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_session_whose_turn_is_under_way_here_costs_a_sweep_nothing(store: DictStore, *, shared: bool) -> None:
+    """Every sweep finds an answer that takes its time: it is not loaded, and its lease is not asked for."""
+    sessions = [new_session() for _ in range(20)]
+    for session_id in sessions:
+        await committed(store, turn(None, event(session_id), session_id=session_id, to="HELLO"))
+        await committed(store, accept(session_id, "c1", payload={"text": "sleep 600"}))
+    patient = replace(SETTINGS, takeover_ms=3_600_000, sweep_ms=10)  # the lines are from long ago
+    async with Process(store, patient, shared=shared).running() as process, asyncio.timeout(WAIT_S):
+        while len(process.engine.busy()) < len(sessions):
+            await asyncio.sleep(0.005)
+        process.store.calls.clear()
+        while process.store.calls.count("pending") < 5:
+            await asyncio.sleep(0.005)
+        assert set(process.store.calls) == {"pending"}
+        left = (await open_session(store)).session_id
+        await committed(store, accept(left, "c1"))
+        while len(await store.pending(2**53, 30)) > len(sessions):
+            await asyncio.sleep(0.005)
+
+
+async def test_a_page_of_which_nothing_can_be_woken_is_not_asked_for_again_at_once(store: DictStore) -> None:
+    held = [await open_session(store) for _ in range(4)]
+    for session in held:
+        await committed(store, accept(session.session_id, "c1"))
+    await store.hold([(session.session_id, USER) for session in held], "somebody at work", 600_000)
+    slow = replace(SETTINGS, sweep_limit=4, sweep_ms=3_600_000)
+    async with Process(store, slow).running() as process, asyncio.timeout(WAIT_S):
+        while not process.store.calls.count("hold"):
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(20 * slow.store_retry_ms / 1000)
+        assert process.store.calls.count("pending") == 1
+
+
+async def test_a_lease_is_asked_for_several_times_while_a_line_could_be_taken_over(store: DictStore) -> None:
+    """Whoever comes to a conversation whose process died does not wait for two leases' time."""
+    session = await open_session(store)
+    key = (USER, session.session_id)
+    await committed(store, accept(session.session_id, "c1"))
+    await store.hold([(session.session_id, USER)], "somebody at work", 600_000)
+    process = Process(store, replace(SETTINGS, sweep_ms=3_600_000, takeover_ms=3_000))
+    process.broker.subscribe(key, Tab(told=True))
+    process.engine.start()
+    began = time.monotonic()
+    process.engine.open(key, await store.load(session.session_id, USER, 0, 0), "echo")
+    async with asyncio.timeout(WAIT_S):
+        while process.store.calls.count("hold") < 2:
+            await asyncio.sleep(0.005)
+        assert time.monotonic() - began < 3
+        await store.release([(session.session_id, USER)], "somebody at work")
+        while await store.pending(2**53, 1):
+            await asyncio.sleep(0.005)
+    await process.engine.close()
+
+
+async def test_a_process_that_shows_its_answer_is_at_work_and_its_lease_is_not_asked_for(store: DictStore) -> None:
+    session = await open_session(store)
+    key = (USER, session.session_id)
+    await committed(store, accept(session.session_id, "c1", payload={"text": "hello"}))
+    process = Process(store, replace(SETTINGS, sweep_ms=3_600_000, takeover_ms=3_000))
+    process.broker.subscribe(key, Tab(told=True))
+    process.engine.start()
+    process.engine.open(key, await store.load(session.session_id, USER, 0, 0), "echo")
+    for n in range(1, 50):  # more than two polls
+        piece = {"turn": 3, "attempt": 1, "n": n, "text": "word ", "reset": n == 1}
+        process.engine.show(key, Transient("stream_delta", piece, role="assistant", message_id="s1"))
+        await asyncio.sleep(0.05)
+    holds = process.store.calls.count("hold")
+    assert holds <= 1  # before the first piece
+    async with asyncio.timeout(WAIT_S):
+        while await store.pending(2**53, 1):
+            await asyncio.sleep(0.005)
+    await process.engine.close()
 
 
 async def test_heads_are_compared_in_pages_and_told_to_who_follows(store: DictStore) -> None:

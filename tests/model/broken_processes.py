@@ -166,8 +166,32 @@ ROUND_MUTANTS: Final = (
     ),
     mutant(
         "sweep-once", "the sweep looks only at the start", ROUNDS,
-        "            if len(waiting) < limit:\n",
-        "            if len(waiting) < limit:\n                return\n", SWEEP, model=False,
+        "            if len(waiting) < limit or not woken:",
+        "            if len(waiting) < limit or not woken:\n                return\n            if True:", SWEEP, model=False,
+    ),
+    mutant(
+        "sweep-busy", "the sweep wakes sessions whose turn is under way here", ROUNDS,
+        "            busy = set(self._engine.busy()) if waiting else frozenset()\n",
+        "            busy = frozenset()\n", SWEEP, model=False,
+    ),
+    mutant(
+        "sweep-hasty", "a page of which nothing can be woken is asked for again at once", ROUNDS,
+        " or not woken:", ":", SWEEP, model=False,
+    ),
+    mutant(
+        "lease-seldom", "the lease of another process is asked for once in its time", ENGINE,
+        "        poll_ms = patience_ms / _POLL_SHARE\n",
+        "        poll_ms = patience_ms\n", SWEEP, model=False,
+    ),
+    mutant(
+        "lease-never-again", "the lease of another process is asked for once", ENGINE,
+        "            await asyncio.sleep(poll_ms / 1000)\n",
+        "            return\n", SWEEP, model=False,
+    ),
+    mutant(
+        "lease-shown", "the lease of a process that shows its answer is asked for", ENGINE,
+        "            is_shown = now_ms() - awake.shown_ms < poll_ms\n",
+        "            is_shown = False\n", SWEEP, model=False,
     ),
     mutant(
         "sweep-alone", "every process wakes every session", ROUNDS,
