@@ -179,7 +179,8 @@ async def test_a_lease_is_asked_for_several_times_while_a_line_could_be_taken_ov
 async def test_a_process_that_shows_its_answer_is_at_work_and_its_lease_is_not_asked_for(store: DictStore) -> None:
     session = await open_session(store)
     key = (USER, session.session_id)
-    await committed(store, accept(session.session_id, "c1", payload={"text": "hello"}))
+    await committed(store, accept(session.session_id, "c1"))
+    await store.hold([(session.session_id, USER)], "somebody at work", 600_000)
     process = Process(store, replace(SETTINGS, sweep_ms=3_600_000, takeover_ms=3_000))
     process.broker.subscribe(key, Tab(told=True))
     process.engine.start()
@@ -188,8 +189,8 @@ async def test_a_process_that_shows_its_answer_is_at_work_and_its_lease_is_not_a
         piece = {"turn": 3, "attempt": 1, "n": n, "text": "word ", "reset": n == 1}
         process.engine.show(key, Transient("stream_delta", piece, role="assistant", message_id="s1"))
         await asyncio.sleep(0.05)
-    holds = process.store.calls.count("hold")
-    assert holds <= 1  # before the first piece
+    assert process.store.calls.count("hold") == 0
+    await store.release([(session.session_id, USER)], "somebody at work")
     async with asyncio.timeout(WAIT_S):
         while await store.pending(2**53, 1):
             await asyncio.sleep(0.005)

@@ -167,7 +167,7 @@ ROUND_MUTANTS: Final = (
     mutant(
         "sweep-once", "the sweep looks only at the start", ROUNDS,
         "            if len(waiting) < limit or not woken:",
-        "            if len(waiting) < limit or not woken:\n                return\n            if True:", SWEEP, model=False,
+        "            if limit:\n                return\n            if limit:", SWEEP, model=False,
     ),
     mutant(
         "sweep-busy", "the sweep wakes sessions whose turn is under way here", ROUNDS,
