@@ -16,7 +16,8 @@ Server → client, always `{type, message_id, session_id, timestamp, role, paylo
         ack               your line is durable: {id, seq, duplicate}
         error             your frame was refused: {code, id, message, temporary, retry_ms?}
         status_update     what a running turn is doing: {status, text, progress, estimated_time, turn}
-        stream_delta      a piece of an answer: {turn, attempt, n, text, reset}
+        stream_delta      a piece of an answer: {turn, attempt, n, text, reset}; with `reset`, or of a higher attempt,
+                          it replaces what there is: the answer broke off, or its process died, and it begins anew
         token_usage       what a turn's calls to a model took: {turn, model, input_tokens, output_tokens, …, session}
         ping, pong        {n, head} and {n}
         drain             (native) this process is going away: {after_ms}
