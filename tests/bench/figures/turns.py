@@ -1,0 +1,61 @@
+"""Turns a second and what they cost, at 1, 64 and 512 sessions; and whether the client program is the limit."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from tests.bench.contenders import Running
+from tests.bench.job import Job
+from tests.bench.measure import Load, begin, finish, load, settle
+from tests.bench.options import Plan
+from tests.bench.samples import FLOOR, OURS, SESSIONS, Samples
+
+#: What a short run measures at every number of sessions.
+BASIC: Final = (FLOOR, OURS)
+
+
+def measure_turns(plan: Plan, samples: Samples, servers: Sequence[Running]) -> None:
+    """Every server in turns, the other way round in every other round."""
+    for number in range(plan.rounds):
+        for sessions in plan.levels:
+            for server in servers if number % 2 == 0 else reversed(servers):
+                if not plan.quick or _is_in_short_run(server, sessions, number):
+                    found = load(server, job_of_turns(plan, server, sessions))
+                    samples.add("turns", sessions, server.name, number, **metrics(found))
+
+
+def job_of_turns(plan: Plan, server: Running, sessions: int) -> Job:
+    """As many turns as it can do in so many sessions."""
+    patience = plan.patience if server.contender.is_rival else 1.0
+    return Job(
+        kind="turns",
+        target=server.target,
+        tabs=sessions,
+        seconds=plan.seconds * patience,
+        warm_s=plan.warm_s * patience,
+    )
+
+
+def _is_in_short_run(server: Running, sessions: int, number: int) -> bool:
+    if server.contender.is_rival:
+        return sessions == SESSIONS and number == 0
+    return sessions == SESSIONS or (server.name in BASIC and number == 0)
+
+
+def check_client(plan: Plan, floor: Running) -> dict[str, float]:
+    """Whether the client program is the limit: what two of them get out of the floor, to what one gets."""
+    found: list[float] = []
+    for count in (1, 2):
+        job = Job(kind="turns", target=floor.target, tabs=SESSIONS // count, seconds=plan.seconds, warm_s=plan.warm_s)
+        clients = [begin(job) for _ in range(count)]
+        told = [finish(client, lambda _: None) for client in clients]
+        found.append(sum(one.turns / one.seconds for one in told))
+        settle(floor)
+    return {"one_client_turns_per_s": found[0], "two_clients_turns_per_s": found[1], "two_vs_one": found[1] / found[0]}
+
+
+def metrics(found: Load) -> dict[str, float | None]:
+    """Its numbers by their names."""
+    named: dict[str, float | None] = msgspec.structs.asdict(found)
+    return named
