@@ -24,11 +24,13 @@ INTERRUPTED: Final = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     options = read_options(arguments)
     telemetry.configure("error", "json")  # of our own writing to the stores; the servers have logs of their own
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # leave no server behind
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, lambda *_: signal.raise_signal(signal.SIGINT))  # leave no server behind
     PLACE.mkdir(parents=True, exist_ok=True)
     if options.rivals:
         install()
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=PLACE))
+    folder.chmod(0o755)  # PostgreSQL is another user there, if this one is root
     try:
         found = bench(options, folder)
     except KeyboardInterrupt:

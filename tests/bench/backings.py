@@ -2,17 +2,20 @@
 
 import contextlib
 import os
+import shutil
 import sqlite3
+import stat
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from server.settings import Settings
-from tests.services.postgres import PostgresServer, postgres_server
-from tests.services.redis import DURABLE, PLAIN, RedisServer, redis_server
-from tests.services.supabase import SECRET_KEY, SupabaseServer, supabase_server
+from tests.services.postgres import PostgresServer, runs_as
+from tests.services.redis import DURABLE, PLAIN, RedisServer
+from tests.services.supabase import SECRET_KEY, SupabaseServer
 
 #: What a commit survives is as in production, and so is what a server of this size is given.
 POSTGRES: Final = {"shared_buffers": "128MB", "autovacuum": "on"}
@@ -46,9 +49,9 @@ def sqlite(folder: Path) -> Iterator[Backing]:
 
 
 @contextlib.contextmanager
-def postgres(_folder: Path) -> Iterator[Backing]:
+def postgres(folder: Path) -> Iterator[Backing]:
     """PostgreSQL with its defaults of durability: fsync, synchronous_commit=on."""
-    with postgres_server(POSTGRES) as server, server.database() as url:
+    with postgres_in(folder) as server, server.database() as url:
         name = url.rpartition("/")[2]
         settings = Settings(store_url=url)
         yield Backing({"STORE_URL": url}, settings, (server.pid,), lambda: _database_bytes(server, name))
@@ -57,28 +60,72 @@ def postgres(_folder: Path) -> Iterator[Backing]:
 @contextlib.contextmanager
 def postgres_and_redis(folder: Path) -> Iterator[Backing]:
     """The same, and a Redis that keeps nothing, for the news between processes."""
-    with postgres(folder) as kept, redis_server(PLAIN) as broker:
+    with postgres(folder) as kept, redis_in(folder, PLAIN) as broker:
         environ = {**kept.environ, "REDIS_URL": broker.url}
         yield Backing(environ, kept.settings, (*kept.pids, broker.pid), kept.stored_bytes)
 
 
 @contextlib.contextmanager
-def redis(_folder: Path) -> Iterator[Backing]:
+def redis(folder: Path) -> Iterator[Backing]:
     """Redis with appendonly and appendfsync always."""
-    with redis_server(DURABLE) as server:
+    with redis_in(folder, DURABLE) as server:
         settings = Settings(store_url=server.url)
         yield Backing({"STORE_URL": server.url}, settings, (server.pid,), lambda: _dataset_bytes(server))
 
 
 @contextlib.contextmanager
-def supabase(_folder: Path) -> Iterator[Backing]:
+def redis_twice(folder: Path) -> Iterator[Backing]:
+    """The same Redis for what is kept and for the news between processes."""
+    with redis(folder) as kept:
+        yield replace(kept, environ={**kept.environ, "REDIS_URL": kept.environ["STORE_URL"]})
+
+
+@contextlib.contextmanager
+def supabase(folder: Path) -> Iterator[Backing]:
     """PostgreSQL behind PostgREST. The gateway before them is a thread of this process, which is otherwise idle."""
-    with supabase_server() as server:
+    with postgres_in(folder) as postgres, tempfile.TemporaryDirectory(prefix="bench-") as sockets:
+        server = SupabaseServer(postgres, Path(sockets))  # the path of a socket has to be short
+        server.migrate()
+        server.start()
         settings = Settings(store_url="supabase", supabase_url=server.url, supabase_service_key=SECRET_KEY)
         environ = {"STORE_URL": "supabase", "SUPABASE_URL": server.url, "SUPABASE_SERVICE_KEY": SECRET_KEY}
-        yield Backing(
-            environ, settings, _project_pids(server), lambda: _database_bytes(server.postgres, server.database)
-        )
+        try:
+            yield Backing(environ, settings, _project_pids(server), lambda: _database_bytes(postgres, server.database))
+        finally:
+            server.close()
+
+
+@contextlib.contextmanager
+def postgres_in(folder: Path) -> Iterator[PostgresServer]:
+    """A PostgreSQL whose files are below a folder: its user must be able to get there. Raises RuntimeError."""
+    if runs_as() is not None and not is_open(folder):
+        raise RuntimeError(f"PostgreSQL cannot run as root, and no other user can reach {folder}")
+    server = PostgresServer(folder / "postgres", POSTGRES)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(server.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def redis_in(folder: Path, options: dict[str, str]) -> Iterator[RedisServer]:
+    """A Redis whose files are below a folder."""
+    server = RedisServer(folder / "redis", options)
+    try:
+        server.start()
+        yield server
+    finally:
+        if server.running:
+            server.kill()
+        shutil.rmtree(server.folder, ignore_errors=True)
+
+
+def is_open(folder: Path) -> bool:
+    """Whether every user may go there."""
+    there = folder.resolve()
+    return all(path.stat().st_mode & stat.S_IXOTH for path in (there, *there.parents))
 
 
 def file(name: str) -> Open:

@@ -6,7 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from tests.bench.figures.reconnect import measure_reconnect
 from tests.bench.figures.startup import measure_startup
 from tests.bench.figures.storage import measure_storage
 from tests.bench.figures.streaming import measure_streaming
+from tests.bench.figures.syncs import measure_syncs
 from tests.bench.figures.turns import check_client, measure_turns
 from tests.bench.measure import settle
 from tests.bench.options import Options
@@ -25,7 +26,9 @@ from tests.bench.rivals.table import rivals
 from tests.bench.samples import OURS, Samples
 
 #: What a short run leaves out: what it would show takes longer than it has.
-LONG_ONLY: Final = frozenset({"sqlite, quiet log", "supabase"})
+LONG_ONLY: Final = frozenset({"sqlite, quiet log", "redis, 2 processes", "supabase"})
+#: Files of a process that are no connections.
+SPARE: Final = 300
 #: Who is measured for what takes thousands of connections.
 MANY: Final = ("floor", OURS)
 
@@ -50,12 +53,23 @@ def bench(options: Options, folder: Path) -> Found:
     """Measure. `folder` is for the files of the contenders, and on the disk that is meant."""
     began = time.monotonic()
     found = Found(machine=machine(folder))
+    options = _within_limits(options, found)
     present = _who(options, found)
     found.policies = {contender.name: contender.policy for contender in present}
     _together(options, found, present, folder)
     _alone(options, found, present, folder)
     found.seconds = time.monotonic() - began
     return found
+
+
+def _within_limits(options: Options, found: Found) -> Options:
+    """As many connections as this machine lets one process have; fewer than were asked for are told."""
+    room = usage.lift_open_files(max(*options.plan.connections, options.plan.storm, *options.plan.levels) + SPARE)
+    found.machine["open_files"] = room
+    plan = options.plan.within(room - SPARE)
+    if plan != options.plan:
+        found.absent["more connections"] = f"a process may open {room:,} files here"
+    return replace(options, plan=plan)
 
 
 def machine(folder: Path) -> dict[str, object]:
@@ -71,7 +85,8 @@ def machine(folder: Path) -> dict[str, object]:
 
 
 def _who(options: Options, found: Found) -> list[Contender]:
-    wanted = [FLOOR, *(one for one in OWN if not (options.plan.quick and one.name in LONG_ONLY))]
+    left_out = LONG_ONLY - options.only if options.plan.quick else frozenset[str]()
+    wanted = [FLOOR, *(one for one in OWN if one.name not in left_out)]
     for name, rival in rivals().items():
         if isinstance(rival, str):
             found.absent[name] = rival
@@ -93,17 +108,21 @@ def _together(options: Options, found: Found, present: Sequence[Contender], fold
         "reconnect": lambda servers: measure_reconnect(plan, samples, servers),
         "streaming": lambda servers: measure_streaming(plan, samples, servers),
     }
-    if not options.figures & measures.keys():
+    if not options.figures & {*measures, "syncs"}:
         return
     with _all_running(present, folder / "together", found) as servers:
         for name, measure in measures.items():
             if name in options.figures:
                 _say(name)
                 measure(servers)
-        if "turns" in options.figures:
-            for server in servers:
-                if server.name == FLOOR.name:
-                    found.client = check_client(plan, server)
+        for server in servers:
+            if "turns" in options.figures and server.name == FLOOR.name:
+                _say("the client")
+                found.client = check_client(plan, server)
+        if "syncs" in options.figures:
+            _say("syncs")
+            if (reason := measure_syncs(plan, samples, servers)) is not None:
+                found.absent["the count of syncs"] = reason
 
 
 def _alone(options: Options, found: Found, present: Sequence[Contender], folder: Path) -> None:
@@ -125,7 +144,7 @@ def _alone(options: Options, found: Found, present: Sequence[Contender], folder:
 
 @contextlib.contextmanager
 def _all_running(present: Sequence[Contender], folder: Path, found: Found) -> Iterator[list[Running]]:
-    """Those of them that start. A rival that does not is absent; without one of ours there is no run."""
+    """Those of them that start. One that does not is absent; without the floor or SQLite there is no run."""
     folder.mkdir()
     with contextlib.ExitStack() as own:
         servers: list[Running] = []
@@ -133,8 +152,8 @@ def _all_running(present: Sequence[Contender], folder: Path, found: Found) -> It
             _say(f"starting {contender.name}")
             try:
                 servers.append(own.enter_context(running(contender, folder)))
-            except RuntimeError as error:
-                if contender.is_ours or contender is FLOOR:
+            except (RuntimeError, AssertionError, OSError) as error:  # of its services, too
+                if contender.name in MANY:
                     raise
                 found.absent[contender.name] = str(error)
         for server in servers:

@@ -28,7 +28,6 @@ LIMITS: Final = {
     "LINE_BURST": "1000000",
     "FRAME_RATE_PER_S": "1000000",
     "FRAME_BURST": "1000000",
-    "CONNECTION_LIMIT": "100000",
     "CONNECTIONS_PER_SESSION_LIMIT": "1000",
     "LOG_FORMAT": "json",
 }
@@ -94,6 +93,9 @@ OWN: Final = (
     _ours("postgres", _POSTGRES, backings.postgres),
     _ours("postgres, 2 processes", f"{_POSTGRES}; Redis for news", backings.postgres_and_redis, WEB_CONCURRENCY="2"),
     _ours("redis", "Redis, appendfsync=always", backings.redis),
+    _ours(
+        "redis, 2 processes", "Redis, appendfsync=always, for the news, too", backings.redis_twice, WEB_CONCURRENCY="2"
+    ),
     _ours("supabase", f"{_POSTGRES}, behind PostgREST", backings.supabase),
 )
 

@@ -9,7 +9,7 @@ from typing import Final
 DESCRIPTION = """Measure the server beside a bare socket that keeps nothing and, where their packages are installed,
 beside Chainlit, LangGraph and Socket.IO: the same client, in turns, medians of several rounds."""
 
-FIGURES: Final = ("turns", "latency", "storage", "reconnect", "idle", "storm", "streaming", "startup")
+FIGURES: Final = ("turns", "latency", "storage", "reconnect", "idle", "storm", "streaming", "startup", "syncs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +38,14 @@ class Plan:
     watchers: tuple[int, ...] = (1, 10, 100)
     words: int = 2_000
     starts: int = 5
+
+    def within(self, connections: int) -> "Plan":
+        """The same with no more connections at a time."""
+        fewer = {
+            "levels": tuple(dict.fromkeys(min(count, connections) for count in self.levels)),
+            "connections": tuple(dict.fromkeys(min(count, connections) for count in self.connections)),
+        }
+        return replace(self, **fewer, storm=min(self.storm, connections))
 
 
 FULL: Final = Plan()

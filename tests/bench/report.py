@@ -58,6 +58,7 @@ COLUMNS: Final[Mapping[str, tuple[str, Sequence[Column]]]] = {
             Column("delivered", "delivered", 3),
         ),
     ),
+    "syncs": ("Syncs to the disk, by sessions at a time", (Column("syncs_per_turn", "a turn", 2),)),
     "startup": ("Start", (Column("seconds", "s to ready", 2),)),
 }
 

@@ -1,6 +1,7 @@
 """What processes and their children cost: processor time and resident memory, by the kernel's account."""
 
 import os
+import resource
 import shutil
 import subprocess
 import time
@@ -62,6 +63,16 @@ def wait_until_idle(roots: Iterable[int], within_s: float) -> bool:
             return True
         before = now
     return False
+
+
+def lift_open_files(wanted: int) -> int:
+    """How many files a process may open from here on: as many as are wanted, or as root lets us have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        return most
+    return wanted if soft == resource.RLIM_INFINITY else soft
 
 
 def sync_us(folder: Path) -> float:

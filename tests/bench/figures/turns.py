@@ -1,6 +1,7 @@
 """Turns a second and what they cost, at 1, 64 and 512 sessions; and whether the client program is the limit."""
 
 from collections.abc import Sequence
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -45,14 +46,24 @@ def _is_in_short_run(server: Running, sessions: int, number: int) -> bool:
 
 def check_client(plan: Plan, floor: Running) -> dict[str, float]:
     """Whether the client program is the limit: what two of them get out of the floor, to what one gets."""
-    found: list[float] = []
-    for count in (1, 2):
-        job = Job(kind="turns", target=floor.target, tabs=SESSIONS // count, seconds=plan.seconds, warm_s=plan.warm_s)
-        clients = [begin(job) for _ in range(count)]
+    found = [(_rate(plan, floor, 1), _rate(plan, floor, 2)) for _ in range(plan.rounds)]
+    one, two = (median(rates) for rates in zip(*found, strict=True))
+    both = median(two / one for one, two in found)
+    return {"one_client_turns_per_s": one, "two_clients_turns_per_s": two, "two_vs_one": both}
+
+
+def _rate(plan: Plan, floor: Running, count: int) -> float:
+    """Turns a second that so many clients get together."""
+    job = Job(kind="turns", target=floor.target, tabs=SESSIONS // count, seconds=plan.seconds, warm_s=plan.warm_s)
+    clients = [begin(job) for _ in range(count)]
+    try:
         told = [finish(client, lambda _: None) for client in clients]
-        found.append(sum(one.turns / one.seconds for one in told))
-        settle(floor)
-    return {"one_client_turns_per_s": found[0], "two_clients_turns_per_s": found[1], "two_vs_one": found[1] / found[0]}
+    finally:
+        for client in clients:
+            client.kill()
+            client.wait()
+    settle(floor)
+    return sum(one.turns / one.seconds for one in told)
 
 
 def metrics(found: Load) -> dict[str, float | None]:
