@@ -27,6 +27,8 @@ from tests.bench.samples import OURS, Samples
 
 #: What a short run leaves out: what it would show takes longer than it has.
 LONG_ONLY: Final = frozenset({"sqlite, quiet log", "redis, 2 processes", "supabase"})
+#: What is absent where nothing may be traced.
+UNCOUNTED: Final = "the count of syncs"
 #: Files of a process that are no connections.
 SPARE: Final = 300
 #: Who is measured for what takes thousands of connections.
@@ -122,7 +124,7 @@ def _together(options: Options, found: Found, present: Sequence[Contender], fold
         if "syncs" in options.figures:
             _say("syncs")
             if (reason := measure_syncs(plan, samples, servers)) is not None:
-                found.absent["the count of syncs"] = reason
+                found.absent[UNCOUNTED] = reason
 
 
 def _alone(options: Options, found: Found, present: Sequence[Contender], folder: Path) -> None:

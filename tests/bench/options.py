@@ -24,16 +24,16 @@ class Plan:
     #: A short run: much is measured of the floor and SQLite alone, or in the first round alone.
     quick: bool = False
     #: A rival's window is so many times as long: some take a second for a turn.
-    patience: float = 3.0
+    patience: float = 2.0
     #: Turns up to which sessions are filled: what is between the first two is early, between the last two late.
-    fill: tuple[int, int, int, int] = (1, 20, 990, 1010)
-    fill_tabs: int = 16
+    fill: tuple[int, int, int, int] = (1, 20, 990, 1_010)
+    fill_tabs: int = 32
     histories: tuple[int, ...] = (10, 1_000, 100_000)
     missed: tuple[int, ...] = (0, 10, 1_000)
     reconnects: int = 40
     connections: tuple[int, ...] = (1_000, 5_000, 10_000)
     storm: int = 10_000
-    #: Rounds of what takes long: idle connections, storms, storage.
+    #: Rounds of what takes long – idle connections, storms, storage – and of all but the floor and SQLite.
     long_rounds: int = 3
     watchers: tuple[int, ...] = (1, 10, 100)
     words: int = 2_000
@@ -54,10 +54,12 @@ QUICK: Final = Plan(
     seconds=0.6,
     warm_s=0.25,
     quick=True,
+    patience=3.0,
     fill=(1, 20, 190, 210),
-    reconnects=10,
-    connections=(500, 2_000),
-    storm=2_000,
+    fill_tabs=16,
+    reconnects=6,
+    connections=(500, 1_000),
+    storm=1_000,
     long_rounds=1,
     starts=1,
 )

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.bench.bench import Found, Unknown, bench
+from tests.bench.bench import UNCOUNTED, Found, Unknown, bench
 from tests.bench.charts import charts
 from tests.bench.options import FIGURES, Options, Plan, read_options
 from tests.bench.report import as_json, table
@@ -38,6 +38,8 @@ COMPUTED: Final = {
     "idle_memory_vs_floor",
     "storm_vs_floor",
 }
+#: A commit for the line and one for its answer, and a sync each; some room for one of the log's own.
+SYNCS_A_TURN: Final = 2.3
 OTHERS: Final = {"turns_vs_chainlit", "turns_vs_langgraph", "turns_vs_socketio", "two_processes_cpu_vs_one"}
 
 
@@ -64,9 +66,11 @@ def test_every_ratio_is_there_and_what_can_be_computed_is_positive(told: dict[st
 
 
 def test_every_figure_was_measured(found: Found, told: dict[str, Any]) -> None:
-    assert {sample["figure"] for sample in told["rounds"]} == set(FIGURES)
+    uncounted = {"syncs"} if UNCOUNTED in told["absent"] else set()  # where nothing may be traced
+    assert {sample["figure"] for sample in told["rounds"]} == set(FIGURES) - uncounted
     assert told["policies"]["sqlite"].startswith("SQLite, WAL, synchronous=FULL")
     assert told["machine"]["fdatasync_us"] > 0
+    assert told["machine"]["open_files"] > 0
     assert told["client"]["two_vs_one"] > 0
     text = table(found)
     assert "Turns, by sessions at a time" in text
@@ -79,6 +83,9 @@ def test_what_was_counted_adds_up(found: Found) -> None:
     assert calls == pytest.approx(1.0, abs=0.2)  # a search of its own may fall into a storm of sixty
     [delivered] = samples.rounds("streaming", "3 tabs", "sqlite", "delivered").values()
     assert delivered == pytest.approx(1.0)
+    if UNCOUNTED not in found.absent:
+        [syncs] = samples.rounds("syncs", 1, "sqlite", "syncs_per_turn").values()
+        assert 1 <= syncs <= SYNCS_A_TURN
     [early] = samples.rounds("storage", "early", "sqlite", "turn").values()
     assert early == 2.0
 
@@ -100,3 +107,9 @@ def test_what_cannot_be_is_refused(arguments: list[str], capsys: pytest.CaptureF
     with pytest.raises(SystemExit, match="2"):
         read_options(arguments)
     assert arguments[0] in capsys.readouterr().err
+
+
+def test_no_more_connections_are_asked_for_than_a_process_may_have() -> None:
+    plan = TINY.within(50)
+    assert (plan.levels, plan.connections, plan.storm) == ((50,), (20, 50), 50)
+    assert TINY.within(1_000) == TINY

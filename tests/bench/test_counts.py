@@ -1,11 +1,13 @@
-"""What a turn and a connection cost in numbers that no machine and no load can blur: statements, syncs, memory blocks.
+"""What a turn and a connection cost in numbers that no load can blur: statements, syncs, calls, blocks of memory.
 
 They are ceilings. Whoever gets below one lowers it, so that the gain stays. tests/e2e/test_store_calls.py counts calls.
 """
 
 import asyncio
 import contextlib
+import cProfile
 import gc
+import pstats
 import re
 import sys
 import uuid
@@ -31,10 +33,17 @@ from tests.wrapped import serve
 from tests.writes import accept, event, open_session, turn
 
 SESSIONS: Final = 32
+NATIVE: Final = {"Sec-WebSocket-Protocol": "rejoinder.v1"}
+#: Turns that are not counted: something is made once.
+WARM: Final = 5
+#: The files of the server and of its packages; what becomes of a log line depends on what was tested before.
+IS_COUNTED: Final = re.compile(rf"^{re.escape(str(ROOT))}/server/(?!telemetry)|/site-packages/(?!structlog)")
 #: begin, the heads, the ids that were used, commit.
 FIXED: Final = 4
 #: Retained blocks of memory of a connection that does nothing, in those of the floor's.
 BLOCKS_VS_FLOOR: Final = 1.7
+#: Calls of functions of the server and of its packages in the event loop, for one turn of one conversation.
+CALLS_A_TURN: Final = 318.0
 #: Retained blocks a turn: what the allocator and the timers leave behind now and then, and not a frame or an event.
 BLOCKS_A_TURN: Final = 5.0
 
@@ -127,7 +136,7 @@ async def blocks_of_a_connection(port: int) -> float:
             tab = Tab(speech("native"), Times(), lambda _: None)
             tab.on_open = _setter(opened)
             path = f"/ws?workflow=echo&session_id={uuid.uuid4()}"
-            await tab.connect(port, path, {"Sec-WebSocket-Protocol": "rejoinder.v1"})
+            await tab.connect(port, path, NATIVE)
             await opened.wait()
             tab.on_open = None
             tabs.append(tab)
@@ -172,3 +181,30 @@ async def test_a_conversation_keeps_no_memory_of_its_turns() -> None:
         early = await after(1)
         late = await after(300)
     assert (late - early) / 300 <= BLOCKS_A_TURN
+
+
+async def calls(turns: int) -> float:
+    """Calls of the server's functions and its packages' for each turn; those of asyncio vary with the moment."""
+    many = 1_000_000
+    unhurried = Settings(line_rate_per_s=many, line_burst=many, frame_rate_per_s=many, frame_burst=many)
+    async with serve(SqliteStore(MEMORY), WORKFLOWS, unhurried) as port:
+        opened, ended = asyncio.Event(), asyncio.Event()
+        tab = Tab(speech("native"), Times(), lambda _: None)
+        tab.on_open, tab.on_end = _setter(opened), _setter(ended)
+        await tab.connect(port, f"/ws?workflow=echo&session_id={uuid.uuid4()}", NATIVE)
+        await opened.wait()
+        profile = cProfile.Profile()
+        for number in range(turns + WARM):
+            if number == WARM:
+                profile.enable()
+            ended.clear()
+            tab.say()
+            await ended.wait()
+        profile.disable()
+        tab.close()
+    found = pstats.Stats(profile).stats.items()  # type: ignore[attr-defined]
+    return sum(cost[1] for (file, _, _), cost in found if IS_COUNTED.search(file)) / turns
+
+
+async def test_a_turn_is_so_many_calls() -> None:
+    assert await calls(200) <= CALLS_A_TURN

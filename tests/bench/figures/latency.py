@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tests.bench.contenders import Running
-from tests.bench.figures.turns import BASIC, job_of_turns, metrics
+from tests.bench.figures.turns import BASIC, in_turn, job_of_turns, metrics
 from tests.bench.job import Job
 from tests.bench.measure import load
 from tests.bench.options import Plan
@@ -15,7 +15,7 @@ def measure_latency(plan: Plan, samples: Samples, servers: Sequence[Running]) ->
     wanted = [server for server in servers if not plan.quick or server.name in BASIC]
     rates = {server.name: max(1.0, _full_rate(plan, samples, server) / 2) for server in wanted}
     for number in range(plan.rounds):
-        for server in wanted if number % 2 == 0 else reversed(wanted):
+        for server in in_turn(plan, wanted, number):
             found = load(server, _job(plan, server, rates[server.name]))
             samples.add("latency", HALF, server.name, number, **metrics(found))
 

@@ -22,7 +22,7 @@ from tests.bench.options import Plan
 from tests.bench.samples import OURS, SESSIONS, Samples
 
 #: Sessions, and from which turn of each of them to which one it is counted.
-_CASES: Final = ((1, 20, 60), (SESSIONS, 2, 8))
+_CASES: Final = ((1, 5, 25), (SESSIONS, 2, 8))
 _CALLS: Final = "fsync,fdatasync,msync,sync_file_range"
 _CALL: Final = re.compile(rf"\b(?:{_CALLS.replace(',', '|')})\(")
 _ATTACH_S: Final = 10.0

@@ -20,7 +20,7 @@ def measure_turns(plan: Plan, samples: Samples, servers: Sequence[Running]) -> N
     """Every server in turns, the other way round in every other round."""
     for number in range(plan.rounds):
         for sessions in plan.levels:
-            for server in servers if number % 2 == 0 else reversed(servers):
+            for server in in_turn(plan, servers, number):
                 if not plan.quick or _is_in_short_run(server, sessions, number):
                     found = load(server, job_of_turns(plan, server, sessions))
                     samples.add("turns", sessions, server.name, number, **metrics(found))
@@ -38,15 +38,19 @@ def job_of_turns(plan: Plan, server: Running, sessions: int) -> Job:
     )
 
 
+def in_turn(plan: Plan, servers: Sequence[Running], number: int) -> list[Running]:
+    """Who is measured in a round, and in which order: the floor and SQLite in all of them."""
+    present = [server for server in servers if server.name in BASIC or number < plan.long_rounds]
+    return present if number % 2 == 0 else present[::-1]
+
+
 def _is_in_short_run(server: Running, sessions: int, number: int) -> bool:
-    if server.contender.is_rival:
-        return sessions == SESSIONS and number == 0
     return sessions == SESSIONS or (server.name in BASIC and number == 0)
 
 
 def check_client(plan: Plan, floor: Running) -> dict[str, float]:
     """Whether the client program is the limit: what two of them get out of the floor, to what one gets."""
-    found = [(_rate(plan, floor, 1), _rate(plan, floor, 2)) for _ in range(plan.rounds)]
+    found = [(_rate(plan, floor, 1), _rate(plan, floor, 2)) for _ in range(plan.long_rounds)]
     one, two = (median(rates) for rates in zip(*found, strict=True))
     both = median(two / one for one, two in found)
     return {"one_client_turns_per_s": one, "two_clients_turns_per_s": two, "two_vs_one": both}

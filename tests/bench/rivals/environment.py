@@ -68,7 +68,7 @@ def _install(names: str, place: Path, locks: Sequence[Path], work: Callable[[], 
     _reason(place).unlink(missing_ok=True)
     try:
         work()
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, subprocess.SubprocessError, RuntimeError) as error:
         _reason(place).write_text(f"could not be installed: {error}\n", encoding="utf-8")
         sys.stderr.write(f"{names} could not be installed: {error}\n")
         return
@@ -94,13 +94,21 @@ def _install_node() -> None:
     options = ("--no-audit", "--no-fund", "--loglevel=error")
     try:
         _run([npm, "ci", *options], cwd=NODE)  # its driver comes built, or is compiled
-    except subprocess.SubprocessError as error:
+    except (RuntimeError, subprocess.SubprocessError) as error:
         sys.stderr.write(f"{BETTER_SQLITE} could not be built: {error}\n")
         _run([npm, "ci", "--ignore-scripts", *options], cwd=NODE)  # then Node's own may do
 
 
 def _run(command: Sequence[str | Path], cwd: Path = ROOT) -> None:
-    subprocess.run(command, cwd=cwd, stdin=subprocess.DEVNULL, check=True, timeout=INSTALL_S)
+    """Raises RuntimeError with what the command said last, OSError, subprocess.TimeoutExpired."""
+    pipe = subprocess.PIPE
+    ended = subprocess.run(
+        command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=pipe, stderr=subprocess.STDOUT, check=False, text=True,
+        timeout=INSTALL_S,
+    )  # fmt: skip
+    if ended.returncode != 0:
+        last = [line.strip() for line in ended.stdout.splitlines() if line.strip()][-3:]
+        raise RuntimeError(f"{Path(command[0]).name} ended with {ended.returncode}: {' | '.join(last)[:300]}")
 
 
 def _why_not(place: Path, locks: Sequence[Path]) -> str | None:
