@@ -12,6 +12,7 @@ from server import telemetry
 from tests.bench.bench import Unknown, bench
 from tests.bench.charts import write_charts
 from tests.bench.contenders import ROOT
+from tests.bench.lifeline import lifeline
 from tests.bench.options import read_options
 from tests.bench.report import as_json, table
 from tests.bench.rivals.environment import install
@@ -24,15 +25,16 @@ INTERRUPTED: Final = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     options = read_options(arguments)
     telemetry.configure("error", "json")  # of our own writing to the stores; the servers have logs of their own
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, lambda *_: signal.raise_signal(signal.SIGINT))  # leave no server behind
+    for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT, too: in the background it may be ignored
+        signal.signal(name, _stop)
     PLACE.mkdir(parents=True, exist_ok=True)
     if options.rivals:
         install()
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=PLACE))
     folder.chmod(0o755)  # PostgreSQL is another user there, if this one is root
     try:
-        found = bench(options, folder)
+        with lifeline(folder):
+            found = bench(options, folder)
     except KeyboardInterrupt:
         sys.stderr.write("scripts/bench: stopped before its end\n")
         return INTERRUPTED
@@ -47,6 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.charts:
         write_charts(found.samples, options.charts)
     return 0
+
+
+def _stop(*_: object) -> None:
+    """Leave no server behind."""
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from tests.services.supabase import SECRET_KEY, SupabaseServer
 
 #: What a commit survives is as in production, and so is what a server of this size is given.
 POSTGRES: Final = {"shared_buffers": "128MB", "autovacuum": "on"}
+#: The path of a Unix socket has about a hundred bytes: so many for the folder of a contender.
+SOCKET_ROOM: Final = 70
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,9 @@ def redis_twice(folder: Path) -> Iterator[Backing]:
 @contextlib.contextmanager
 def supabase(folder: Path) -> Iterator[Backing]:
     """PostgreSQL behind PostgREST. The gateway before them is a thread of this process, which is otherwise idle."""
-    with postgres_in(folder) as postgres, tempfile.TemporaryDirectory(prefix="bench-") as sockets:
-        server = SupabaseServer(postgres, Path(sockets))  # the path of a socket has to be short
+    near = folder if len(str(folder)) < SOCKET_ROOM else None
+    with postgres_in(folder) as postgres, tempfile.TemporaryDirectory(prefix="bench-", dir=near) as sockets:
+        server = SupabaseServer(postgres, Path(sockets))
         server.migrate()
         server.start()
         settings = Settings(store_url="supabase", supabase_url=server.url, supabase_service_key=SECRET_KEY)
@@ -112,7 +115,8 @@ def postgres_in(folder: Path) -> Iterator[PostgresServer]:
 @contextlib.contextmanager
 def redis_in(folder: Path, options: dict[str, str]) -> Iterator[RedisServer]:
     """A Redis whose files are below a folder."""
-    server = RedisServer(folder / "redis", options)
+    # Its title would be written over its environment, by which what is left of a run is known.
+    server = RedisServer(folder / "redis", {**options, "set-proc-title": "no"})
     try:
         server.start()
         yield server

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from tests.bench import backings
+from tests.bench import backings, lifeline
 from tests.bench.backings import Backing
 from tests.bench.job import Target
 from tests.soak.ports import free_ports
@@ -22,6 +22,8 @@ STOP_S: Final = 20.0
 OURS: Final = "/ws?workflow=echo&session_id={session}&user_id={user}"
 NATIVE: Final = {"Sec-WebSocket-Protocol": "rejoinder.v1"}
 FULL: Final = "SQLite, WAL, synchronous=FULL: a sync a commit"
+#: What a server knows of this process's environment.
+KEPT: Final = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", lifeline.VARIABLE)
 #: The limits of one connection are for people. Everything else is as it is by default, the log included.
 LIMITS: Final = {
     "LINE_RATE_PER_S": "1000000",
@@ -130,7 +132,7 @@ class Running:
 
     def start(self, **environ: str) -> None:
         """Start it, and return when it is ready. Raises RuntimeError with its log."""
-        known = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "VIRTUAL_ENV") if name in os.environ}
+        known = {name: os.environ[name] for name in KEPT if name in os.environ}
         began = time.perf_counter()
         with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
