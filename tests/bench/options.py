@@ -41,11 +41,12 @@ class Plan:
 
     def within(self, connections: int) -> "Plan":
         """The same with no more connections at a time."""
-        fewer = {
-            "levels": tuple(dict.fromkeys(min(count, connections) for count in self.levels)),
-            "connections": tuple(dict.fromkeys(min(count, connections) for count in self.connections)),
-        }
-        return replace(self, **fewer, storm=min(self.storm, connections))
+        return replace(
+            self,
+            levels=tuple(dict.fromkeys(min(count, connections) for count in self.levels)),
+            connections=tuple(dict.fromkeys(min(count, connections) for count in self.connections)),
+            storm=min(self.storm, connections),
+        )
 
 
 FULL: Final = Plan()

@@ -203,7 +203,8 @@ async def calls(turns: int) -> float:
         profile.disable()
         tab.close()
     found = pstats.Stats(profile).stats.items()  # type: ignore[attr-defined]
-    return sum(cost[1] for (file, _, _), cost in found if IS_COUNTED.search(file)) / turns
+    counts: list[int] = [cost[1] for (file, _, _), cost in found if IS_COUNTED.search(file)]
+    return sum(counts) / turns
 
 
 async def test_a_turn_is_so_many_calls() -> None:
