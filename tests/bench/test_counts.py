@@ -43,7 +43,7 @@ FIXED: Final = 4
 #: Retained blocks of memory of a connection that does nothing, in those of the floor's.
 BLOCKS_VS_FLOOR: Final = 1.7
 #: Calls of functions of the server and of its packages in the event loop, for one turn of one conversation.
-CALLS_A_TURN: Final = 318.0
+CALLS_A_TURN: Final = 315.0
 #: Retained blocks a turn: what the allocator and the timers leave behind now and then, and not a frame or an event.
 BLOCKS_A_TURN: Final = 5.0
 
