@@ -64,6 +64,8 @@ class DictStore:
         version = before.version if before else 0
         if write.expected_version is not None and write.expected_version != version:
             return Conflict(version)
+        if write.update is not None and write.events[0].role == "user" and write.update.cursor != len(log) + 1:
+            return Conflict(version)
 
         appended = []
         seq, time = len(log), before.updated_at if before else 0

@@ -4,8 +4,8 @@ One conformance suite runs over every implementation. Rules that all of them kee
 
 - a batch is one transaction; each write has its own outcome, and a write that is refused leaves its neighbours alone;
 - `seq` is gapless per session and given inside the transaction, times rise by at least 1 ms;
-- the owner is looked at first, then the client id, then the version: a repeated cancellation is a Duplicate however
-  stale it is;
+- the owner is looked at first, then the client id, then the version, then the place of a turn's own line: a repeated
+  cancellation is a Duplicate however stale it is;
 - what goes in comes out, to the letter: whole numbers of any size, floats, NUL and U+2028 in a text. NaN and the
   infinities are no JSON and become null, as on the wire. What `check_write` refuses, or what is not JSON, is an
   InvalidWrite, and the batch that it stands in is not written;

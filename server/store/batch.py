@@ -16,6 +16,7 @@ from server.store.records import (
     Write,
     count_visible,
     is_line,
+    is_outrun,
     place,
 )
 
@@ -65,6 +66,8 @@ class Batch:
         if write.client_id is not None and (before := self._used.get((write.session_id, write.client_id))) is not None:
             return Duplicate(before)
         if write.expected_version is not None and write.expected_version != head.version:
+            return Conflict(head.version)
+        if is_outrun(write, head.seq):
             return Conflict(head.version)
         return Committed(self._append(write, head), head.version)
 

@@ -74,7 +74,8 @@ class Write(Struct, frozen=True, kw_only=True):
 
     *accept* (no `update`): a user's line, durable even while a turn runs; `client_id` makes it take effect once.
     *turn* (`update` and `expected_version`): refused as a Conflict unless the session still has that version;
-    version 0 creates the session.
+    version 0 creates the session. A turn may bring its own line, as the first event and the one with the client id;
+    then `update.cursor` is the `seq` that the line must get, and the turn is a Conflict when that has been taken.
 
     A `client_id` stands on exactly one of the events, the one that a Duplicate will bring back.
     """
@@ -155,6 +156,8 @@ def check_write(write: Write) -> None:
     client_ids = [event.client_id for event in write.events if event.client_id is not None]
     if client_ids != ([] if write.client_id is None else [write.client_id]):
         raise InvalidWrite("the client id of a write stands on exactly one of its events")
+    if write.update is not None and any(is_line(event) for event in write.events[1:]):
+        raise InvalidWrite("a turn's own line is its first event")
     names = [write.session_id, write.user_id, write.client_id or ""]
     for event in write.events:
         names += event.type, event.role, event.message_id
@@ -176,6 +179,11 @@ def _is_unicode(text: str) -> bool:
 def is_line(event: Event) -> bool:
     """Whether the event is a user's line: something that wants an answer."""
     return event.role == "user"
+
+
+def is_outrun(write: Write, seq: int) -> bool:
+    """Whether the line that a turn brings along would not get the `seq` that the turn names, behind the last `seq`."""
+    return write.update is not None and is_line(write.events[0]) and write.update.cursor != seq + 1
 
 
 def count_visible(events: Iterable[Event]) -> int:

@@ -124,6 +124,8 @@ local function apply(write)
     if seq then return {'failed', 'DAMAGED'} end
   end
   if expected and expected ~= session.version then return {'conflict', session.version} end
+  -- A turn that brings its own line along names the seq that the line must get.
+  if update and events[1][3] and update[3] ~= session.seq + 1 then return {'conflict', session.version} end
   return append(session, events, visible, update)
 end
 

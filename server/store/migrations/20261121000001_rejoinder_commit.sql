@@ -35,6 +35,9 @@ begin
                        when s.version > 0 and s.user_id <> n.user_id then 'missing'
                        when used.event is not null then 'duplicate'
                        when n.expects <> s.version then 'conflict'
+                       -- A turn that brings its own line along names the seq that the line must get.
+                       when n.events -> 0 ->> 3 = 'user' and (n.change ->> 'cursor')::bigint <> s.seq + 1
+                           then 'conflict'
                        else 'committed'
                    end as outcome
             from numbered n
