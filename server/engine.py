@@ -28,7 +28,7 @@ from server.rollup import RollUp
 from server.session import Limits, Phase, Session
 from server.settings import Settings
 from server.stamps import new_ids, now_ms
-from server.steps import SPARE_IDS, Means, run_step
+from server.steps import SPARE_IDS, Means, end_at_once, run_step
 from server.store import Store
 from server.store.records import Event, Loaded
 from server.tasks import Tasks
@@ -254,7 +254,7 @@ class Engine:
                 if not self.commit.submit(
                     write, lambda outcome: self._later(key, awake, signals.TurnCommitted(run, outcome)), again=again
                 ):
-                    self._later(key, awake, signals.TurnCommitted(run, None))
+                    self._later(key, awake, signals.TurnCommitted(run, None, "overloaded"))
             case signals.Ack(reply_to):
                 if (waiting := self.replies.get(reply_to)) is not None:
                     waiting.acked(effect)
@@ -269,11 +269,14 @@ class Engine:
             case signals.Tell(head):
                 self.broker.tell_head(key, head)
             case signals.RunStep():
-                awake.times.step_started()
-                awake.run = effect.run
-                awake.account = Account(key[1], _monotonic_ms, self._prices)
-                step = self._step(key, awake, effect, awake.account)
-                awake.step = asyncio.create_task(step, name=f"step {key[1]}")
+                if (ended := self._end_at_once(key, awake, effect)) is not None:
+                    self._later(key, awake, ended)
+                else:
+                    awake.account = Account(key[1], _monotonic_ms, self._prices)
+                    step = self._step(key, awake, effect, awake.account)
+                    awake.step = asyncio.create_task(step, name=f"step {key[1]}")
+            case signals.AnswerAtOnce(message, write, step):
+                self._later(key, awake, signals.AtOnce(message, write, self._end_at_once(key, awake, step)))
             case signals.CancelStep(run):
                 if awake.step is not None and awake.run == run:
                     awake.step.cancel()
@@ -310,6 +313,11 @@ class Engine:
             before.cancel()
         fired = signals.TimerFired(name, number)
         awake.timers[name] = asyncio.get_running_loop().call_later(wait_ms / 1000, self._later, key, awake, fired)
+
+    def _end_at_once(self, key: Key, awake: Awake, step: signals.RunStep) -> signals.Done | signals.Failed | None:
+        awake.times.step_started()
+        awake.run, awake.account = step.run, None
+        return None if self.draining else end_at_once(self._means, awake.machine.workflow, step, key)
 
     async def _step(self, key: Key, awake: Awake, effect: signals.RunStep, account: Account) -> None:
         if self.draining:

@@ -71,6 +71,11 @@ class Held:
         self._asked.append(asked)
         return []
 
+    def put_back(self, asked: Asked) -> list[Reject]:
+        """Keep it in front of all others, which came later; the last of them makes room."""
+        self._asked.insert(0, asked)
+        return [reject(self._asked.pop(), "inbox_full")] if len(self._asked) > self._limit else []
+
     def take(self) -> list[Asked]:
         """All of it, in its order; nothing is left."""
         asked, self._asked = self._asked, []

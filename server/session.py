@@ -50,7 +50,7 @@ from server.errors import CloseCode
 from server.inbox import Inbox
 from server.lines import Held
 from server.signals import Effect
-from server.store.records import Committed, Conflict, Duplicate, Event, Loaded, Missing, Outcome, Snapshot
+from server.store.records import Committed, Conflict, Duplicate, Event, Loaded, Missing, Outcome, Snapshot, Write
 from server.turns import (
     Ending,
     Running,
@@ -101,6 +101,7 @@ class Session:
         self._tried, self._attempt = -1, 0  # the last turn that ran here, and how often
         self._held = Held(limits.inbox)
         self._appending = self._finding = 0
+        self._asking = 0  # the run of an AnswerAtOnce that is not answered yet
         self._number = self._load_number = self._read_number = 0
         self._failures = 0
         self._wanted = False  # a connection found no session and wants one
@@ -109,7 +110,7 @@ class Session:
     def deliver(self, received: signals.Input) -> list[Effect]:
         """Take one input; the effects are to be performed in their order, before the next input."""
         effects = self._take(received)
-        if self.snapshot is not None and self.phase in (Phase.IDLE, Phase.RUNNING):
+        if self.snapshot is not None and self.phase in (Phase.IDLE, Phase.RUNNING) and not self._asking:
             for asked in self._held.take():
                 effects += self._judge(asked)
         return effects
@@ -120,12 +121,14 @@ class Session:
                 return self._judge(received)
             case signals.Appended():
                 return self._appended(received)
+            case signals.AtOnce(message, write, ended):
+                return self._at_once(message, write, ended)
             case signals.Done() | signals.Failed():
                 return self._done(received)
             case signals.Interrupted():
                 return self._interrupted(received)
-            case signals.TurnCommitted(run, outcome):
-                return self._turn_committed(run, outcome)
+            case signals.TurnCommitted(run, outcome, refusal):
+                return self._turn_committed(run, outcome, refusal)
             case signals.Shown(run, progress):
                 running = self._runs(run)
                 return [signals.Show(running.show(progress))] if running else []
@@ -272,7 +275,8 @@ class Session:
         return self._message(asked, looked) if isinstance(asked, signals.Message) else self._cancel(asked, looked)
 
     def _message(self, message: signals.Message, looked: bool) -> list[Effect]:
-        if self.snapshot is None:
+        # Behind a line that is on its way together with its answer, so that lines keep their order.
+        if self.snapshot is None or self._asking or (self.running is not None and self.running.message is not None):
             return self._hold(message)
         if self.workflow.when_busy == "reject":
             if self._is_late or self._appending:
@@ -285,8 +289,34 @@ class Session:
         if asked is not None and asked != self.snapshot.card:
             # The card that we know may be older than the one that the user sees.
             return self._hold(message) if self._is_late else self._refuse(message, "stale_action", looked)
+        write = lines.accept_write(message, self.snapshot, self.workflow)
+        if not self._is_free:
+            return self._append(message, write)
+        self._asking = self._next_number()
+        [line] = write.events
+        step = signals.RunStep(self._asking, self.inbox.head + 1, 1, line, self.snapshot, stale=False)
+        return [signals.AnswerAtOnce(message, write, step)]
+
+    @property
+    def _is_free(self) -> bool:
+        """Whether the next line is the next turn, and its answer the next thing to happen."""
+        waits = self.inbox.lines or self.inbox.is_behind or self._appending or self.elsewhere
+        return self.phase is Phase.IDLE and not waits
+
+    def _append(self, message: signals.Message, write: Write) -> list[Effect]:
         self._appending += 1
-        return [signals.Append(message, lines.accept_write(message, self.snapshot, self.workflow))]
+        return [signals.Append(message, write)]
+
+    def _at_once(
+        self, message: signals.Message, write: Write, ended: signals.Done | signals.Failed | None
+    ) -> list[Effect]:
+        """Commit the line with its answer; alone where that may have to be waited for, or something came between."""
+        asked, self._asking = self._asking, 0
+        if ended is None or ended.run != asked or not self._is_free:
+            return self._append(message, write)
+        self.running = Running(run=ended.run, turn=self.inbox.head + 1, attempt=1, message=message)
+        ending = self._ending(ended, self.running)
+        return self._commit(self.running, ending, ended.ids, ended.now_ms, line=write.events[0])
 
     def _hold(self, asked: signals.Asked) -> list[Effect]:
         return [*self._held.add(asked), *(self._load() if self.phase is Phase.COLD else [])]
@@ -394,8 +424,10 @@ class Session:
         running = self._runs(done.run)
         if running is None:
             return []
-        ending = answered(done, running) if isinstance(done, signals.Done) else failed(done, running, self._state())
-        return self._commit(running, ending, done.ids, done.now_ms)
+        return self._commit(running, self._ending(done, running), done.ids, done.now_ms)
+
+    def _ending(self, done: signals.Done | signals.Failed, running: Running) -> Ending:
+        return answered(done, running) if isinstance(done, signals.Done) else failed(done, running, self._state())
 
     def _cancel(self, cancel: signals.Cancel, looked: bool) -> list[Effect]:
         if self.snapshot is None:
@@ -417,7 +449,9 @@ class Session:
     def _stop(self, running: Running, ending: Ending, ids: Sequence[str], now_ms: int) -> list[Effect]:
         return [signals.CancelStep(running.run), *self._commit(running, ending, ids, now_ms)]
 
-    def _commit(self, running: Running, ending: Ending, ids: Sequence[str], now_ms: int) -> list[Effect]:
+    def _commit(
+        self, running: Running, ending: Ending, ids: Sequence[str], now_ms: int, line: Event | None = None
+    ) -> list[Effect]:
         running.write = turn_write(
             ending,
             running,
@@ -427,14 +461,17 @@ class Session:
             user_id=self.user_id,
             ids=ids[: len(ending.frames) + 1],
             now_ms=now_ms,
+            line=line,
         )
         self.phase = Phase.COMMITTING
         return [signals.Commit(running.run, running.write)]
 
-    def _turn_committed(self, run: int, outcome: Outcome | None) -> list[Effect]:
+    def _turn_committed(self, run: int, outcome: Outcome | None, refusal: str) -> list[Effect]:
         running = self.running
         if running is None or running.run != run or running.write is None:
             return []
+        if running.message is not None and not isinstance(outcome, Committed):
+            return self._came_to_nothing(running.message, outcome, refusal)
         match outcome:
             case Committed(events, version):
                 return self._turn_ended(running, events, version)
@@ -450,10 +487,25 @@ class Session:
             case _:
                 return self._gone(CloseCode.NOT_FOUND)
 
+    def _came_to_nothing(self, message: signals.Message, outcome: Outcome | None, refusal: str) -> list[Effect]:
+        """A line and its answer that were not written together; where the outcome is not known, the store knows."""
+        match outcome:
+            case Duplicate(event):
+                return [lines.repeat(message, event, self.workflow), *self._load()]
+            case Conflict():
+                return [*self._held.put_back(message), *self._load()]
+            case None:
+                return [lines.reject(message, refusal), *self._load()]
+            case _:
+                return [lines.reject(message, "not_found"), *self._gone(CloseCode.NOT_FOUND)]
+
     def _turn_ended(self, running: Running, events: Sequence[Event], version: int) -> list[Effect]:
         assert running.write is not None
         self.snapshot = snapshot_after(running.write, events, version, self.snapshot)
         effects: list[Effect] = [signals.Publish(events)]
+        if (message := running.message) is not None:
+            line = events[0]
+            effects.insert(0, signals.Ack(message.reply_to, message.say.client_id, line.seq, duplicate=False))
         if (usage := tell_usage(events[-1])) is not None:
             effects.append(signals.Show(usage))
         if (cancel := running.cancel) is not None:
@@ -505,7 +557,7 @@ class Session:
         return self._number
 
     def _rest(self) -> list[Effect]:
-        waits = self.inbox.lines or self.inbox.is_behind or self._appending or self._finding
+        waits = self.inbox.lines or self.inbox.is_behind or self._appending or self._finding or self._asking
         if self.phase is not Phase.IDLE or waits:
             return []
         self.phase = Phase.COLD

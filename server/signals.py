@@ -58,6 +58,14 @@ class Appended(Struct, frozen=True):
     refusal: str = "store_unavailable"
 
 
+class AtOnce(Struct, frozen=True):
+    """The answer to AnswerAtOnce; None when its step may have to be waited for, so that the line comes first."""
+
+    message: Message
+    write: Write
+    ended: "Done | Failed | None"
+
+
 class Found(Struct, frozen=True):
     """The answer to Find: the event that took effect under the id; `failed` when the store could not be read.
 
@@ -115,10 +123,11 @@ class Failed(Struct, frozen=True):
 
 
 class TurnCommitted(Struct, frozen=True):
-    """The answer to Commit; None when the store could not commit."""
+    """The answer to Commit; None when it was not committed, for the reason `refusal`."""
 
     run: int
     outcome: Outcome | None
+    refusal: str = "store_unavailable"
 
 
 class Cancel(Struct, frozen=True):
@@ -174,7 +183,7 @@ class Rest(Struct, frozen=True):
 
 
 Input = (
-    Opened | LoadDone | ReadDone | Message | Appended | Found | Shown | Streamed | Again | Done
+    Opened | LoadDone | ReadDone | Message | Appended | AtOnce | Found | Shown | Streamed | Again | Done
     | Failed | TurnCommitted | Cancel | Interrupted | Remote | ShownElsewhere | Wished | TimerFired | Rest
 )  # fmt: skip
 
@@ -258,6 +267,17 @@ class RunStep(Struct, frozen=True):
     stale: bool
 
 
+class AnswerAtOnce(Struct, frozen=True):
+    """Run the step for a line that is not stored yet, if it does not wait: line and answer are then one write.
+
+    `write` is what makes the line durable alone.
+    """
+
+    message: Message
+    write: Write
+    step: RunStep
+
+
 class CancelStep(Struct, frozen=True):
     """Stop the running step; its result is not wanted any more."""
 
@@ -321,6 +341,7 @@ Effect = (
     | Publish
     | Show
     | RunStep
+    | AnswerAtOnce
     | CancelStep
     | Interrupt
     | SetTimer

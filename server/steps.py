@@ -5,18 +5,20 @@ A step is foreign code. Whatever it does, its turn ends in an input: Done or Fai
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import msgspec
 import structlog
 
 from server import signals
 from server.again import Attempts
-from server.assistant import Assistant, Prompting
+from server.assistant import OUR_PROMPTS, Assistant, Prompting
 from server.assistant.account import Account, Accounted
+from server.assistant.past import Past
 from server.broker import Key
 from server.errors import ERROR_CODES, StepError, StoreError
 from server.recall import CALLS_SHARE, Recall
@@ -24,12 +26,15 @@ from server.settings import Settings
 from server.stamps import new_id, new_ids, now_ms
 from server.store import Store
 from server.store.records import Event, is_line
-from server.workflow import OPEN, Delta, Line, Progress, Result, Turn, Workflow, step
+from server.workflow import OPEN, Delta, Line, Progress, Result, Turn, Workflow, step, step_at_once
 
 log = structlog.get_logger()
 
 #: Message ids that a turn needs besides its frames: turn_failed or turn_cancelled, a chat_message, a state_update.
 SPARE_IDS = 3
+#: The line of the turn that opens a session, and what was said before it.
+_NOTHING_SAID = Line(text="", words="")
+_NO_PAST = Past()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,24 @@ class Means:
     store: Store
     settings: Settings
     assistant: Assistant | None = None
+
+
+def end_at_once(
+    means: Means, workflow: Workflow, effect: signals.RunStep, key: Key
+) -> signals.Done | signals.Failed | None:
+    """The end of a step that does not wait; None for one that may."""
+    if means.assistant is not None or (effect.line is not None and workflow.context):
+        return None  # what was said before the line is read from the store
+    try:
+        result = step_at_once(workflow, _see(means, workflow, effect, key), stale=effect.stale)
+        if result is None:
+            return None
+        stored = _as_stored(result, means.settings)
+        return signals.Done(effect.run, stored, new_ids(len(stored.frames) + SPARE_IDS), now_ms())
+    except StepError as error:
+        return _failed(effect, key, error.code, error, signals.NOTHING_SPENT)
+    except Exception as error:  # noqa: BLE001  as in `run_step`
+        return _failed(effect, key, "step_failed", error, signals.NOTHING_SPENT)
 
 
 async def run_step(
@@ -64,11 +87,11 @@ async def run_step(
                 async for output in outputs:
                     yield output
     except TimeoutError as error:
-        yield _failed(attempts.effect, key, "step_timeout", error, account)
+        yield _failed(attempts.effect, key, "step_timeout", error, account.spent())
     except StepError as error:
-        yield _failed(attempts.effect, key, error.code, error, account)
+        yield _failed(attempts.effect, key, error.code, error, account.spent())
     except Exception as error:  # noqa: BLE001  a step is foreign code: whatever it raises must end its turn (L8)
-        yield _failed(attempts.effect, key, "step_failed", error, account)
+        yield _failed(attempts.effect, key, "step_failed", error, account.spent())
 
 
 async def _attempt(
@@ -96,7 +119,7 @@ def _check_size(said_bytes: int, settings: Settings) -> None:
         raise StepError("answer_too_large", f"more than {settings.turn_max_bytes} bytes of text")
 
 
-def _failed(effect: signals.RunStep, key: Key, code: str, error: Exception, account: Account) -> signals.Failed:
+def _failed(effect: signals.RunStep, key: Key, code: str, error: Exception, spent: Mapping[str, Any]) -> signals.Failed:
     correlation_id = uuid.uuid4().hex
     row = ERROR_CODES[code]
     log.error(
@@ -110,35 +133,55 @@ def _failed(effect: signals.RunStep, key: Key, code: str, error: Exception, acco
         exc_info=error,
     )
     words = f"{row.message} (Reference {correlation_id[:8]}.)"
-    ids, spent = new_ids(SPARE_IDS), account.spent()
-    return signals.Failed(effect.run, code, words, correlation_id, row.temporary, ids, now_ms(), spent)
+    return signals.Failed(effect.run, code, words, correlation_id, row.temporary, new_ids(SPARE_IDS), now_ms(), spent)
 
 
 async def _turn(means: Means, workflow: Workflow, effect: signals.RunStep, key: Key, recall: Recall) -> Turn:
     """What the step sees. Raises StepError when the last events cannot be read."""
-    user_id, session_id = key
-    settings, assistant = means.settings, means.assistant
-    snapshot, line = effect.snapshot, effect.line
-    said = Line(text="", words="")
+    if effect.line is None:
+        return _see(means, workflow, effect, key)
     events: Sequence[Event] = ()
-    wanted, past = 0, recall.past
+    settings, snapshot = means.settings, effect.snapshot
+    wanted = min(workflow.context, settings.chat_context_limit)
+    try:
+        if wanted:
+            # Behind the line may stand what was said to those before it, and lines that are not in turn yet.
+            head = max(effect.turn - 1, snapshot.seq if snapshot else 0)
+            after = max(0, head - wanted - min(head - effect.turn + 1, settings.inbox_limit))
+            events = await means.store.read(key[1], key[0], after, head - after)
+        past = recall.past if means.assistant is None else await recall.read(means.store)
+    except StoreError as error:
+        raise StepError("step_failed", f"context: {error}") from error
+    before = [event for event in events if event.seq < effect.turn or not is_line(event)]
+    return _see(
+        means,
+        workflow,
+        effect,
+        key,
+        events=before[-wanted:] if wanted else (),
+        past=past,
+        window_limit=recall.window_limit,
+    )
+
+
+def _see(
+    means: Means,
+    workflow: Workflow,
+    effect: signals.RunStep,
+    key: Key,
+    *,
+    events: Sequence[Event] = (),
+    past: Past = _NO_PAST,
+    window_limit: int | None = None,
+) -> Turn:
+    """What the step sees; `events` and `past` are what came before its line."""
+    settings, snapshot, line = means.settings, effect.snapshot, effect.line
+    said = _NOTHING_SAID
     if line is not None:
         said = workflow.read_line(line.payload["text"], line.payload.get("action_value"))
-        wanted = min(workflow.context, settings.chat_context_limit)
-        try:
-            if wanted:
-                # Behind the line may stand what was said to those before it, and lines that are not in turn yet.
-                head = max(line.seq - 1, snapshot.seq if snapshot else 0)
-                after = max(0, head - wanted - min(head - line.seq + 1, settings.inbox_limit))
-                events = await means.store.read(session_id, user_id, after, head - after)
-            if assistant is not None:
-                past = await recall.read(means.store)
-        except StoreError as error:
-            raise StepError("step_failed", f"context: {error}") from error
-        events = [event for event in events if event.seq < effect.turn or not is_line(event)]
     state = snapshot.state if snapshot else workflow.start
     return Turn(
-        session_id=session_id,
+        session_id=key[1],
         number=effect.turn,
         attempt=effect.attempt,
         line=said,
@@ -146,16 +189,18 @@ async def _turn(means: Means, workflow: Workflow, effect: signals.RunStep, key: 
         came_from=state,
         state=state,
         memory=snapshot.memory if snapshot else {},
-        events=events[-wanted:] if wanted else (),
+        events=events,
         new_id=new_id,
         public_url=settings.public_url,
-        assistant=assistant,
+        assistant=means.assistant,
         messages=past.messages,
         summary=past.summary,
-        prompting=Prompting(
+        prompting=OUR_PROMPTS
+        if means.assistant is None
+        else Prompting(
             chat_system=settings.chat_system_prompt,
             classifier_system=settings.classifier_system_prompt,
-            context_limit=recall.window_limit,
+            context_limit=window_limit or settings.chat_context_limit,
             classifier_context_limit=settings.classifier_context_limit,
             token_budget=settings.context_token_budget,
         ),

@@ -33,11 +33,14 @@ class TurnTimes:
         match received:
             case signals.Appended(message, Committed(events, _)):
                 self._acked_after_ms[events[-1].seq] = now_ms() - message.now_ms
-            case signals.Done() | signals.Failed() | signals.Cancel() | signals.Interrupted():
+            case signals.Done() | signals.Failed() | signals.Cancel() | signals.Interrupted() | signals.AtOnce():
                 self._stepped_ms = now_ms()
             case signals.TurnCommitted(run, Committed(events, version)):
-                if machine.running is not None and machine.running.run == run:
-                    self._log(key, machine.running.attempt, events, version)
+                running = machine.running
+                if running is not None and running.run == run:
+                    if running.message is not None:
+                        self._acked_after_ms[running.turn] = now_ms() - running.message.now_ms
+                    self._log(key, running.attempt, events, version)
             case _:
                 pass
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from server import protocol
 from server.protocol import Transient
-from server.signals import NOTHING_SPENT, Cancel, Done, Failed, Interrupted
+from server.signals import NOTHING_SPENT, Cancel, Done, Failed, Interrupted, Message
 from server.store.records import Event, Snapshot, Update, Write, merge_memory, next_card
 from server.workflow import Frame, Progress, Workflow, chat
 
@@ -39,6 +39,7 @@ class Running(Struct):
     is_seen: bool = False
     write: Write | None = None
     cancel: Cancel | None = None
+    message: Message | None = None  # the line that the turn brings along, whose sender wants an ack
 
     def show(self, progress: Progress) -> Transient:
         """What the step is doing; kept for connections that come later."""
@@ -188,10 +189,12 @@ def turn_write(
     user_id: str,
     ids: Sequence[str],
     now_ms: int,
+    line: Event | None = None,
 ) -> Write:
     """Everything that a turn amounts to, as one write guarded by the version.
 
-    `before` is None for the turn that opens the session; `ids` are fresh, one a frame and one for the state_update.
+    `before` is None for the turn that opens the session; `ids` are fresh, one a frame and one for the state_update;
+    `line` is the turn's own line where it is not stored yet.
     """
     came_from = before.state if before else None
     known = before.memory if before else {}
@@ -233,8 +236,8 @@ def turn_write(
     return Write(
         session_id=session_id,
         user_id=user_id,
-        events=events,
-        client_id=ending.client_id,
+        events=events if line is None else (line, *events),
+        client_id=ending.client_id if line is None else line.client_id,
         expected_version=before.version if before else 0,
         update=update,
     )

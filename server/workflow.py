@@ -11,7 +11,7 @@ How a line becomes a move:
 4. the table gives the state to enter, and that state's step runs (the workflow's `answer` when it stays).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, get_args
 
@@ -126,11 +126,13 @@ class Turn:
         return choose_window(said, system=system, limit=limit, token_budget=budget, summary=self.summary).messages
 
 
-Step = Callable[[Turn], AsyncIterator[Output]]
+#: A step that never waits is a plain generator: then its line and its answer are one commit, and what it shows on the
+#: way is not shown, as it is over at once. One that may wait is an asynchronous generator. So with the classifier.
+Step = Callable[[Turn], AsyncIterator[Output] | Iterator[Output]]
+Classify = Callable[[Turn, Sequence[str]], Coroutine[Any, Any, str] | str]
 #: What becomes of a line that comes while a turn is under way: it waits for the turn's end, it ends the turn, or it is
 #: refused.
 WhenBusy = Literal["queue", "interrupt", "reject"]
-Classify = Callable[[Turn, Sequence[str]], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,32 +190,39 @@ class Workflow:
     summary: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda _: {}
     context: int = 0
     when_busy: WhenBusy = "queue"
+    _states: dict[str, State] = field(default_factory=dict, init=False, repr=False)
+    _allowed: dict[str, Mapping[str, str]] = field(default_factory=dict, init=False, repr=False)
+    _buttons: dict[str, Button] = field(default_factory=dict, init=False, repr=False)
+    _values: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        self._states.update((state.name, state) for state in self.states)
+        self._allowed.update((state.name, {**self.always, **state.on}) for state in self.states)
+        for button in (button for state in self.states for button in state.buttons):
+            self._buttons.setdefault(button.value, button)
+            self._values.setdefault(_fold(button.value), button.value)
         complaints = _complaints(self)
         if complaints:
             raise WorkflowError(f"workflow {self.name!r}: " + "; ".join(complaints))
 
     def state(self, name: str) -> State:
         """The state of this name. Raises StepError when the table has none (a stored state of an older table)."""
-        for state in self.states:
-            if state.name == name:
-                return state
+        if (state := self._states.get(name)) is not None:
+            return state
         raise StepError("step_failed", f"workflow {self.name} has no state {name}")
 
     def button(self, value: str) -> Button | None:
         """The button of this value, in whichever state it stands."""
-        return next((button for state in self.states for button in state.buttons if button.value == value), None)
+        return self._buttons.get(value)
 
-    def allowed(self, state: State) -> dict[str, str]:
+    def allowed(self, state: State) -> Mapping[str, str]:
         """Intent → target, for everything that the state understands."""
-        return {**self.always, **state.on}
+        return self._allowed[state.name]
 
     def read_line(self, text: str, action: str | None) -> Line:
         """A line with its own words told apart from a button's label or value."""
         button = self.button(action) if action else None
-        same = _fold(text)
-        spoken = button is not None and same in (_fold(button.label), _fold(button.value))
+        spoken = button is not None and _fold(text) in (_fold(button.label), _fold(button.value))
         return Line(text=text, words="" if spoken else text, action=action)
 
     def decide(self, state: State, line: Line) -> str | None:
@@ -231,17 +240,46 @@ class Workflow:
         Older frontends send a button's value as the text, and a value is never a topic.
         """
         same = _fold(text)
-        here = next((state for state in self.states if state.name == state_name), None)
+        here = self._states.get(state_name)
         for button in here.buttons if here else ():
             if same in (_fold(button.value), _fold(button.label)):
                 return button.value
-        return next((b.value for s in self.states for b in s.buttons if same == _fold(b.value)), None)
+        return self._values.get(same)
 
 
-@dataclass(slots=True)
 class _Collected:
-    frames: list[Frame] = field(default_factory=list)
-    memory: dict[str, Any] = field(default_factory=dict)
+    """What a step says, until it has come to its end."""
+
+    __slots__ = ("_frames", "_memory", "_move", "_state", "_workflow")
+
+    def __init__(self, workflow: Workflow, move: Turn) -> None:
+        self._workflow = workflow
+        self._move = move
+        self._state = workflow.state(move.state)
+        self._frames: list[Frame] = []
+        self._memory: dict[str, Any] = {}
+
+    def run(self) -> AsyncIterator[Output] | Iterator[Output]:
+        """Begin the step of the move."""
+        answers = self._move.intent == STALE or _stays(self._workflow, self._move)
+        return self._workflow.answer(self._move) if answers else self._state.run(self._move)
+
+    def take(self, output: Frame | Ask | Remember) -> None:
+        """Keep what is to be committed."""
+        match output:
+            case Remember(changes):
+                self._memory.update(changes)
+            case Ask(prompt):
+                self._frames.append(_action_request(prompt, self._state.buttons))
+            case frame:
+                self._frames.append(frame)
+
+    def result(self) -> Result:
+        """What the step amounts to. Raises StepError when it said nothing."""
+        if not self._frames:
+            said_nothing = f"{self._workflow.name}: {self._move.intent} in {self._move.came_from} said nothing"
+            raise StepError("step_failed", said_nothing)
+        return Result(self._move.intent, self._move.state, tuple(self._frames), self._memory)
 
 
 async def step(
@@ -252,28 +290,41 @@ async def step(
     `turn.intent` is OPEN for the turn that opens the session, else it is decided here; `stale` says that the line
     answers an action request that is closed. Raises StepError for what the step cannot do.
     """
-    move = await _move(workflow, turn, stale=stale)
-    state = workflow.state(move.state)
-    run = workflow.answer if move.intent == STALE or _stays(workflow, move) else state.run
-    collected = _Collected()
-    outputs = run(move)
+    guess = _guess(workflow, turn, stale=stale)
+    collected = _Collected(workflow, _move(workflow, turn, guess if isinstance(guess, str) else await guess))
+    outputs = collected.run()
+    if isinstance(outputs, Iterator):
+        for output in outputs:
+            if not isinstance(output, Progress | Delta):
+                collected.take(output)
+        yield collected.result()
+        return
     try:
         async for output in outputs:
-            match output:
-                case Progress() | Delta():
-                    yield output
-                case Remember(changes):
-                    collected.memory.update(changes)
-                case Ask(prompt):
-                    collected.frames.append(_action_request(prompt, state.buttons))
-                case frame:
-                    collected.frames.append(frame)
+            if isinstance(output, Progress | Delta):
+                yield output
+            else:
+                collected.take(output)
     finally:
         if isinstance(outputs, AsyncGenerator):
             await outputs.aclose()  # one that is merely dropped closes its connections some time later
-    if not collected.frames:
-        raise StepError("step_failed", f"{workflow.name}: {move.intent} in {turn.came_from} said nothing")
-    yield Result(intent=move.intent, to=move.state, frames=tuple(collected.frames), memory=collected.memory)
+    yield collected.result()
+
+
+def step_at_once(workflow: Workflow, turn: Turn, *, stale: bool = False) -> Result | None:
+    """As `step`, for a line whose intent and whose step need no wait; None for any other, and nothing has begun."""
+    guess = _guess(workflow, turn, stale=stale)
+    if not isinstance(guess, str):
+        guess.close()
+        return None
+    collected = _Collected(workflow, _move(workflow, turn, guess))
+    outputs = collected.run()
+    if not isinstance(outputs, Iterator):
+        return None
+    for output in outputs:
+        if not isinstance(output, Progress | Delta):
+            collected.take(output)
+    return collected.result()
 
 
 def chat(text: str, *, sub_title: str | None = None, list_items: Sequence[str] | None = None) -> Frame:
@@ -289,16 +340,22 @@ def _action_request(prompt: str, buttons: Sequence[Button]) -> Frame:
     return Frame("action_request", {"prompt_text": prompt, "actions": actions})
 
 
-async def _move(workflow: Workflow, turn: Turn, *, stale: bool) -> Turn:
-    """The turn with its intent decided and its target looked up: the one place that changes a state (L11)."""
+def _guess(workflow: Workflow, turn: Turn, *, stale: bool) -> str | Coroutine[Any, Any, str]:
+    """The line's intent, or what has to be waited for to know it."""
+    if turn.intent == OPEN:
+        return OPEN
+    if stale:
+        return STALE
+    state = workflow.state(turn.came_from)
+    return workflow.decide(state, turn.line) or workflow.classify(turn, tuple(workflow.allowed(state)))
+
+
+def _move(workflow: Workflow, turn: Turn, guess: str) -> Turn:
+    """The turn with its intent and its target looked up: the one place that changes a state (L11)."""
     if turn.intent == OPEN:
         return turn
-    state = workflow.state(turn.came_from)
-    allowed = workflow.allowed(state)
-    intent = STALE if stale else workflow.decide(state, turn.line)
-    if intent is None:
-        guess = await workflow.classify(turn, tuple(allowed))
-        intent = guess if guess in allowed else workflow.fallback
+    allowed = workflow.allowed(workflow.state(turn.came_from))
+    intent = guess if guess in allowed or guess == STALE else workflow.fallback
     target = allowed.get(intent, STAY)
     return replace(turn, intent=intent, state=turn.came_from if target == STAY else target)
 

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +16,34 @@ def _note(path: Path) -> None:
         notes.write(f"{os.getpid()}\n")
 
 
-async def greet(turn: Turn) -> AsyncIterator[Output]:
+def greet(turn: Turn) -> Iterator[Output]:
     yield chat("Welcome.")
 
 
-async def echo(turn: Turn) -> AsyncIterator[Output]:
+def echo(turn: Turn) -> AsyncIterator[Output] | Iterator[Output]:
+    """Most lines are answered at once; those that begin with one of a few words are not."""
+    first = turn.line.text.split(maxsplit=1)[0]
+    return wait(turn) if first in WAITS else repeat(turn)
+
+
+WAITS = frozenset({"sleep", "note", "stream", "many", "recall", "boom", "huge", "surrogate", "strange", "silent"})
+
+
+def repeat(turn: Turn) -> Iterator[Output]:
+    """`bang`, `vast` and `mute` break at once."""
+    match turn.line.text:
+        case "bang":
+            raise RuntimeError("the secret reason")
+        case "vast":
+            yield chat("x" * 2_000_000)
+        case "mute":
+            return
+        case text:
+            yield Remember({"last": text})
+            yield chat(f"you said {text}")
+
+
+async def wait(turn: Turn) -> AsyncIterator[Output]:
     """`sleep 3` waits, `note f 3` notes its process in a file and waits, `stream 1 a b` streams, `boom` breaks, …"""
     words = turn.line.text.split()
     match words:
@@ -51,19 +74,16 @@ async def echo(turn: Turn) -> AsyncIterator[Output]:
         case ["strange"]:
             yield Remember({"score": math.nan, "pair": (1, 2), "by_number": {1: "one"}})
             yield chat("remembered")
-        case ["silent"]:
-            return
         case _:
-            yield Remember({"last": turn.line.text})
-            yield chat(f"you said {turn.line.text}")
+            return
 
 
-async def choose(turn: Turn) -> AsyncIterator[Output]:
+def choose(turn: Turn) -> Iterator[Output]:
     yield chat("Here is a choice.")
     yield Ask("Which one?")
 
 
-async def classify(turn: Turn, intents: Sequence[str]) -> str:
+def classify(turn: Turn, intents: Sequence[str]) -> str:
     return {"choose": "Choose", "back": "Back"}.get(turn.line.text, "Say")
 
 

@@ -1,6 +1,6 @@
 """Plain conversation with a language model: one state, and whatever the person wants to talk about."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -15,7 +15,7 @@ _NOTHING: Final = "I have nothing to say to that."
 _DEADLINE_MS: Final = 3_600_000
 
 
-async def greet(turn: Turn) -> AsyncIterator[Output]:
+def greet(turn: Turn) -> Iterator[Output]:
     """Say hello, once in the life of a session."""
     yield chat(_GREETING)
 
@@ -34,7 +34,7 @@ async def answer(turn: Turn) -> AsyncIterator[Output]:
     yield chat(said if said.strip() else _NOTHING)
 
 
-async def classify(turn: Turn, allowed: Sequence[str]) -> str:
+def classify(turn: Turn, allowed: Sequence[str]) -> str:
     """There is only one intent."""
     return "Say"
 

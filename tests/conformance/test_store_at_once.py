@@ -50,7 +50,8 @@ async def test_it_leaves_nothing_to_answer(store: Store) -> None:
     await committed(store, at_once(before))
     assert await store.pending(2**52, 10) == []
     loaded = await store.load(before.session_id, USER, 0, 0)
-    assert loaded is not None and loaded.inbox == ()
+    assert loaded is not None
+    assert loaded.inbox == ()
 
 
 async def test_a_line_that_came_before_it_is_a_conflict_and_nothing_is_written(store: Store) -> None:
@@ -66,7 +67,8 @@ async def test_a_line_that_came_before_it_in_its_batch_is_a_conflict(store: Stor
     first, second, third = await store.commit(
         [accept(before.session_id, "c0"), at_once(before), accept(before.session_id, "c2")]
     )
-    assert isinstance(first, Committed) and isinstance(third, Committed)
+    assert isinstance(first, Committed)
+    assert isinstance(third, Committed)
     assert second == Conflict(1)
     assert [said.client_id for said in await log_of(store, before.session_id)][2:] == ["c0", "c2"]
 

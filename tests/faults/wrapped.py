@@ -3,7 +3,7 @@
 Everything is passed on unchanged; nothing in the server knows of it.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from server import signals
@@ -131,7 +131,12 @@ def _faulty_workflow(workflow: Workflow, points: Points) -> Workflow:
 def _faulty_step(run: Step, points: Points) -> Step:
     async def step(turn: Turn) -> AsyncIterator[Output]:
         await points.reach("step")
-        async for output in run(turn):
-            yield output
+        outputs = run(turn)
+        if isinstance(outputs, Iterator):
+            for output in outputs:
+                yield output
+        else:
+            async for output in outputs:
+                yield output
 
     return step

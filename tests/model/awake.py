@@ -139,8 +139,8 @@ class Awake:
             self._laws.hold(self._streamed in ids, f"{self._streamed} was streamed and never said")
             self._streamed = None
 
-    def begin_step(self, effect: signals.RunStep, step: Step) -> None:
-        """A step may run once, where nothing is missing, on the state that is known, and not before its time."""
+    def may_begin(self, effect: signals.RunStep) -> None:
+        """A step runs where nothing is missing, on the state that is known."""
         hold, turn, machine = self._laws.hold, effect.turn, self.machine
         hold(self.step is None, "two steps at once")
         hold(not machine.inbox.is_behind, f"turn {turn} ran before a gap was filled")
@@ -148,6 +148,11 @@ class Awake:
         version = sum(event.type == "state_update" for event in known)
         of_version = effect.snapshot.version if effect.snapshot else 0
         hold(of_version == version, f"turn {turn} ran on version {of_version}, but {version} was known")
+
+    def begin_step(self, effect: signals.RunStep, step: Step) -> None:
+        """A step may run once, where nothing is missing, on the state that is known, and not before its time."""
+        hold, turn, machine = self._laws.hold, effect.turn, self.machine
+        self.may_begin(effect)
         if machine.limits.takeover_ms and turn not in self._accepted:
             hold(turn in self._taken, f"turn {turn} ran here before its takeover")
             hold(not self._taken.get(turn), f"turn {turn} was taken over though it had its answer")

@@ -80,6 +80,38 @@ SESSION_MUTANTS: Final = (
         "        return [early, signals.Append(message,", PURE_SESSION,
     ),
     mutant(
+        "early-ack-at-once", "a line is acked before it is durable together with its answer", SESSION,
+        "        return self._commit(self.running, ending, ended.ids, ended.now_ms, line=write.events[0])\n",
+        "        early = signals.Ack(message.reply_to, message.say.client_id, self.running.turn, duplicate=False)\n"
+        "        return [early, *self._commit(self.running, ending, ended.ids, ended.now_ms, line=write.events[0])]\n",
+        PURE_SESSION,
+    ),
+    mutant(
+        "unfree-at-once", "a line is answered at once although others wait before it", SESSION,
+        "        waits = self.inbox.lines or self.inbox.is_behind or self._appending or self.elsewhere\n",
+        "        waits = self.inbox.is_behind\n", PURE_SESSION,
+    ),
+    mutant(
+        "overtaken-at-once", "lines overtake one that is asked about", SESSION,
+        "        if self.snapshot is None or self._asking or (",
+        "        if self.snapshot is None or (", PURE_SESSION,
+    ),
+    mutant(
+        "overtaken-commit", "lines overtake one that is committed together with its answer", SESSION,
+        " or (self.running is not None and self.running.message is not None):\n",
+        ":\n", PURE_SESSION,
+    ),
+    mutant(
+        "outrun", "an answer is committed for another place than its line gets", "server/store/records.py",
+        "    return write.update is not None and is_line(write.events[0]) and write.update.cursor != seq + 1\n",
+        "    return False\n", ("tests/conformance/test_store_at_once.py",),
+    ),
+    mutant(
+        "conflict-forgotten", "a line whose answer came too late is forgotten", SESSION,
+        "                return [*self._held.put_back(message), *self._load()]\n",
+        "                return self._load()\n", PURE_SESSION,
+    ),
+    mutant(
         "early-publish", "a turn is published before it is durable", SESSION,
         "        return [signals.Commit(running.run, running.write)]\n",
         "        from server.store.records import place\n\n"
@@ -108,11 +140,11 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "failed-forgotten", "a step that breaks is not committed", SESSION,
-        "        ending = answered(done, running) if",
+        "        return self._commit(running, self._ending(done, running),",
         "        if isinstance(done, signals.Failed):\n"
         "            self.running, self.phase = None, Phase.IDLE\n"
         "            return self._next()\n"
-        "        ending = answered(done, running) if", PURE_SESSION,
+        "        return self._commit(running, self._ending(done, running),", PURE_SESSION,
     ),
     mutant(
         "takeover-never", "the lines of a dead process are never run", SESSION,
@@ -160,7 +192,7 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "rest-early", "a session rests while a line is being committed", SESSION,
-        " or self._appending or self._finding\n",
+        " or self._appending or self._finding or self._asking\n",
         "\n", PURE_SESSION,
     ),
     mutant(

@@ -77,8 +77,8 @@ PROCESS_MUTANTS: Final = (
     ),
     mutant(
         "rest-behind", "a session rests before a gap is filled, and forgets who waits for that", SESSION,
-        "        waits = self.inbox.lines or self.inbox.is_behind or",
-        "        waits = self.inbox.lines or", PURE_SESSION,
+        "self.inbox.is_behind or self._appending or self._finding",
+        "self._appending or self._finding", PURE_SESSION,
     ),
     mutant(
         "hint-unheard", "a connection that waits for its session does not hear that there is one", CONNECTION,

@@ -18,6 +18,7 @@ PURE_SESSION: Final = (
     "tests/pure/test_lines.py",
     "tests/pure/test_session_opening.py",
     "tests/pure/test_session_lines.py",
+    "tests/pure/test_session_at_once.py",
     "tests/pure/test_session_turns.py",
     "tests/pure/test_session_cancel.py",
     "tests/pure/test_session_busy.py",
@@ -31,7 +32,11 @@ PURE_CONNECTION: Final = (
     "tests/pure/test_connection_live.py",
     "tests/pure/test_connection_schedules.py",
 )
-STORES: Final = ("tests/conformance/test_store.py", "tests/conformance/test_store_reads.py")
+STORES: Final = (
+    "tests/conformance/test_store.py",
+    "tests/conformance/test_store_reads.py",
+    "tests/conformance/test_store_at_once.py",
+)
 GROUP: Final = ("tests/test_commit.py",)
 
 

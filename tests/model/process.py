@@ -13,9 +13,10 @@ from server.steps import SPARE_IDS
 from server.store.records import Event, Loaded, Outcome, Write
 from tests.builders import USER
 from tests.model.awake import Awake
+from tests.model.laws import POISON
 from tests.model.network import Packet
 from tests.model.pending import PendingStore, at_once
-from tests.model.step import Step
+from tests.model.step import Step, end_at_once
 
 if TYPE_CHECKING:
     from tests.model.tab import Tab
@@ -69,7 +70,7 @@ class Process:
             if awake is None:
                 continue
             self.world.tell(session_id, self.place, received)
-            self._watch(received)
+            self._watch(awake, received)
             awake.watch(received)
             try:
                 effects = awake.machine.deliver(received)
@@ -87,14 +88,16 @@ class Process:
         for awake in self.awake.values():
             awake.settled()
 
-    def _watch(self, received: signals.Input) -> None:
+    def _watch(self, awake: Awake, received: signals.Input) -> None:
         match received:
             case signals.Message(reply_to, say):
                 self.unanswered[reply_to, say.client_id] += 1
             case signals.Cancel(reply_to, client_id):
                 self.unanswered[reply_to, client_id] += 1
             case signals.TurnCommitted(_, None):
-                failed = not self.world.is_faultless
+                running = awake.machine.running
+                poisoned = running is not None and running.message is not None and POISON in running.message.say.text
+                failed = poisoned or not self.world.is_faultless
                 self.world.laws.hold(failed, "a turn was not committed though the store never failed")
 
     # ------------------------------------------------------------ effects
@@ -136,6 +139,14 @@ class Process:
                 self.hear_head(session_id, head)
             case signals.RunStep():
                 awake.begin_step(effect, Step(effect, session_id, self.world.workflow, self.world.fresh))
+            case signals.AnswerAtOnce(message, write, step):
+                awake.may_begin(step)
+                # Most lines have a step that may have to be waited for.
+                ended = None
+                if int(message.message_id.removeprefix("m")) % 4 == 1:
+                    world, now_ms = self.world, self.world.now_ms(self.place)
+                    ended = end_at_once(step, session_id, world.workflow, world.fresh, now_ms)
+                self.answer(session_id, signals.AtOnce(message, write, ended))
             case signals.CancelStep():
                 awake.late += [awake.step] if awake.step else []
                 awake.step = None

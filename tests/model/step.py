@@ -7,7 +7,7 @@ from msgspec import structs
 from server import signals
 from server.errors import StepError
 from server.steps import SPARE_IDS
-from server.workflow import OPEN, Delta, Line, Progress, Result, Turn, Workflow, step
+from server.workflow import OPEN, Delta, Line, Progress, Result, Turn, Workflow, step, step_at_once
 from tests.model.pending import at_once
 
 
@@ -16,34 +16,16 @@ class Step:
 
     def __init__(self, effect: signals.RunStep, session_id: str, workflow: Workflow, fresh: Callable[[], str]) -> None:
         self.effect = effect
-        self._workflow = workflow
         self._fresh = fresh
+        self._workflow = workflow
         self._session_id = session_id
-        self._outputs = self._run(effect, session_id)
-
-    def _run(self, effect: signals.RunStep, session_id: str) -> AsyncIterator[Progress | Delta | Result]:
-        line, snapshot, workflow = effect.line, effect.snapshot, self._workflow
-        payload = line.payload if line else {"text": ""}
-        state = snapshot.state if snapshot else workflow.start
-        turn = Turn(
-            session_id=session_id,
-            number=effect.turn,
-            attempt=effect.attempt,
-            line=workflow.read_line(payload["text"], payload.get("action_value")) if line else Line("", ""),
-            intent="" if line else OPEN,
-            came_from=state,
-            state=state,
-            memory=snapshot.memory if snapshot else {},
-            events=(),
-            new_id=self._fresh,
-            public_url="",
-        )
-        return step(workflow, turn, stale=effect.stale)
+        self._outputs = step(workflow, _turn(effect, session_id, workflow, fresh), stale=effect.stale)
 
     def begin_again(self) -> signals.Input:
         """The step broke off, and runs from its beginning."""
         self.effect = structs.replace(self.effect, attempt=self.effect.attempt + 1)
-        self._outputs = self._run(self.effect, self._session_id)
+        turn = _turn(self.effect, self._session_id, self._workflow, self._fresh)
+        self._outputs = step(self._workflow, turn, stale=self.effect.stale)
         return signals.Again(self.effect.run)
 
     def go_on(self, now_ms: int, *, broken: bool = False) -> signals.Input:
@@ -52,17 +34,53 @@ class Step:
         try:
             output = at_once(_next(self._outputs, broken=broken))
         except Exception as error:  # noqa: BLE001  a step is foreign code
-            code = error.code if isinstance(error, StepError) else "step_failed"
-            ids = [self._fresh() for _ in range(SPARE_IDS)]
-            return signals.Failed(run, code, "It broke.", "corr", True, ids, now_ms)
+            return _failed(run, error, self._fresh, now_ms)
         match output:
             case Progress():
                 return signals.Shown(run, output)
             case Delta(text):
                 return signals.Streamed(run, text, self._fresh())
             case _:
-                ids = [self._fresh() for _ in range(len(output.frames) + SPARE_IDS)]
-                return signals.Done(run, output, ids, now_ms)
+                return _done(run, output, self._fresh, now_ms)
+
+
+def end_at_once(
+    effect: signals.RunStep, session_id: str, workflow: Workflow, fresh: Callable[[], str], now_ms: int
+) -> signals.Done | signals.Failed | None:
+    """The end of a step that does not wait; None for one that may."""
+    try:
+        result = step_at_once(workflow, _turn(effect, session_id, workflow, fresh), stale=effect.stale)
+    except Exception as error:  # noqa: BLE001  a step is foreign code
+        return _failed(effect.run, error, fresh, now_ms)
+    return _done(effect.run, result, fresh, now_ms) if result is not None else None
+
+
+def _turn(effect: signals.RunStep, session_id: str, workflow: Workflow, fresh: Callable[[], str]) -> Turn:
+    line, snapshot = effect.line, effect.snapshot
+    payload = line.payload if line else {"text": ""}
+    state = snapshot.state if snapshot else workflow.start
+    return Turn(
+        session_id=session_id,
+        number=effect.turn,
+        attempt=effect.attempt,
+        line=workflow.read_line(payload["text"], payload.get("action_value")) if line else Line("", ""),
+        intent="" if line else OPEN,
+        came_from=state,
+        state=state,
+        memory=snapshot.memory if snapshot else {},
+        events=(),
+        new_id=fresh,
+        public_url="",
+    )
+
+
+def _done(run: int, result: Result, fresh: Callable[[], str], now_ms: int) -> signals.Done:
+    return signals.Done(run, result, [fresh() for _ in range(len(result.frames) + SPARE_IDS)], now_ms)
+
+
+def _failed(run: int, error: Exception, fresh: Callable[[], str], now_ms: int) -> signals.Failed:
+    code = error.code if isinstance(error, StepError) else "step_failed"
+    return signals.Failed(run, code, "It broke.", "corr", True, [fresh() for _ in range(SPARE_IDS)], now_ms)
 
 
 async def _next(outputs: AsyncIterator[Progress | Delta | Result], *, broken: bool) -> Progress | Delta | Result:

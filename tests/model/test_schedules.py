@@ -52,7 +52,7 @@ async def test_the_schedules_reach_what_can_happen() -> None:
         seen |= {event.type for session_id in world.sessions for event in world.laws.log(session_id)}
     effects = {
         "Append", "Find", "Commit", "Ack", "Publish", "Show", "CancelStep", "Gone", "Evict", "WentLive", "Create",
-        "TakeOver", "Tell", "Ask", "Interrupt",
+        "TakeOver", "Tell", "Ask", "AnswerAtOnce", "Interrupt",
     }  # fmt: skip
     inputs = {
         "Opened", "LoadDone", "ReadDone", "Found", "Streamed", "Failed", "Cancel", "Remote", "TimerFired",

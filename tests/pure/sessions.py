@@ -7,8 +7,10 @@ from server.protocol import Say
 from server.session import Limits, Session
 from server.signals import (
     NOTHING_SPENT,
+    AnswerAtOnce,
     Append,
     Appended,
+    AtOnce,
     Cancel,
     Commit,
     Done,
@@ -50,10 +52,25 @@ def press(card: str = LEFT_CARD, client_id: str = "c3") -> Message:
     return say("Go left", client_id, action="left", action_message_id=card)
 
 
+def may_wait(machine: Session, effects: list[Effect]) -> list[Effect]:
+    """What follows where a line that could be answered at once has a step that may have to be waited for."""
+    if not any(isinstance(effect, AnswerAtOnce) for effect in effects):
+        return effects
+    asked = the(effects, AnswerAtOnce)
+    return [
+        *(effect for effect in effects if effect is not asked),
+        *machine.deliver(AtOnce(asked.message, asked.write, None)),
+    ]
+
+
+def append(machine: Session, message: Message) -> Append:
+    """The line is sent, and its step may have to be waited for."""
+    return the(may_wait(machine, machine.deliver(message)), Append)
+
+
 def accept(machine: Session, message: Message, seq: int) -> list[Effect]:
     """The line is sent and stored as event `seq`; the effects of its commit."""
-    write = the(machine.deliver(message), Append).write
-    return machine.deliver(Appended(message, committed(write, seq - 1)))
+    return machine.deliver(Appended(message, committed(append(machine, message).write, seq - 1)))
 
 
 def running(client_id: str = "c3", seq: int = 3, workflow: Workflow = ECHO, **limits: int) -> tuple[Session, RunStep]:

@@ -6,8 +6,10 @@ from server.lines import accept_write
 from server.session import Session
 from server.signals import (
     Ack,
+    AnswerAtOnce,
     Append,
     Appended,
+    AtOnce,
     Commit,
     Effect,
     Evict,
@@ -28,6 +30,7 @@ from tests.example_workflows import ECHO
 from tests.pure.sessions import (
     LEFT_CARD,
     accept,
+    append,
     cancel,
     cold,
     committing,
@@ -48,7 +51,11 @@ from tests.pure.sessions import (
 def test_an_ack_comes_after_the_commit_and_before_anything_else() -> None:
     machine = idle()
     message = say()
-    assert machine.deliver(message) == [Append(message, accept_write(message, snapshot(), ECHO))]
+    write = accept_write(message, snapshot(), ECHO)
+    assert machine.deliver(message) == [
+        AnswerAtOnce(message, write, RunStep(1, 3, 1, write.events[0], snapshot(), False))
+    ]
+    assert machine.deliver(AtOnce(message, write, None)) == [Append(message, write)]
     effects = machine.deliver(Appended(message, Committed((line(3),), 1)))
     assert effects[:2] == [Ack(7, "c3", 3, duplicate=False), Publish((line(3),))]
     assert kinds(effects[2:]) == ["RunStep", "SetTimer"]
@@ -101,8 +108,7 @@ def test_a_line_that_was_stored_unseen_runs_when_it_is_sent_again() -> None:
 @pytest.mark.parametrize("refusal", ["store_unavailable", "overloaded"])
 def test_a_line_that_was_not_stored_is_refused_and_why(refusal: str) -> None:
     machine = idle()
-    message = say()
-    machine.deliver(message)
+    message = append(machine, say()).message
     assert machine.deliver(Appended(message, None, refusal)) == [Reject(7, "c3", refusal)]
     assert machine.deliver(Rest()) == [Evict()]
 
@@ -151,13 +157,13 @@ def test_room_that_was_made_while_we_looked_is_used() -> None:
     message = say(client_id="c4")
     machine.deliver(message)
     finish(machine, the(machine.deliver(done(step)), Commit), 3)
-    assert kinds(machine.deliver(Found(message, None))) == ["Append"]
+    assert kinds(machine.deliver(Found(message, None))) == ["AnswerAtOnce"]
 
 
 def test_an_answer_makes_room() -> None:
     machine, step = running(inbox=1)
     finish(machine, the(machine.deliver(done(step)), Commit), 3)
-    assert kinds(machine.deliver(say(client_id="c4"))) == ["Append"]
+    assert kinds(machine.deliver(say(client_id="c4"))) == ["AnswerAtOnce"]
 
 
 def test_a_look_that_failed_is_a_temporary_refusal() -> None:
@@ -179,7 +185,7 @@ def test_what_waits_for_the_session_is_bounded_too() -> None:
 
 
 def test_a_press_on_the_open_card_is_accepted() -> None:
-    assert kinds(idle(state="CHOICE", card=LEFT_CARD).deliver(press())) == ["Append"]
+    assert kinds(idle(state="CHOICE", card=LEFT_CARD).deliver(press())) == ["AnswerAtOnce"]
 
 
 def test_a_press_on_a_closed_card_is_refused_with_the_card_that_is_open() -> None:
@@ -224,7 +230,7 @@ def test_a_press_on_a_card_that_is_newer_than_what_we_know_waits_for_the_read() 
     effects = machine.deliver(news(line(3), ended(4, 3)))
     assert machine.deliver(press("card2")) == []
     effects = reload(machine, effects, loaded(state="CHOICE", card="card2", seq=4, cursor=3))
-    assert kinds(effects) == ["Tell", "Append"]
+    assert kinds(effects) == ["Tell", "AnswerAtOnce"]
 
 
 def card_made_elsewhere() -> tuple[Session, list[Effect]]:
@@ -243,7 +249,7 @@ def test_a_press_on_a_card_that_another_process_made_waits_until_the_news_of_it_
     effects = machine.deliver(ReadDone(read.number, [line(3), event(4, turn=3), ended(5, 3)]))
     assert kinds(effects) == ["Tell", "Load"]
     known = loaded(state="CHOICE", card="card2", seq=5, cursor=3, version=2)
-    assert kinds(reload(machine, effects, known)) == ["Tell", "Append"]
+    assert kinds(reload(machine, effects, known)) == ["Tell", "AnswerAtOnce"]
 
 
 def test_a_press_that_waits_for_news_that_cannot_be_read_is_refused_for_now() -> None:
@@ -268,7 +274,7 @@ def test_a_press_on_a_card_whose_turn_is_being_committed_waits_for_the_outcome()
     commit = the(machine.deliver(done(step, Frame("action_request", {}), to="CHOICE", intent="Choose")), Commit)
     message = press("id0", "c6")
     assert machine.deliver(message) == []
-    assert kinds(finish(machine, commit, 3)) == ["Publish", "Append"]
+    assert kinds(finish(machine, commit, 3)) == ["Publish", "AnswerAtOnce"]
 
 
 def test_what_waits_for_a_commit_that_fails_is_refused_for_now() -> None:

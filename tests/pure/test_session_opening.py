@@ -3,6 +3,7 @@
 from server.errors import CloseCode
 from server.session import Phase
 from server.signals import (
+    AnswerAtOnce,
     Append,
     Commit,
     Evict,
@@ -36,6 +37,7 @@ from tests.pure.sessions import (
     finish,
     idle,
     loaded,
+    may_wait,
     news,
     press,
     reload,
@@ -74,8 +76,8 @@ def test_lines_that_come_before_the_greeting_is_durable_wait_for_it() -> None:
     assert machine.deliver(say(client_id="c1")) == []
     assert machine.deliver(say(client_id="c2")) == []
     commit = the(machine.deliver(done(step)), Commit)
-    appends = every(finish(machine, commit, 0, version=1), Append)
-    assert [append.write.client_id for append in appends] == ["c1", "c2"]
+    effects = may_wait(machine, finish(machine, commit, 0, version=1))
+    assert [append.write.client_id for append in every(effects, Append)] == ["c1", "c2"]
 
 
 def test_of_two_processes_that_greet_at_once_the_loser_reads_the_winners() -> None:
@@ -135,7 +137,7 @@ def test_somebody_elses_session_looks_like_one_that_is_not_there() -> None:
 def test_a_line_wakes_its_session_and_waits_for_it() -> None:
     machine = cold()
     assert machine.deliver(say()) == [Load(1)]
-    assert the(machine.deliver(LoadDone(1, loaded())), Append).write.client_id == "c3"
+    assert the(machine.deliver(LoadDone(1, loaded())), AnswerAtOnce).write.client_id == "c3"
 
 
 def test_a_line_for_a_session_that_is_not_there_is_refused() -> None:
@@ -159,7 +161,7 @@ def test_a_connection_that_finds_none_while_we_look_starts_it_and_no_line_is_los
     assert machine.deliver(Opened(None)) == []
     step = the(machine.deliver(LoadDone(1, None)), RunStep)
     commit = the(machine.deliver(done(step)), Commit)
-    assert kinds(finish(machine, commit, 0, version=1)) == ["Publish", "Append"]
+    assert kinds(finish(machine, commit, 0, version=1)) == ["Publish", "AnswerAtOnce"]
 
 
 def test_a_failed_read_never_creates_a_session() -> None:

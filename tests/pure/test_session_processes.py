@@ -7,7 +7,6 @@ import pytest
 from server import protocol
 from server.session import Phase, Session
 from server.signals import (
-    Append,
     Appended,
     CancelStep,
     Commit,
@@ -29,6 +28,7 @@ from server.store.records import Event
 from tests.builders import T0_MS, committed, ended, event, kinds, line, the
 from tests.pure.sessions import (
     accept,
+    append,
     cold,
     committing,
     done,
@@ -261,7 +261,7 @@ def test_a_line_that_was_taken_over_stays_ours_when_its_load_fails() -> None:
 def test_a_line_of_ours_that_is_read_back_before_its_ack_runs_when_it_is_acked() -> None:
     machine = idle(limits={"takeover_ms": 50})
     message = say()
-    write = the(machine.deliver(message), Append).write
+    write = append(machine, message).write
     read = the(machine.deliver(Remote(3)), Read)
     assert kinds(machine.deliver(ReadDone(read.number, [line(3)]))) == ["Tell", "TakeOver"]
     assert kinds(machine.deliver(Appended(message, committed(write, 2)))) == ["Ack", "Publish", "RunStep", "SetTimer"]
@@ -283,7 +283,7 @@ def test_a_turn_elsewhere_is_shown_to_whoever_comes_and_taken_back_here_when_it_
 def test_what_was_shown_of_a_turn_elsewhere_is_taken_back_when_it_ends_here() -> None:
     machine = idle(limits={"takeover_ms": 50})
     message = say()
-    write = the(machine.deliver(message), Append).write
+    write = append(machine, message).write
     machine.deliver(news(line(3)))
     machine.catch_up()
     step = the(machine.deliver(Appended(message, committed(write, 2))), RunStep)

@@ -28,6 +28,7 @@ from server.store.records import (
     Write,
     fold,
     is_line,
+    is_outrun,
     place,
 )
 from server.workflow import Result, Workflow, chat
@@ -69,6 +70,8 @@ class Log:
         if snapshot is None and write.expected_version != 0:
             return Missing()
         if write.expected_version not in (None, version):
+            return Conflict(version)
+        if is_outrun(write, len(self.events)):
             return Conflict(version)
         placed = place(write.events, len(self.events), self.events[-1].created_at if self.events else 0)
         self.events += placed
@@ -113,6 +116,8 @@ class Process:
             case signals.RunStep():
                 assert self.step is None, "two steps at once"
                 self.step = effect
+            case signals.AnswerAtOnce(message, write, step):
+                self.answers.append(signals.AtOnce(message, write, self.world.end_at_once(step)))
             case signals.CancelStep():
                 self.late += [self.step] if self.step else []
                 self.step = None
@@ -141,12 +146,7 @@ class Process:
             self.tell_end(self.late.pop(), well=True)
 
     def tell_end(self, step: signals.RunStep, *, well: bool) -> None:
-        ids = [self.world.fresh() for _ in range(3)]
-        if well:
-            result = Result("Say", "HELLO", (chat("answer"),), {"n": step.turn})
-            self.deliver(signals.Done(step.run, result, ids, T0_MS))
-        else:
-            self.deliver(signals.Failed(step.run, "step_failed", "It broke.", "corr", True, ids, T0_MS))
+        self.deliver(self.world.end(step, well=well))
 
     def commit(self, fate: str) -> None:
         if not self.commits:
@@ -196,13 +196,24 @@ class World:
         self.sent: list[str] = []
         self.acked: set[str | None] = set()
         self.published: list[tuple[Process, signals.Remote]] = []
-        self.made = 0
+        self.made = self.lines_begun = 0
         self.processes = [Process(self, takeover_ms), Process(self, takeover_ms)]
         self.processes[0].open()
 
     def fresh(self) -> str:
         self.made += 1
         return f"id{self.made}"
+
+    def end(self, step: signals.RunStep, *, well: bool) -> signals.Done | signals.Failed:
+        ids = [self.fresh() for _ in range(3)]
+        if not well:
+            return signals.Failed(step.run, "step_failed", "It broke.", "corr", True, ids, T0_MS)
+        return signals.Done(step.run, Result("Say", "HELLO", (chat("answer"),), {"n": step.turn}), ids, T0_MS)
+
+    def end_at_once(self, step: signals.RunStep) -> signals.Done | signals.Failed | None:
+        """Of three lines one is answered at once, one breaks at once, and one may have to wait."""
+        self.lines_begun += 1
+        return None if self.lines_begun % 3 == 0 else self.end(step, well=self.lines_begun % 3 == 1)
 
     def send(self, process: Process, client_id: str) -> None:
         message = signals.Message(1, Say(client_id, f"line {client_id}"), self.fresh(), T0_MS)

@@ -8,7 +8,6 @@ from server import protocol
 from server.errors import CloseCode
 from server.session import Phase
 from server.signals import (
-    Append,
     Appended,
     Commit,
     Gone,
@@ -30,6 +29,7 @@ from server.workflow import Frame, Progress, chat
 from tests.builders import SESSION, USER, ended, event, every, kinds, line, the
 from tests.pure.sessions import (
     accept,
+    append,
     broken,
     cold,
     committing,
@@ -295,5 +295,5 @@ def test_what_a_turn_leaves_is_what_its_log_folds_to() -> None:
         assert folded is not None
         assert left == structs.replace(folded, lined=0, visible=0)
         message = say(client_id=f"c{number}")
-        write = the(machine.deliver(message), Append).write
+        write = append(machine, message).write
         effects = machine.deliver(Appended(message, store(write)))

@@ -1,6 +1,6 @@
 """The builder: from a topic to a presentation, in six states. Its steps are here twice: by a model, and by rules."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from server.assistant import Assistant
@@ -13,11 +13,11 @@ def either(rules: Step, model: Callable[[Turn, Assistant], AsyncIterator[Output]
     return lambda turn: rules(turn) if turn.assistant is None else model(turn, turn.assistant)
 
 
-async def classify(turn: Turn, allowed: Sequence[str]) -> str:
+def classify(turn: Turn, allowed: Sequence[str]) -> Coroutine[Any, Any, str] | str:
     """Name the intent of free text."""
     if turn.assistant is None:
-        return await by_rules.classify(turn, allowed)
-    return await by_model.classify(turn, turn.assistant, allowed)
+        return by_rules.classify(turn, allowed)
+    return by_model.classify(turn, turn.assistant, allowed)
 
 
 _ask_questions = either(by_rules.ask_questions, by_model.ask_questions)

@@ -48,7 +48,7 @@ async def ask_questions(turn: Turn, assistant: Assistant) -> AsyncIterator[Outpu
         return
     asked = await writer.write_questions(assistant, turn.window(), deadline_ms=_DEADLINE_MS)
     if isinstance(asked, Unfit):
-        async for output in by_rules.ask_questions(turn):
+        for output in by_rules.ask_questions(turn):
             yield output
         return
     yield chat(asked.value.introduction, list_items=asked.value.questions)
@@ -67,7 +67,7 @@ async def make_plan(turn: Turn, assistant: Assistant) -> AsyncIterator[Output]:
     outcome = await writer.write_plan(assistant, turn.window(), deadline_ms=_DEADLINE_MS, known=known)
     if isinstance(outcome, Unfit):
         yield chat(_OWN_RULES)
-        async for output in by_rules.make_plan(turn):
+        for output in by_rules.make_plan(turn):
             yield output
         return
     if is_first:
@@ -139,7 +139,7 @@ async def refine_slides(turn: Turn, assistant: Assistant) -> AsyncIterator[Outpu
 async def answer(turn: Turn, assistant: Assistant) -> AsyncIterator[Output]:
     """Answer a line that leaves the state as it is; an open choice is put again, so that its buttons stay near."""
     if turn.intent == STALE:
-        async for output in by_rules.answer(turn):
+        for output in by_rules.answer(turn):
             yield output
         return
     system, said = turn.prompting.chat_system, ""

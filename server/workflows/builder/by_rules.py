@@ -1,6 +1,6 @@
 """The builder's steps by rules, without a model. What is said and thought lives in the assistant's rules."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
 from server.assistant.rules import plan, questions, replies, slides
@@ -16,12 +16,12 @@ FORGET_REST: Final[dict[str, None]] = dict.fromkeys(
 )
 
 
-async def greet(turn: Turn) -> AsyncIterator[Output]:
+def greet(turn: Turn) -> Iterator[Output]:
     """Say hello, once in the life of a session."""
     yield chat(replies.GREETING)
 
 
-async def ask_questions(turn: Turn) -> AsyncIterator[Output]:
+def ask_questions(turn: Turn) -> Iterator[Output]:
     """Take a topic, forget what belonged to another one, and ask what is not known yet."""
     line = clean(read_topic_line(turn.line.words), plan.MAX_KEPT_CHARS).strip()
     request = read_request(line)
@@ -33,7 +33,7 @@ async def ask_questions(turn: Turn) -> AsyncIterator[Output]:
     yield chat(questions.introduce_questions(request), list_items=[question.text for question in asked])
 
 
-async def make_plan(turn: Turn) -> AsyncIterator[Output]:
+def make_plan(turn: Turn) -> Iterator[Output]:
     """Make a plan of the answers, or change it as the person wishes."""
     brief, change = plan.recall_brief(turn.memory), None
     if turn.came_from == "ASK_CLARIFYING_QUESTIONS":
@@ -101,7 +101,7 @@ async def finish(turn: Turn) -> AsyncIterator[Output]:
     yield chat(text)
 
 
-async def answer(turn: Turn) -> AsyncIterator[Output]:
+def answer(turn: Turn) -> Iterator[Output]:
     """Answer a line that leaves the state as it is; an open choice is put again, so that its buttons stay near."""
     if turn.intent == STALE:
         yield chat(replies.answer_stale(turn.state, turn.memory))
@@ -111,7 +111,7 @@ async def answer(turn: Turn) -> AsyncIterator[Output]:
         yield Ask(replies.PROMPTS[turn.state])
 
 
-async def classify(turn: Turn, allowed: Sequence[str]) -> str:
+def classify(turn: Turn, allowed: Sequence[str]) -> str:
     """Name the intent of free text."""
     return read_intent(turn.line.text, allowed, has_topic=bool(turn.memory.get("user_initial_request")))
 
