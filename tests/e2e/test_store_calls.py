@@ -3,6 +3,8 @@
 import asyncio
 import uuid
 
+import pytest
+
 from server.settings import Settings
 from server.store.sqlite import MEMORY, SqliteStore
 from tests.example_workflows import WORKFLOWS
@@ -31,7 +33,11 @@ async def test_a_reconnect_costs_one_call() -> None:
             assert store.calls == {"load": 1}
 
 
-async def test_a_line_and_its_turn_cost_a_commit_each_and_many_at_once_share_them() -> None:
+@pytest.mark.parametrize(
+    ("words", "commits"), [pytest.param("hello", 1, id="at once"), pytest.param("sleep 0", 2, id="after a wait")]
+)
+async def test_a_line_and_its_turn_cost_so_many_commits_and_many_at_once_share_them(words: str, commits: int) -> None:
+    """A step that does not wait is committed together with its line."""
     store = FailingStore(SqliteStore(MEMORY))
     async with serve(store, WORKFLOWS, Settings()) as port:
         tabs = [Client(port, session_id=str(uuid.uuid4())) for _ in range(SESSIONS)]
@@ -39,12 +45,12 @@ async def test_a_line_and_its_turn_cost_a_commit_each_and_many_at_once_share_the
             await tab.__aenter__()
             await tab.until_type("live")
         store.calls.clear()
-        await tabs[0].turn("alone")
-        assert store.calls == {"commit": 2}
+        await tabs[0].turn(words)
+        assert store.calls == {"commit": commits}
         store.calls.clear()
         store.committed.clear()
-        await asyncio.gather(*(tab.turn("together") for tab in tabs))
-        assert len(store.committed) == 2 * SESSIONS
+        await asyncio.gather(*(tab.turn(words) for tab in tabs))
+        assert len(store.committed) == commits * SESSIONS
         assert store.calls.keys() == {"commit"}
         assert store.calls["commit"] < len(store.committed)
         for tab in tabs:
