@@ -218,7 +218,8 @@ class Engine:
 
     def _follow(self, key: Key, awake: Awake) -> None:
         """Hear of a session while its turn runs here, also when its tabs are on other processes: one may stop it."""
-        runs = awake.machine.running is not None
+        running = awake.machine.running
+        runs = running is not None and running.message is None  # a turn that brings its line along is soon over
         if runs != awake.follows:
             awake.follows = runs
             (self.broker.follow if runs else self.broker.unfollow)(key)
@@ -269,12 +270,7 @@ class Engine:
             case signals.Tell(head):
                 self.broker.tell_head(key, head)
             case signals.RunStep():
-                if (ended := self._end_at_once(key, awake, effect)) is not None:
-                    self._later(key, awake, ended)
-                else:
-                    awake.account = Account(key[1], _monotonic_ms, self._prices)
-                    step = self._step(key, awake, effect, awake.account)
-                    awake.step = asyncio.create_task(step, name=f"step {key[1]}")
+                self._begin_step(key, awake, effect)
             case signals.AnswerAtOnce(message, write, step):
                 self._later(key, awake, signals.AtOnce(message, write, self._end_at_once(key, awake, step)))
             case signals.CancelStep(run):
@@ -313,6 +309,14 @@ class Engine:
             before.cancel()
         fired = signals.TimerFired(name, number)
         awake.timers[name] = asyncio.get_running_loop().call_later(wait_ms / 1000, self._later, key, awake, fired)
+
+    def _begin_step(self, key: Key, awake: Awake, effect: signals.RunStep) -> None:
+        if (ended := self._end_at_once(key, awake, effect)) is not None:
+            self._later(key, awake, ended)
+            return
+        awake.account = Account(key[1], _monotonic_ms, self._prices)
+        step = self._step(key, awake, effect, awake.account)
+        awake.step = asyncio.create_task(step, name=f"step {key[1]}")
 
     def _end_at_once(self, key: Key, awake: Awake, step: signals.RunStep) -> signals.Done | signals.Failed | None:
         awake.times.step_started()

@@ -140,7 +140,7 @@ class Awake:
             self._streamed = None
 
     def may_begin(self, effect: signals.RunStep) -> None:
-        """A step runs where nothing is missing, on the state that is known."""
+        """A step runs where nothing is missing, on the state that is known; to interrupt is for the newest."""
         hold, turn, machine = self._laws.hold, effect.turn, self.machine
         hold(self.step is None, "two steps at once")
         hold(not machine.inbox.is_behind, f"turn {turn} ran before a gap was filled")
@@ -148,6 +148,8 @@ class Awake:
         version = sum(event.type == "state_update" for event in known)
         of_version = effect.snapshot.version if effect.snapshot else 0
         hold(of_version == version, f"turn {turn} ran on version {of_version}, but {version} was known")
+        newer = [event.seq for event in known if self._laws.when_busy == "interrupt" and is_line(event)]
+        hold(all(seq <= turn for seq in newer), f"turn {turn} ran though {newer} were known")
 
     def begin_step(self, effect: signals.RunStep, step: Step) -> None:
         """A step may run once, where nothing is missing, on the state that is known, and not before its time."""
@@ -157,8 +159,6 @@ class Awake:
             hold(turn in self._taken, f"turn {turn} ran here before its takeover")
             hold(not self._taken.get(turn), f"turn {turn} was taken over though it had its answer")
         hold(turn not in self.ran, f"turn {turn} ran twice without a cause")
-        newer = [event.seq for event in known if self._laws.when_busy == "interrupt" and is_line(event)]
-        hold(all(seq <= turn for seq in newer), f"turn {turn} ran though {newer} were known")
         self.ran.add(turn)
         self._begun.add(turn)
         self._streamed, self._awaits = None, None
