@@ -7,8 +7,9 @@ from typing import Final
 
 import structlog
 from starlette.applications import Starlette
-from starlette.routing import Mount, WebSocketRoute
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from server.api import STATIC, Health, pages
 from server.assistant.breaker import Breaker
@@ -30,6 +31,17 @@ log = structlog.get_logger()
 
 #: How long a store that has had no time to disconnect may still take for it, in seconds.
 _LAST_S: Final = 0.5
+
+
+class Application(Starlette):
+    """Routes, and before all of them the WebSocket: what wraps a route would wrap every frame, and stay for as long."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection or request."""
+        if scope["type"] == "websocket" and scope["path"] == "/ws":
+            await self.state.gateway(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def create_app(
@@ -85,9 +97,8 @@ def create_app(
                 async with asyncio.timeout(_LAST_S):
                     await kept.close()
 
-    app = Starlette(
+    app = Application(
         routes=[
-            WebSocketRoute("/ws", gateway),
             *pages(kept, health),
             Mount("/static", StaticFiles(directory=STATIC), name="static"),
         ],

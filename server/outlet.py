@@ -2,13 +2,50 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, Final, Protocol
 
 from server.errors import CloseCode
 from server.settings import Settings
 
 ASGISend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+#: Frames that wait together go out with one write, up to about this many characters.
+_WRITE_CHARS: Final = 65_536
+
+
+class Wire(Protocol):
+    """What frames are written to."""
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the peer has taken enough of what was written for the next write to go out at once."""
+        ...
+
+    async def send_texts(self, texts: Sequence[str]) -> None:
+        """Send text frames, when the peer takes them. Raises OSError when it is gone."""
+        ...
+
+    def abort(self) -> None:
+        """End the connection without a word."""
+        ...
+
+
+class PlainWire:
+    """The wire of a server that offers none: a frame at a time, and it is closed politely."""
+
+    is_writable = False
+
+    def __init__(self, send: ASGISend) -> None:
+        self._send = send
+
+    async def send_texts(self, texts: Sequence[str]) -> None:
+        """Send text frames. Raises OSError when the peer is gone."""
+        for text in texts:
+            await self._send({"type": "websocket.send", "text": text})
+
+    def abort(self) -> None:
+        """Nothing can be done."""
 
 
 class WebSocketOutlet:
@@ -18,14 +55,14 @@ class WebSocketOutlet:
     nothing for SEND_STALL_MS is cut with `abort`: closing politely would wait for it.
     """
 
-    def __init__(self, send: ASGISend, abort: Callable[[], None], settings: Settings) -> None:
+    def __init__(self, send: ASGISend, wire: Wire, settings: Settings) -> None:
         self._send = send
-        self._abort = abort
+        self._wire = wire
         self._soft_bytes = settings.send_queue_soft_bytes
         self._hard_bytes = settings.send_queue_hard_bytes
         self._stall_s = settings.send_stall_ms / 1000
         self._queue: deque[tuple[str, float]] = deque()
-        self._urgent: deque[str] = deque()
+        self._urgent: list[str] = []
         self._bytes = 0
         self._was_full = False
         self._paced_until = 0.0
@@ -68,29 +105,45 @@ class WebSocketOutlet:
     async def run(self) -> None:
         """Write until the socket is closed. Raises OSError when the peer is gone."""
         while True:
-            if self._urgent:
-                await self._write({"type": "websocket.send", "text": self._urgent.popleft()})
+            if texts := [*self._urgent, *self._due()]:
+                await self._write(texts)
             elif self._queue:
-                await self._write_next()
+                await self._wait(self._paced_until - asyncio.get_running_loop().time())
             elif self.close_code is not None:
-                await self._write({"type": "websocket.close", "code": int(self.close_code)})
+                close = {"type": "websocket.close", "code": int(self.close_code)}
+                await self._within_stall(self._send(close))
                 return
             else:
                 await self._wake.wait()
             self._wake.clear()
 
-    async def _write_next(self) -> None:
-        text, gap_s = self._queue[0]
-        now = asyncio.get_running_loop().time()
-        if gap_s and now < self._paced_until and self.close_code is None:
-            await self._wait(self._paced_until - now)
-            return
-        self._queue.popleft()
-        await self._write({"type": "websocket.send", "text": text})
-        self.sent += 1
-        self._bytes -= len(text)
-        if gap_s:
-            self._paced_until = asyncio.get_running_loop().time() + gap_s
+    def _due(self) -> list[str]:
+        """The frames in front of the queue that may go out now; a pause that is to pass before one ends them."""
+        due: list[str] = []
+        chars = 0
+        for text, gap_s in self._queue:
+            if gap_s and self.close_code is None:
+                now = asyncio.get_running_loop().time()
+                if now < self._paced_until:
+                    break
+                self._paced_until = now + gap_s
+            due.append(text)
+            chars += len(text)
+            if chars >= _WRITE_CHARS:
+                break
+        return due
+
+    async def _write(self, texts: Sequence[str]) -> None:
+        """Send the urgent frames, and then those in front of the queue, which stay in it until they are out."""
+        urgent, self._urgent = len(self._urgent), []
+        if self._wire.is_writable:
+            await self._wire.send_texts(texts)
+        else:
+            await self._within_stall(self._wire.send_texts(texts))
+        for text in texts[urgent:]:
+            self._queue.popleft()
+            self._bytes -= len(text)
+            self.sent += 1
         if self._was_full and self._bytes <= self._soft_bytes:
             self._was_full = False
             self.on_drained()
@@ -103,13 +156,13 @@ class WebSocketOutlet:
         except TimeoutError:
             pass
 
-    async def _write(self, message: MutableMapping[str, Any]) -> None:
+    async def _within_stall(self, writing: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(self._stall_s):
-                await self._send(message)
+                await writing
         except TimeoutError:
             self.close_code = self.close_code or CloseCode.SLOW_CONSUMER
-            self._abort()
+            self._wire.abort()
             raise OSError("the peer takes nothing") from None
 
     def _append(self, text: str, gap_s: float) -> None:

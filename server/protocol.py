@@ -43,6 +43,7 @@ No asyncio, clock or randomness here: ids and times arrive from outside.
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -265,8 +266,12 @@ def encode_transient(frame: Transient, session_id: str, message_id: str, now_ms:
 
 def timestamp(ms: int) -> str:
     """UTC milliseconds as ISO 8601 with a literal `Z`: the existing builder cannot read `+00:00`."""
-    moment = datetime.fromtimestamp(ms / 1000, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+    return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+
+
+@lru_cache(maxsize=1024)  # frames of the same second share it, and a replay's are of few
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def ack(client_id: str | None, seq: int, *, duplicate: bool) -> Transient:

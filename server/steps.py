@@ -26,7 +26,7 @@ from server.settings import Settings
 from server.stamps import new_id, new_ids, now_ms
 from server.store import Store
 from server.store.records import Event, is_line
-from server.workflow import OPEN, Delta, Line, Progress, Result, Turn, Workflow, step, step_at_once
+from server.workflow import OPEN, Delta, Frame, Line, Progress, Result, Turn, Workflow, step, step_at_once
 
 log = structlog.get_logger()
 
@@ -57,7 +57,7 @@ def end_at_once(
         if result is None:
             return None
         stored = _as_stored(result, means.settings)
-        return signals.Done(effect.run, stored, new_ids(len(stored.frames) + SPARE_IDS), now_ms())
+        return signals.Done(effect.run, stored, new_ids(len(stored.frames) + 1), now_ms())
     except StepError as error:
         return _failed(effect, key, error.code, error, signals.NOTHING_SPENT)
     except Exception as error:  # noqa: BLE001  as in `run_step`
@@ -110,7 +110,7 @@ async def _attempt(
                     yield signals.Streamed(run, text, new_id())
                 case Result():
                     result = await recall.keep(_as_stored(output, recall.settings))
-                    ids = new_ids(len(output.frames) + SPARE_IDS)
+                    ids = new_ids(len(output.frames) + 1)
                     yield signals.Done(run, result, ids, now_ms(), account.spent())
 
 
@@ -219,5 +219,5 @@ def _as_stored(result: Result, settings: Settings) -> Result:
     if len(result.frames) > settings.turn_max_frames or len(encoded) > settings.turn_max_bytes:
         raise StepError("answer_too_large", f"{len(result.frames)} frames, {len(encoded)} bytes")
     payloads, memory = msgspec.json.decode(encoded)
-    frames = tuple(replace(frame, payload=payload) for frame, payload in zip(result.frames, payloads, strict=True))
-    return replace(result, frames=frames, memory=memory)
+    stored = [Frame(frame.type, kept, frame.message_id) for frame, kept in zip(result.frames, payloads, strict=True)]
+    return Result(result.intent, result.to, tuple(stored), memory)

@@ -8,10 +8,13 @@ the standard library's loggers (uvicorn's, asyncio's) look the same as ours; the
     log.info("turn_committed", turn=7, commit_ms=3)
 """
 
+import json
 import logging
 import sys
+from functools import lru_cache
 from typing import Any, Final, TextIO
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -21,6 +24,7 @@ NEVER_SHOWN: Final = frozenset({"token", "key", "authorization", "password", "co
 SHOWN_AT_DEBUG: Final = frozenset({"text", "payload"})
 HIDDEN: Final = "***"
 QUIET: Final = logging.CRITICAL + 1
+_encoder: Final = msgspec.json.Encoder(enc_hook=repr)
 
 
 def configure(level: str = "info", fmt: str = "auto", stream: TextIO | None = None) -> None:
@@ -32,7 +36,6 @@ def configure(level: str = "info", fmt: str = "auto", stream: TextIO | None = No
     on_terminal = fmt == "console" or (fmt == "auto" and stream.isatty())
     least = logging.getLevelNamesMapping()[level.upper()]
     common: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         hide,
@@ -70,15 +73,29 @@ class LogStream:
 
 def hide(_logger: WrappedLogger, method: str, record: EventDict) -> EventDict:
     """A record without secrets; above debug also without what people wrote."""
+    at_debug = method == "debug"
     for name in record:
-        last = name.lower().rpartition("_")[2]
-        if last in NEVER_SHOWN or (last in SHOWN_AT_DEBUG and method != "debug"):
+        if _is_hidden(name, at_debug):
             record[name] = HIDDEN
     return record
 
 
+@lru_cache(maxsize=1024)
+def _is_hidden(name: str, at_debug: bool) -> bool:
+    last = name.lower().rpartition("_")[2]
+    return last in NEVER_SHOWN or (last in SHOWN_AT_DEBUG and not at_debug)
+
+
 def _json() -> list[Processor]:
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=repr)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_serialize)]
+
+
+def _serialize(record: EventDict, **_: Any) -> str:
+    """JSON by msgspec, which is several times as fast; by the standard library what msgspec does not take."""
+    try:
+        return _encoder.encode(record).decode()
+    except (TypeError, ValueError, RecursionError):  # a lone surrogate, a key that is no text
+        return json.dumps(record, default=repr, skipkeys=True)
 
 
 def _console(stream: TextIO) -> list[Processor]:

@@ -21,12 +21,12 @@ from server.auth import identify
 from server.connection import Cursor
 from server.engine import Engine
 from server.errors import CloseCode, ProtocolError, describe_problem
-from server.outlet import ASGISend, WebSocketOutlet
+from server.outlet import ASGISend, PlainWire, WebSocketOutlet, Wire
 from server.protocol import SUBPROTOCOL, SUBPROTOCOL_FAMILY, Dialect, Transient
 from server.rates import TokenBucket
 from server.settings import Settings
 from server.subscriber import Subscriber
-from server.transport import ABORT_EXTENSION
+from server.transport import WIRE_EXTENSION
 
 ASGIReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -84,8 +84,8 @@ class Gateway:
                 return
             native = request.dialect is Dialect.NATIVE
             await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if native else None})
-            abort = scope["extensions"].get(ABORT_EXTENSION, {}).get("abort", _no_abort)
-            connection = WebSocketConnection(self._engine, request, receive, send, abort)
+            wire = scope["extensions"].get(WIRE_EXTENSION, {}).get("wire") or PlainWire(send)
+            connection = WebSocketConnection(self._engine, request, receive, send, wire)
             self.connections.add(connection)
             try:
                 await connection.run()
@@ -128,14 +128,12 @@ class Gateway:
 class WebSocketConnection:
     """One accepted WebSocket."""
 
-    def __init__(
-        self, engine: Engine, request: Request, receive: ASGIReceive, send: ASGISend, abort: Callable[[], None]
-    ) -> None:
+    def __init__(self, engine: Engine, request: Request, receive: ASGIReceive, send: ASGISend, wire: Wire) -> None:
         assert request.dialect is not None
         self._settings = settings = engine.settings
         self._receive = receive
-        self._abort = abort
-        self._outlet = WebSocketOutlet(send, abort, settings)
+        self._wire = wire
+        self._outlet = WebSocketOutlet(send, wire, settings)
         key = (request.user_id, request.session_id)
         self._subscriber = Subscriber(
             engine, self._outlet, key, request.cursor, workflow=request.workflow, dialect=request.dialect
@@ -243,7 +241,7 @@ class WebSocketConnection:
         silent_ms = (time.monotonic() - self._heard) * 1000
         if silent_ms >= self._settings.heartbeat_lost_ms:
             self._outlet.close_code = CloseCode.HEARTBEAT_LOST
-            self._abort()
+            self._wire.abort()
             return
         self._beats += 1
         self._subscriber.show(Transient("ping", {"n": self._beats, "head": self._subscriber.head}))
@@ -298,7 +296,3 @@ async def _refuse(send: ASGISend, refusal: Refusal) -> None:
         headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
     await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": problem})
-
-
-def _no_abort() -> None:
-    """A server without the extension cannot abort; it closes politely."""

@@ -7,8 +7,9 @@ import pytest
 from server.session import Phase, Session
 from server.signals import (
     Ack,
-    Append,
+    AnswerAtOnce,
     Appended,
+    AtOnce,
     CancelStep,
     Commit,
     Effect,
@@ -35,6 +36,7 @@ from tests.example_workflows import ECHO_INTERRUPT, ECHO_REJECT
 from tests.pure.sessions import (
     IDS,
     accept,
+    append,
     cancel,
     cold,
     done,
@@ -199,7 +201,7 @@ def test_a_line_is_refused_while_a_turn_runs_but_after_a_look_for_it() -> None:
     known = snapshot(seq=3, lined=3)
     assert machine.deliver(Found(second, None, snapshot=known)) == [Reject(7, "c4", "turn_running")]
     finish(machine, the(machine.deliver(done(step)), Commit), 3)
-    assert kinds(machine.deliver(second)) == ["Append"]
+    assert kinds(machine.deliver(second)) == ["AnswerAtOnce"]
 
 
 def test_a_line_that_took_effect_is_acked_again_while_its_turn_runs() -> None:
@@ -211,7 +213,7 @@ def test_a_line_that_took_effect_is_acked_again_while_its_turn_runs() -> None:
 
 def test_a_line_that_comes_while_another_is_stored_waits_for_what_becomes_of_that() -> None:
     machine = idle(workflow=ECHO_REJECT)
-    write = the(machine.deliver(say()), Append).write
+    write = append(machine, say()).write
     assert machine.deliver(say()) == []  # the same once more
     assert machine.deliver(say(client_id="c4")) == []
     effects = machine.deliver(Appended(say(), committed(write, 2)))
@@ -220,19 +222,29 @@ def test_a_line_that_comes_while_another_is_stored_waits_for_what_becomes_of_tha
 
 def test_a_line_takes_the_place_of_one_that_could_not_be_stored() -> None:
     machine = idle(workflow=ECHO_REJECT)
-    machine.deliver(say())
+    append(machine, say())
     second = say(client_id="c4")
     machine.deliver(second)
     effects = machine.deliver(Appended(say(), None))
-    assert kinds(effects) == ["Reject", "Append"]
-    assert the(effects, Append).message == second
+    assert kinds(effects) == ["Reject", "AnswerAtOnce"]
+    assert the(effects, AnswerAtOnce).message == second
+
+
+def test_a_line_that_comes_while_one_is_answered_at_once_waits_for_that_and_is_taken() -> None:
+    machine = idle(workflow=ECHO_REJECT)
+    asked = the(machine.deliver(say()), AnswerAtOnce)
+    assert machine.deliver(say(client_id="c4")) == []
+    commit = the(machine.deliver(AtOnce(asked.message, asked.write, done(asked.step))), Commit)
+    assert machine.deliver(say(client_id="c5")) == []
+    effects = finish(machine, commit, 2)
+    assert kinds(effects) == ["Ack", "Publish", "AnswerAtOnce"]
 
 
 def test_a_line_that_comes_while_an_answer_is_committed_waits_for_it() -> None:
     machine, step = running(workflow=ECHO_REJECT)
     commit = the(machine.deliver(done(step)), Commit)
     assert machine.deliver(say(client_id="c4")) == []
-    assert kinds(finish(machine, commit, 3)) == ["Publish", "Append"]
+    assert kinds(finish(machine, commit, 3)) == ["Publish", "AnswerAtOnce"]
 
 
 def test_lines_that_come_during_the_greeting_are_held_and_the_first_is_taken() -> None:
@@ -241,7 +253,7 @@ def test_lines_that_come_during_the_greeting_are_held_and_the_first_is_taken() -
     assert machine.deliver(say(client_id="c1")) == []
     commit = the(machine.deliver(done(step)), Commit)
     effects = finish(machine, commit, 0, version=1)
-    assert kinds(effects) == ["Publish", "Append"]
+    assert kinds(effects) == ["Publish", "AnswerAtOnce"]
 
 
 def test_a_line_is_refused_while_another_process_runs_a_turn() -> None:
@@ -262,7 +274,7 @@ def test_a_line_is_taken_when_the_store_knows_that_the_turn_elsewhere_is_over() 
     effects = machine.deliver(ReadDone(read.number, [event(4, turn=3), ended(5, 3)]))
     load = the(effects, Load)
     effects = machine.deliver(LoadDone(load.number, loaded(seq=5, lined=3, cursor=3, version=2)))
-    assert kinds(effects) == ["Tell", "Append"]
+    assert kinds(effects) == ["Tell", "AnswerAtOnce"]
     assert machine.phase is Phase.IDLE
 
 
