@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
+import msgspec
 import structlog
 
 from server.errors import InvalidWrite, StoreClosed, StoreError, StoreUnavailable
@@ -28,6 +30,7 @@ log = structlog.get_logger()
 
 MEMORY: Final = ":memory:"
 _READERS: Final = 2
+_SIZES: Final = (64, 16, 4, 1)  # rows of one insert; 64 of 13 columns are well below SQLite's 32,766 values
 _LOG_BYTES: Final = 4_194_304  # what the log takes between two checkpoints
 _SEQ_MAX: Final = 2**63 - 1  # a client may ask for what is behind any number
 # Looked up once a statement, not once a row: it names no column of `events`.
@@ -40,10 +43,15 @@ _INBOX: Final = (
     f"select {EVENT_COLUMNS} from events where session_id = :session_id and seq > :cursor and role = 'user'"
     f" and {_OWNED} order by seq"
 )
-_HEADS: Final = f"select {HEAD_COLUMNS} from sessions where session_id in (select value from json_each(?))"
+# All heads are one row of JSON, as are all used ids: each row of a result, like each statement, lets go of the
+# interpreter and waits for it again, and a busy event loop gives it back a millisecond later.
+_HEADS: Final = (
+    f"select json_group_array(json_array({HEAD_COLUMNS})) from sessions"
+    " where session_id in (select value from json_each(?))"
+)
 _USED: Final = (
-    f"select {EVENT_COLUMNS} from (select json_extract(value, '$[0]') as s, json_extract(value, '$[1]') as c"
-    " from json_each(?)) cross join events where session_id = s and client_id = c"
+    f"select json_group_array(json_array({EVENT_COLUMNS})) from (select json_extract(value, '$[0]') as s,"
+    " json_extract(value, '$[1]') as c from json_each(?)) cross join events where session_id = s and client_id = c"
 )
 _LAST: Final = (
     "select coalesce(max(sessions.seq), 0) from (select key, json_extract(value, '$[0]') as s,"
@@ -55,9 +63,9 @@ _LEASE: Final = (
     " on conflict (session_id, user_id) do update set until = excluded.until where holder = excluded.holder"
 )
 _HOLDER: Final = "select holder from leases where session_id = ? and user_id = ?"
-_INSERT: Final = f"insert into events ({EVENT_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_UPSERT: Final = (
-    f"insert into sessions ({SESSION_COLUMNS}) values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT: Final = f"insert into events ({EVENT_COLUMNS})"
+_UPSERT: Final = f"insert into sessions ({SESSION_COLUMNS})"
+_CHANGE: Final = (
     " on conflict (session_id) do update set workflow = excluded.workflow, state = excluded.state,"
     " memory = iif(excluded.memory = '', memory, excluded.memory), version = excluded.version, seq = excluded.seq,"
     " cursor = excluded.cursor, lined = excluded.lined, visible = excluded.visible, card = excluded.card,"
@@ -245,14 +253,33 @@ def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Out
 
 def _write_batch(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Outcome]:
     """Read what the batch touches, work out every outcome in memory, write what is new: four statements."""
-    heads = connection.execute(_HEADS, (encode(list({write.session_id for write in writes})),))
+    heads = _rows(connection, _HEADS, list({write.session_id for write in writes}))
     keys = {(write.session_id, write.client_id) for write in writes if write.client_id is not None}
-    used = connection.execute(_USED, (encode(list(keys)),))
+    used = _rows(connection, _USED, list(keys)) if keys else []
     batch = Batch({row[0]: Head(row[1:]) for row in heads}, map(event_of, used))
     outcomes = [batch.apply(write) for write in writes]
-    connection.executemany(_INSERT, map(event_row, batch.events))
-    connection.executemany(_UPSERT, (_session_row(session_id, batch.heads[session_id]) for session_id in batch.changed))
+    _insert(connection, _INSERT, [event_row(event) for event in batch.events])
+    changed = [_session_row(session_id, batch.heads[session_id]) for session_id in batch.changed]
+    _insert(connection, _UPSERT, changed, _CHANGE)
     return outcomes
+
+
+def _rows(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[list[Any]]:
+    """The rows that a query gives as one text of JSON, for what it is asked as another."""
+    (text,) = connection.execute(query, (encode(asked),)).fetchone()
+    rows: list[list[Any]] = msgspec.json.decode(text)
+    return rows
+
+
+def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]], rest: str = "") -> None:
+    """Insert many rows with few statements, each of a size that comes again, so that it is prepared once."""
+    start = 0
+    for size in _SIZES:
+        while len(rows) - start >= size:
+            chunk = rows[start : start + size]
+            row = f"({', '.join('?' * len(chunk[0]))})"
+            connection.execute(f"{into} values {', '.join([row] * size)}{rest}", list(chain.from_iterable(chunk)))
+            start += size
 
 
 def _session_row(session_id: str, head: Head) -> tuple[Any, ...]:
