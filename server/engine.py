@@ -219,6 +219,8 @@ class Engine:
     def _follow(self, key: Key, awake: Awake) -> None:
         """Hear of a session while its turn runs here, also when its tabs are on other processes: one may stop it."""
         running = awake.machine.running
+        if running is None and not awake.follows:
+            return
         runs = running is not None and running.message is None  # a turn that brings its line along is soon over
         if runs != awake.follows:
             awake.follows = runs

@@ -217,7 +217,9 @@ class Encoded(Struct, frozen=True):
 
 def encode_event(event: Event, *, visible: bool) -> Encoded:
     """The durable frame of an event."""
-    text = _encoder.encode({**_envelope(event), "seq": event.seq}).decode()
+    envelope = _envelope(event)
+    envelope["seq"] = event.seq
+    text = _encoder.encode(envelope).decode()
     return Encoded(seq=event.seq, message_id=event.message_id, visible=visible, text=text)
 
 

@@ -7,11 +7,11 @@ at the latest. It is kept with the turn's commit. Where it fails, the older one 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Final, Self
 
 import structlog
+from msgspec import structs
 
 from server import signals
 from server.assistant import Assistant, Prompt, Usage
@@ -126,7 +126,7 @@ class Recall:
         left_ms = self.settings.step_timeout_ms * CALLS_SHARE - self._account.elapsed_ms()
         await asyncio.wait({self._task}, timeout=max(0.0, min(WAIT_MS, left_ms)) / 1000)
         self._tasks.cancel()
-        return replace(result, memory={**result.memory, **self._changes})
+        return structs.replace(result, memory={**result.memory, **self._changes})
 
 
 class Recalling:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import structlog
+from msgspec import structs
 
 from server import signals
 from server.again import Attempts
@@ -99,7 +100,7 @@ async def _attempt(
 ) -> AsyncGenerator[signals.Input, None]:
     """The step from its beginning to Done. Raises what the step raises."""
     run, said_bytes = effect.run, 0
-    async with aclosing(step(workflow, replace(turn, attempt=effect.attempt), stale=effect.stale)) as outputs:
+    async with aclosing(step(workflow, structs.replace(turn, attempt=effect.attempt), stale=effect.stale)) as outputs:
         async for output in outputs:
             match output:
                 case Progress():

@@ -62,6 +62,11 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     async def send(self, message: ASGISendEvent) -> None:
         """Send; and take a refusal for the end of the handshake that it is."""
         await super().send(message)
+        if message["type"] == "websocket.accept":
+            # Nobody reads these again, and they would stay as long as the connection: 6 KB with a browser's headers.
+            self.request.headers.clear()
+            self.response.headers.clear()
+            self.scope["headers"] = []
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True
 

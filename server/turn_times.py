@@ -31,6 +31,8 @@ class TurnTimes:
     def watch(self, key: Key, machine: Session, received: signals.Input) -> None:
         """Take the times of an input that is about to be delivered; log the turn that it makes durable."""
         match received:
+            case signals.Message():
+                pass
             case signals.Appended(message, Committed(events, _)):
                 self._acked_after_ms[events[-1].seq] = now_ms() - message.now_ms
             case signals.Done() | signals.Failed() | signals.Cancel() | signals.Interrupted() | signals.AtOnce():

@@ -12,8 +12,10 @@ How a line becomes a move:
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
+
+from msgspec import Struct, structs
 
 from server.assistant import OUR_PROMPTS, Assistant, Message, Prompting
 from server.assistant.window import choose_window
@@ -27,8 +29,7 @@ OPEN: Final = "Open"
 STALE: Final = "Stale_Action"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A user's line as a step sees it.
 
     `action` is the value of the button that was pressed, if one was. `words` is what the person wrote themselves: the
@@ -40,8 +41,7 @@ class Line:
     action: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """A durable frame that a step says. `message_id` is given only where something must know it beforehand."""
 
     type: str
@@ -49,15 +49,13 @@ class Frame:
     message_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(Struct, frozen=True):
     """Ask the person to choose: becomes an `action_request` with the buttons of the state that the turn enters."""
 
     prompt: str
 
 
-@dataclass(frozen=True, slots=True)
-class Remember:
+class Remember(Struct, frozen=True):
     """Change the session's memory with the turn; a value of None forgets the key.
 
     The keys `usage` and `summary` are the server's own, in sessions that a language model answers.
@@ -66,8 +64,7 @@ class Remember:
     changes: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """How far long work is: a transient `status_update`. `progress` is 0–100, `estimated_time` in seconds."""
 
     text: str
@@ -76,8 +73,7 @@ class Progress:
     status: str = "generating"
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(Struct, frozen=True):
     """A piece of the text that the turn's next `chat_message` will carry; shown at once, stored never."""
 
     text: str
@@ -86,8 +82,7 @@ class Delta:
 Output = Frame | Ask | Remember | Progress | Delta
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """What a step sees.
 
     `state` is the state that the turn enters and `came_from` the one it leaves. `events` are the last events before
@@ -160,8 +155,7 @@ class State:
     final: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What a step amounts to: the move and everything that is committed with it."""
 
     intent: str
@@ -357,7 +351,7 @@ def _move(workflow: Workflow, turn: Turn, guess: str) -> Turn:
     allowed = workflow.allowed(workflow.state(turn.came_from))
     intent = guess if guess in allowed or guess == STALE else workflow.fallback
     target = allowed.get(intent, STAY)
-    return replace(turn, intent=intent, state=turn.came_from if target == STAY else target)
+    return structs.replace(turn, intent=intent, state=turn.came_from if target == STAY else target)
 
 
 def _stays(workflow: Workflow, turn: Turn) -> bool:
