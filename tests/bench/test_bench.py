@@ -38,8 +38,8 @@ COMPUTED: Final = {
     "idle_memory_vs_floor",
     "storm_vs_floor",
 }
-#: A commit for the line and one for its answer, and a sync each; some room for one of the log's own.
-SYNCS_A_TURN: Final = 2.3
+#: One commit for the line and its answer, and one sync; some room for those of the log's own.
+SYNCS_A_TURN: Final = 1.3
 OTHERS: Final = {"turns_vs_chainlit", "turns_vs_langgraph", "turns_vs_socketio", "two_processes_cpu_vs_one"}
 
 
