@@ -44,7 +44,7 @@ class Promise(NamedTuple):
 def strace(trace: Path, *options: str) -> Sequence[str]:
     """The command that a traced program is appended to. Its pid stays its own (-D); a thread may be any line's."""
     _require_strace()
-    return ("strace", "-D", "-f", "-y", "-q", "-s", "64", "-o", str(trace), *options)
+    return ("strace", "-D", "-f", "-y", "-q", "-s", "8192", "-o", str(trace), *options)
 
 
 def _require_strace() -> None:
@@ -110,6 +110,6 @@ def promises(lines: Sequence[str], log: Path) -> list[Promise]:
         elif path.startswith(("socket:", "TCP:")):
             if name in READS and not begins and not words.endswith("= 0") and "= -1" not in words:
                 heard = synced
-            elif name in WRITES and begins and (promise := PROMISE.search(words)) is not None:
-                made.append(Promise(promise[1], written - synced, synced - heard))
+            elif name in WRITES and begins:  # several frames may go out with one write
+                made += [Promise(kind, written - synced, synced - heard) for kind in PROMISE.findall(words)]
     return made

@@ -179,7 +179,7 @@ async def test_what_waits_for_tabs_that_do_not_read_has_a_bound(begin: Begin) ->
 async def test_tabs_that_take_nothing_for_too_long_are_cut_and_the_others_go_on(begin: Begin) -> None:
     server, pairs = await begin(4, SEND_STALL_MS="1000")
     await asyncio.gather(*(pair.stall() for pair in pairs))
-    cut = f'"code": {int(CloseCode.SLOW_CONSUMER)}'
+    cut = f'"code":{int(CloseCode.SLOW_CONSUMER)}'
     while server.log().count(cut) < len(pairs):
         assert pairs[0].turns < 3 * TURNS, "nobody is cut"
         await asyncio.gather(*(pair.turn() for pair in pairs))

