@@ -1,4 +1,4 @@
-"""HTTP: the page, decks, health."""
+"""HTTP: the page, decks, health, figures."""
 
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 from server import __version__
 from server.decks import render_deck
 from server.errors import StoreError, describe_problem
+from server.metrics import MEDIA_TYPE, Exposed
 from server.store import Store
 
 STATIC = Path(__file__).parent / "static"
@@ -66,7 +67,7 @@ class Health:
         return JSONResponse({"version": __version__})
 
 
-def pages(store: Store, health: Health) -> list[BaseRoute]:
+def pages(store: Store, health: Health, exposed: Exposed) -> list[BaseRoute]:
     """The routes of everything but `/ws` and `/static`."""
 
     async def page(_request: Request) -> Response:
@@ -82,6 +83,9 @@ def pages(store: Store, health: Health) -> list[BaseRoute]:
             return problem(404, "not_found")
         return HTMLResponse(render_deck(event.payload), headers={**SECURITY_HEADERS, "X-Robots-Tag": "noindex"})
 
+    async def metrics(_request: Request) -> Response:
+        return Response(exposed.text(), media_type=MEDIA_TYPE)
+
     return [
         Route("/", page),
         Route("/decks/{presentation_id}", deck),
@@ -89,6 +93,7 @@ def pages(store: Store, health: Health) -> list[BaseRoute]:
         Route("/healthz", health.alive),
         Route("/readyz", health.ready),
         Route("/version", health.version),
+        Route("/metrics", metrics),
     ]
 
 

@@ -18,6 +18,7 @@ from server.assistant.vendors import open_model
 from server.engine import Engine
 from server.fanout import open_fanout
 from server.leases import LocalLeases, StoreLeases
+from server.metrics import Exposed
 from server.migrate import at_start
 from server.rounds import Rounds
 from server.settings import Settings, mask_url
@@ -68,6 +69,7 @@ def create_app(
     rounds = Rounds(engine, settings, shared=shared)
     gateway = Gateway(engine, settings)
     health = Health(kept, gateway, fanout.broker if settings.redis_url else None)
+    exposed = Exposed(engine.figures, lambda: len(gateway.connections), engine.count_awake)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -99,7 +101,7 @@ def create_app(
 
     app = Application(
         routes=[
-            *pages(kept, health),
+            *pages(kept, health, exposed),
             Mount("/static", StaticFiles(directory=STATIC), name="static"),
         ],
         lifespan=lifespan,

@@ -23,6 +23,7 @@ from server.broker import Broker, Key
 from server.commit import GroupCommit
 from server.errors import StoreError
 from server.leases import Leases, LocalLeases
+from server.metrics import Figures
 from server.protocol import Transient, encode_all
 from server.rollup import RollUp
 from server.session import Limits, Phase, Session
@@ -66,7 +67,7 @@ class Awake:
 
     __slots__ = ("account", "follows", "machine", "run", "shown_ms", "step", "timers", "times", "touched_ms")
 
-    def __init__(self, machine: Session) -> None:
+    def __init__(self, machine: Session, figures: Figures) -> None:
         self.machine = machine
         self.step: asyncio.Task[None] | None = None
         self.run = 0  # of the step
@@ -75,7 +76,7 @@ class Awake:
         self.timers: dict[str, asyncio.TimerHandle] = {}
         self.touched_ms = 0
         self.shown_ms = 0  # when another process last showed something of its turn
-        self.times = TurnTimes()
+        self.times = TurnTimes(figures)
 
     @property
     def is_busy(self) -> bool:
@@ -114,6 +115,7 @@ class Engine:
         self.leases = leases or LocalLeases()
         self.workflows = workflows
         self.settings = settings
+        self.figures = Figures(workflows)
         self.commit = GroupCommit(store, batch_limit=settings.batch_limit, queue_limit=settings.commit_queue_limit)
         self._means = Means(store, settings, assistant)
         self._prices = {**PRICES, **parse_prices(settings.assistant_prices)}
@@ -179,6 +181,10 @@ class Engine:
         awake = self._awake.get(key)
         return awake.machine.turn if awake else None
 
+    def count_awake(self) -> int:
+        """How many sessions are awake."""
+        return len(self._awake)
+
     def machine(self, key: Key) -> Session | None:
         """The session's machine, if it is awake."""
         awake = self._awake.get(key)
@@ -233,7 +239,7 @@ class Engine:
         if len(self._awake) >= self.settings.session_max_concurrent and not self._make_room():
             return None
         machine = Session(key[1], key[0], self.workflows[workflow], self._limits)
-        awake = self._awake[key] = Awake(machine)
+        awake = self._awake[key] = Awake(machine, self.figures)
         awake.touched_ms = now_ms()
         return awake
 

@@ -8,6 +8,7 @@ import structlog
 from server import signals
 from server.assistant.account import BESIDE
 from server.broker import Key
+from server.metrics import Figures
 from server.session import Session
 from server.stamps import now_ms
 from server.store.records import Committed, Event
@@ -18,9 +19,10 @@ log = structlog.get_logger()
 class TurnTimes:
     """The times of one session's turns: to the ack, in the step, to the commit."""
 
-    __slots__ = ("_acked_after_ms", "_started_ms", "_stepped_ms")
+    __slots__ = ("_acked_after_ms", "_figures", "_started_ms", "_stepped_ms")
 
-    def __init__(self) -> None:
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
         self._started_ms = self._stepped_ms = 0
         self._acked_after_ms: dict[int, int] = {}
 
@@ -42,16 +44,26 @@ class TurnTimes:
                 if running is not None and running.run == run:
                     if running.message is not None:
                         self._acked_after_ms[running.turn] = now_ms() - running.message.now_ms
-                    self._log(key, running.attempt, events, version)
+                    self._log(key, machine.workflow.name, running.attempt, events, version)
             case _:
                 pass
 
-    def _log(self, key: Key, attempts: int, events: tuple[Event, ...], version: int) -> None:
+    def _log(self, key: Key, workflow: str, attempts: int, events: tuple[Event, ...], version: int) -> None:
         ended = events[-1].payload
         # A line that another process answered leaves its time behind; turns are answered in order.
         turn = events[-1].turn
-        acked_after_ms = self._acked_after_ms.get(turn, 0)
+        acked_after_ms = self._acked_after_ms.get(turn)
         self._acked_after_ms = {line: ms for line, ms in self._acked_after_ms.items() if line > turn}
+        outcome = _outcome(events)
+        record = {
+            "ack_ms": acked_after_ms,
+            "step_ms": max(0, self._stepped_ms - self._started_ms),
+            "commit_ms": max(0, now_ms() - self._stepped_ms),
+            **_about_calls(ended),
+        }
+        self._figures.count(workflow, outcome, record)
+        if acked_after_ms is None:  # another process took the line
+            record["ack_ms"] = 0
         log.info(
             "turn",
             session_id=key[1],
@@ -60,12 +72,9 @@ class TurnTimes:
             from_state=ended["from"],
             to_state=ended["to"],
             intent=ended["intent"],
-            outcome=_outcome(events),
+            outcome=outcome,
             attempts=attempts,
-            ack_ms=acked_after_ms,
-            step_ms=max(0, self._stepped_ms - self._started_ms),
-            commit_ms=max(0, now_ms() - self._stepped_ms),
-            **_about_calls(ended),
+            **record,
         )
         if ended["from"] != ended["to"]:
             log.info("state_persisted", session_id=key[1], user_id=key[0], state=ended["to"], version=version)

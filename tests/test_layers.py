@@ -23,7 +23,7 @@ LAYERS: Final = (
     ("turn_times",),
     ("session", "connection", "commit", "steps", "rollup", "leases", "redis"),
     ("recall",),
-    ("stamps", "tasks"),
+    ("stamps", "tasks", "metrics"),
     ("turns", "again"),
     ("lines", "inbox"),
     ("signals",),
