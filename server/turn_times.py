@@ -61,7 +61,8 @@ class TurnTimes:
             "commit_ms": max(0, now_ms() - self._stepped_ms),
             **_about_calls(ended),
         }
-        self._figures.count(workflow, outcome, record)
+        if turn:  # a greeting answers nobody
+            self._figures.count(workflow, outcome, record)
         if acked_after_ms is None:  # another process took the line
             record["ack_ms"] = 0
         log.info(

@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from tests.e2e.live import LONG, assembled, ended, environment, talk
 from tests.e2e.test_crash import stored_texts
+from tests.figures import read
 from tests.process import ServerProcess
 from tests.vendors import Call, Play, Vendors, cut, fault, hang, refuse, say
 from tests.wire import Client
@@ -270,6 +271,28 @@ async def test_a_cancel_between_two_attempts_ends_the_turn(vendors: Vendors, ser
         await client.turn("And now?")
         assert client.texts()[1:] == ["Coffee."]
     assert len(vendors.calls) == 2
+
+
+async def test_the_window_of_an_answer_is_in_the_figures(vendors: Vendors, server: ServerProcess) -> None:
+    before = await read(server.url)
+    vendors.next(say("Tea is a leaf."), say("So is this."))
+    async with talk(server.port) as client:
+        await client.until_type("live")
+        await client.turn("What is tea?")
+        first = ended(client)["payload"]
+        await client.turn("And coffee?")
+        both = (first, ended(client)["payload"])
+    after = await read(server.url)
+    grown = {name: after(name) - before(name) for name in ("window_messages_count", "window_messages_sum")}
+    assert grown == {"window_messages_count": 2, "window_messages_sum": 2 + 4}
+    for name in ("chars", "tokens"):
+        told = sum(payload["trace"][0][name] for payload in both)
+        assert after(f"window_{name}_sum") - before(f"window_{name}_sum") == told
+    for name in ("input_tokens", "output_tokens", "cost_micro_usd", "calls"):
+        assert after(f"{name}_total") - before(f"{name}_total") == sum(payload["usage"][name] for payload in both)
+    answered = {"workflow": "chat", "outcome": "answered"}
+    assert after("turns_total", **answered) - before("turns_total", **answered) == 2
+    assert "coffee" not in after.text
 
 
 def pieces(tab: Client) -> list[dict[str, Any]]:
