@@ -16,9 +16,9 @@ async def test_turns_are_counted_and_nothing_in_it_is_personal(server: ServerPro
         await client.until_type("live")  # after the greeting, which is no turn
         await client.turn("my secret")
         await client.turn("bang")
-        turn = await client.say("sleep 30")
-        await client.until_type("status_update", status="thinking")
-        await client.send({"type": "cancel", "id": "stop", "turn": client.durable[-1]["seq"]})
+        line = await client.say("sleep 30")
+        acked = await client.until_type("ack", id=line)
+        await client.send({"type": "cancel", "id": "stop", "turn": acked["payload"]["seq"]})
         await client.until_type("turn_cancelled")
         found = await read(server.url)
         outcomes = ("answered", "failed", "cancelled", "interrupted")
@@ -27,7 +27,7 @@ async def test_turns_are_counted_and_nothing_in_it_is_personal(server: ServerPro
     assert [found(f"{name}_count") for name in ("ack_ms", "step_ms", "commit_ms")] == [3, 3, 3]
     assert found("model_turns_total") == found("window_messages_count") == 0
     assert found.processes == {str(server.pid)}
-    for private in (session_id, "alice", "secret", turn):
+    for private in (session_id, "alice", "secret", line):
         assert private not in found.text
     assert {name for name, _ in found.labels()} == {"workflow", "outcome"}
     async with asyncio.timeout(WAIT_S):
