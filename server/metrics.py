@@ -104,7 +104,9 @@ class Figures:
     def collect(self) -> Iterator[Metric]:
         """What the library writes out. Every series carries the process: another one's numbers are its own."""
         process = str(os.getpid())
-        turns = CounterMetricFamily("rejoinder_turns", "Turns that ended; a greeting is none", labels=("process", "workflow", "outcome"))
+        turns = CounterMetricFamily(
+            "rejoinder_turns", "Turns that ended; a greeting is none", labels=("process", "workflow", "outcome")
+        )
         for (workflow, outcome), count in self._turns.items():
             turns.add_metric((process, workflow, outcome), count)
         yield turns
