@@ -85,7 +85,8 @@ def _about_calls(ended: Mapping[str, Any]) -> dict[str, Any]:
     """What the turn's calls to a model took, and the window of the last one for the answer; nothing without a call."""
     if "usage" not in ended:
         return {}
-    usage, last = ended["usage"], [entry for entry in ended["trace"] if entry["name"] not in BESIDE][-1]
+    usage, trace = ended["usage"], ended["trace"]
+    last = ([entry for entry in trace if entry["name"] not in BESIDE] or trace)[-1]
     told = ("model", "input_tokens", "output_tokens", "cost_micro_usd", "calls", "first_token_ms")
     window = {f"window_{name}": last[name] for name in ("messages", "chars", "tokens")}
     return {**{name: usage[name] for name in told}, **window, "call_attempts": usage["attempts"]}
