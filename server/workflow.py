@@ -268,6 +268,13 @@ class _Collected:
             case frame:
                 self._frames.append(frame)
 
+    def take_all(self, outputs: Iterator[Output]) -> Result:
+        """A step that does not wait, from its beginning to its end; what it shows on the way is over at once."""
+        for output in outputs:
+            if not isinstance(output, Progress | Delta):
+                self.take(output)
+        return self.result()
+
     def result(self) -> Result:
         """What the step amounts to. Raises StepError when it said nothing."""
         if not self._frames:
@@ -288,10 +295,7 @@ async def step(
     collected = _Collected(workflow, _move(workflow, turn, guess if isinstance(guess, str) else await guess))
     outputs = collected.run()
     if isinstance(outputs, Iterator):
-        for output in outputs:
-            if not isinstance(output, Progress | Delta):
-                collected.take(output)
-        yield collected.result()
+        yield collected.take_all(outputs)
         return
     try:
         async for output in outputs:
@@ -313,12 +317,7 @@ def step_at_once(workflow: Workflow, turn: Turn, *, stale: bool = False) -> Resu
         return None
     collected = _Collected(workflow, _move(workflow, turn, guess))
     outputs = collected.run()
-    if not isinstance(outputs, Iterator):
-        return None
-    for output in outputs:
-        if not isinstance(output, Progress | Delta):
-            collected.take(output)
-    return collected.result()
+    return collected.take_all(outputs) if isinstance(outputs, Iterator) else None
 
 
 def chat(text: str, *, sub_title: str | None = None, list_items: Sequence[str] | None = None) -> Frame:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
 
@@ -42,11 +43,11 @@ class Brief:
         yield Usage("m", 1, 1)
 
 
-def turn(**settings: int) -> Recall:
+def turn(**settings: Any) -> Recall:
     """A turn whose past has one message, which is due."""
     account = Account(SESSION, lambda: time.monotonic_ns() // 1_000_000, {})
     effect = RunStep(1, 5, 1, line(5), snapshot(seq=5, lined=5), stale=False)
-    made = Recall(Settings(chat_context_limit=1, **settings), effect, (USER, SESSION), account)  # type: ignore[arg-type]
+    made = Recall(Settings(chat_context_limit=1, **settings), effect, (USER, SESSION), account)
     made.past = Past("", 2, ((3, person("I am Ada.")),))
     return made
 

@@ -155,7 +155,7 @@ class Running:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
                 raise RuntimeError(f"{self.name} does not start: {self.log()[-2000:]}")
-            time.sleep(0.005)
+            time.sleep(0.005)  # polling a server that may be anybody's
         self.start_s = time.perf_counter() - began
         if self.contender.enter is not None:
             self._headers = self.contender.enter(self.port)

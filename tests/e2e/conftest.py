@@ -1,11 +1,14 @@
 """A real server process a test, on a port and a database of its own."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from tests.e2e.live import environment
 from tests.process import ServerProcess
+from tests.vendors import Vendors
 
 Start = Callable[..., Awaitable[ServerProcess]]
 
@@ -29,3 +32,24 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
 @pytest.fixture
 async def server(start: Start) -> ServerProcess:
     return await start()
+
+
+@pytest.fixture(scope="module")
+def all_vendors() -> Iterator[Vendors]:
+    with Vendors() as vendors:
+        yield vendors
+
+
+@pytest.fixture
+def vendors(all_vendors: Vendors) -> Vendors:
+    all_vendors.reset()
+    return all_vendors
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def live(all_vendors: Vendors, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    """One server for all tests of a module: importing what a model needs takes seconds."""
+    process = ServerProcess(tmp_path_factory.mktemp("live"), environment(all_vendors))
+    await process.start()
+    yield process
+    await process.close()

@@ -3,46 +3,23 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.e2e.live import LONG, assembled, ended, environment, talk
+from tests.e2e.live import LONG, assembled, ended, talk
 from tests.e2e.test_crash import stored_texts
 from tests.figures import read
 from tests.process import ServerProcess
 from tests.vendors import Call, Play, Vendors, cut, fault, hang, refuse, say
 from tests.wire import Client
 
-#: One server for all tests here: importing what a model needs takes seconds.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture(scope="module")
-def all_vendors() -> Iterator[Vendors]:
-    with Vendors() as vendors:
-        yield vendors
-
-
-@pytest.fixture
-def vendors(all_vendors: Vendors) -> Vendors:
-    all_vendors.reset()
-    return all_vendors
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(all_vendors: Vendors, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
-    process = ServerProcess(tmp_path_factory.mktemp("live"), environment(all_vendors))
-    await process.start()
-    yield process
-    await process.close()
-
-
-async def test_an_answer_is_streamed_stored_and_accounted_for(vendors: Vendors, server: ServerProcess) -> None:
+async def test_an_answer_is_streamed_stored_and_accounted_for(vendors: Vendors, live: ServerProcess) -> None:
     vendors.next(say("Tea is a leaf.", per_s=50))
-    async with talk(server.port) as client:
+    async with talk(live.port) as client:
         await client.until_type("live")
         await client.turn("What is tea?")
         assert client.texts()[-1] == assembled(client) == "Tea is a leaf."
@@ -60,23 +37,23 @@ async def test_an_answer_is_streamed_stored_and_accounted_for(vendors: Vendors, 
         assert session["output_tokens"] == usage["output_tokens"] + ended(client)["payload"]["usage"]["output_tokens"]
     said = vendors.calls[1].said
     assert [text for _, text in said][-3:] == ["What is tea?", "Tea is a leaf.", "And coffee?"]
-    records = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
+    records = [json.loads(line) for line in live.log().splitlines() if line.startswith("{")]
     turns = [record for record in records if record["event"] == "turn" and "window_messages" in record]
     assert [record["window_messages"] for record in turns] == [2, 4]
-    assert "coffee" not in server.log()
+    assert "coffee" not in live.log()
 
 
-async def test_five_refreshes_during_one_answer(vendors: Vendors, server: ServerProcess) -> None:
+async def test_five_refreshes_during_one_answer(vendors: Vendors, live: ServerProcess) -> None:
     vendors.next(say(LONG, per_s=50))
     session_id = str(uuid.uuid4())
-    async with talk(server.port, session_id) as first:
+    async with talk(live.port, session_id) as first:
         await first.until_type("live")
         await first.say("Go on.")
         tabs = [first]
         for _ in range(5):
             await first.until_type("stream_delta")
             await asyncio.sleep(0.15)
-            tabs.append(await talk(server.port, session_id).__aenter__())
+            tabs.append(await talk(live.port, session_id).__aenter__())
         finals = await asyncio.gather(*(tab.until_type("chat_message", text=LONG) for tab in tabs))
     assert len({frame["message_id"] for frame in finals}) == 1
     for tab in tabs:
@@ -84,12 +61,12 @@ async def test_five_refreshes_during_one_answer(vendors: Vendors, server: Server
     for tab in tabs[1:]:
         await tab.close()
     assert len(vendors.calls) == 1
-    assert (await stored_texts(server.database, session_id))[-1] == ("assistant", LONG)
+    assert (await stored_texts(live.database, session_id))[-1] == ("assistant", LONG)
 
 
-async def test_a_double_click_is_one_call(vendors: Vendors, server: ServerProcess) -> None:
+async def test_a_double_click_is_one_call(vendors: Vendors, live: ServerProcess) -> None:
     vendors.next(say(LONG, per_s=200))
-    async with talk(server.port) as client:
+    async with talk(live.port) as client:
         await client.until_type("live")
         for _ in range(2):
             await client.say("Go on.", "same")
@@ -100,10 +77,10 @@ async def test_a_double_click_is_one_call(vendors: Vendors, server: ServerProces
     assert [call.said[-1][1] for call in vendors.calls] == ["Go on.", "Next."]
 
 
-async def test_a_cancel_keeps_what_was_said_and_stops_the_vendor(vendors: Vendors, server: ServerProcess) -> None:
+async def test_a_cancel_keeps_what_was_said_and_stops_the_vendor(vendors: Vendors, live: ServerProcess) -> None:
     vendors.next(hang("Tea is "), say("Coffee."))
     session_id = str(uuid.uuid4())
-    async with talk(server.port, session_id) as client:
+    async with talk(live.port, session_id) as client:
         await client.until_type("live")
         await client.say("What is tea?")
         turn = (await client.until_type("ack"))["payload"]["seq"]
@@ -118,17 +95,17 @@ async def test_a_cancel_keeps_what_was_said_and_stops_the_vendor(vendors: Vendor
         assert ended(client)["payload"]["usage"]["measured"] is False
         await client.turn("And coffee?")
         assert client.texts()[-1] == "Coffee."
-    async with talk(server.port, session_id) as client:
+    async with talk(live.port, session_id) as client:
         await client.until_type("live")
         assert client.texts() == ["Hello! What would you like to talk about?", "Tea is ", "Coffee."]
 
 
 async def test_a_second_line_stops_the_vendor_and_each_turn_pays_for_its_own_calls(
-    vendors: Vendors, server: ServerProcess
+    vendors: Vendors, live: ServerProcess
 ) -> None:
     vendors.next(hang("Tea is "), say("Coffee."))
     session_id = str(uuid.uuid4())
-    async with talk(server.port, session_id, "chat-interrupt") as client:
+    async with talk(live.port, session_id, "chat-interrupt") as client:
         await client.until_type("live")
         await client.say("What is tea?")
         await client.until(lambda frame: assembled(client) == "Tea is ", "the text so far")
@@ -144,16 +121,16 @@ async def test_a_second_line_stops_the_vendor_and_each_turn_pays_for_its_own_cal
     assert [text for _, text in vendors.calls[1].said[-3:]] == said
     assert [entry["outcome"] for entry in first["payload"]["trace"]] == ["cancelled"]
     assert [entry["outcome"] for entry in second["payload"]["trace"]] == ["answered"]
-    async with talk(server.port, session_id, "chat-interrupt") as client:
+    async with talk(live.port, session_id, "chat-interrupt") as client:
         await client.until_type("live")
         assert client.texts()[1:] == ["Tea is ", "Coffee."]
 
 
 async def test_of_a_burst_only_the_last_line_is_answered_and_no_other_call_is_heard_out(
-    vendors: Vendors, server: ServerProcess
+    vendors: Vendors, live: ServerProcess
 ) -> None:
     vendors.next(*[hang("Well, ")] * 8)
-    async with talk(server.port, workflow="chat-interrupt") as client:
+    async with talk(live.port, workflow="chat-interrupt") as client:
         await client.until_type("live")
         for number in range(8):
             await client.say(f"question {number}")
@@ -174,9 +151,9 @@ def _last_line(call: Call) -> str:
     return call.said[-1][1].rpartition("\n")[2]
 
 
-async def test_a_vendor_that_asks_to_wait_is_asked_again(vendors: Vendors, server: ServerProcess) -> None:
+async def test_a_vendor_that_asks_to_wait_is_asked_again(vendors: Vendors, live: ServerProcess) -> None:
     vendors.next(fault("rate_limited", retry_after="1"), say("Here you are."))
-    async with talk(server.port) as client:
+    async with talk(live.port) as client:
         await client.until_type("live")
         await client.turn("Tea?")
         assert client.texts()[-1] == "Here you are."
@@ -196,9 +173,9 @@ FAULTS: dict[str, list[Play]] = {
 
 
 @pytest.mark.parametrize("code", FAULTS)
-async def test_a_fault_has_its_code_and_the_next_line_works(vendors: Vendors, server: ServerProcess, code: str) -> None:
+async def test_a_fault_has_its_code_and_the_next_line_works(vendors: Vendors, live: ServerProcess, code: str) -> None:
     vendors.next(*FAULTS[code])
-    async with talk(server.port) as client:
+    async with talk(live.port) as client:
         await client.until_type("live")
         await client.turn("Tea?")
         failed = next(frame for frame in client.durable if frame["type"] == "turn_failed")
@@ -208,16 +185,16 @@ async def test_a_fault_has_its_code_and_the_next_line_works(vendors: Vendors, se
         assert client.texts()[-1] == "Hello there, this is an answer."
 
 
-async def test_an_answer_that_breaks_off_is_begun_again(vendors: Vendors, server: ServerProcess) -> None:
+async def test_an_answer_that_breaks_off_is_begun_again(vendors: Vendors, live: ServerProcess) -> None:
     """Tabs replace what they have of it, a late one sees the second attempt alone, and both calls are counted."""
     vendors.next(cut("Tea is "), say(LONG, per_s=50))
     session_id = str(uuid.uuid4())
-    async with talk(server.port, session_id) as one, talk(server.port, session_id) as other:
+    async with talk(live.port, session_id) as one, talk(live.port, session_id) as other:
         for tab in (one, other):
             await tab.until_type("live")
         await one.say("What is tea?")
         await one.until_type("stream_delta", attempt=2, n=3)
-        async with talk(server.port, session_id) as late:
+        async with talk(live.port, session_id) as late:
             tabs = [one, other, late]
             finals = await asyncio.gather(*(tab.until_type("chat_message", text=LONG) for tab in tabs))
             await asyncio.gather(*(tab.until_type("token_usage") for tab in tabs))
@@ -235,15 +212,15 @@ async def test_an_answer_that_breaks_off_is_begun_again(vendors: Vendors, server
     assert (usage["calls"], usage["attempts"], usage["measured"]) == (2, 2, False)
     assert usage["output_tokens"] > len(LONG.split())
     assert [entry["outcome"] for entry in trace] == ["assistant_unreachable", "answered"]
-    assert (await stored_texts(server.database, session_id))[2] == ("assistant", LONG)
-    records = [json.loads(line) for line in server.log().splitlines() if session_id in line]
+    assert (await stored_texts(live.database, session_id))[2] == ("assistant", LONG)
+    records = [json.loads(line) for line in live.log().splitlines() if session_id in line]
     assert [record["attempts"] for record in records if record["event"] == "turn"] == [1, 2]
     assert "step_broke_off" in {record["event"] for record in records}
 
 
-async def test_an_answer_that_breaks_off_every_time_is_told(vendors: Vendors, server: ServerProcess) -> None:
+async def test_an_answer_that_breaks_off_every_time_is_told(vendors: Vendors, live: ServerProcess) -> None:
     vendors.next(*[cut("Tea is ")] * 3)
-    async with talk(server.port) as client:
+    async with talk(live.port) as client:
         await client.until_type("live")
         await client.turn("Tea?")
         failed = next(frame for frame in client.durable if frame["type"] == "turn_failed")
@@ -257,10 +234,10 @@ async def test_an_answer_that_breaks_off_every_time_is_told(vendors: Vendors, se
         assert client.texts()[-1] == "Hello there, this is an answer."
 
 
-async def test_a_cancel_between_two_attempts_ends_the_turn(vendors: Vendors, server: ServerProcess) -> None:
+async def test_a_cancel_between_two_attempts_ends_the_turn(vendors: Vendors, live: ServerProcess) -> None:
     """What broke off is not kept, and no other call is made."""
     vendors.next(cut("Tea is "), say("Coffee."))
-    async with talk(server.port) as client:
+    async with talk(live.port) as client:
         await client.until_type("live")
         await client.say("Tea?")
         turn = (await client.until_type("ack"))["payload"]["seq"]
@@ -273,16 +250,16 @@ async def test_a_cancel_between_two_attempts_ends_the_turn(vendors: Vendors, ser
     assert len(vendors.calls) == 2
 
 
-async def test_the_window_of_an_answer_is_in_the_figures(vendors: Vendors, server: ServerProcess) -> None:
-    before = await read(server.url)
+async def test_the_window_of_an_answer_is_in_the_figures(vendors: Vendors, live: ServerProcess) -> None:
+    before = await read(live.url)
     vendors.next(say("Tea is a leaf."), say("So is this."))
-    async with talk(server.port) as client:
+    async with talk(live.port) as client:
         await client.until_type("live")
         await client.turn("What is tea?")
         first = ended(client)["payload"]
         await client.turn("And coffee?")
         both = (first, ended(client)["payload"])
-    after = await read(server.url)
+    after = await read(live.url)
     grown = {name: after(name) - before(name) for name in ("window_messages_count", "window_messages_sum")}
     assert grown == {"window_messages_count": 2, "window_messages_sum": 2 + 4}
     for name in ("chars", "tokens"):

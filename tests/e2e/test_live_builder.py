@@ -1,14 +1,12 @@
 """The builder on a model: from a topic to a deck, what is seen on the way, and what holds when the model is bad."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.assistant.test_writer import PLAN, SLIDES
-from tests.e2e.live import assembled, ended, environment
+from tests.e2e.live import assembled, ended
 from tests.process import ServerProcess
 from tests.vendors import Play, Vendors, fault, give, say
 from tests.wire import Client, Frame
@@ -23,32 +21,12 @@ CHANGED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def all_vendors() -> Iterator[Vendors]:
-    with Vendors() as vendors:
-        yield vendors
-
-
-@pytest.fixture
-def vendors(all_vendors: Vendors) -> Vendors:
-    all_vendors.reset()
-    return all_vendors
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(all_vendors: Vendors, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
-    process = ServerProcess(tmp_path_factory.mktemp("live"), environment(all_vendors))
-    await process.start()
-    yield process
-    await process.close()
-
-
 def intent(name: str) -> Play:
     return give({"intent": name})
 
 
-def builder(server: ServerProcess) -> Client:
-    return Client(server.port, session_id=str(uuid.uuid4()), workflow="builder")
+def builder(live: ServerProcess) -> Client:
+    return Client(live.port, session_id=str(uuid.uuid4()), workflow="builder")
 
 
 async def talk(client: Client, text: str, **line: Any) -> list[Frame]:
@@ -75,8 +53,8 @@ async def to_slides(vendors: Vendors, client: Client) -> None:
     await talk(client, "Yes, let's build it!", action_value="accept_plan")
 
 
-async def test_from_a_topic_to_a_deck(vendors: Vendors, server: ServerProcess) -> None:
-    async with builder(server) as client:
+async def test_from_a_topic_to_a_deck(vendors: Vendors, live: ServerProcess) -> None:
+    async with builder(live) as client:
         await client.until_type("live")
         vendors.next(intent("Submit_Initial_Topic"), give(QUESTIONS))
         said = await talk(client, "green tea")
@@ -114,8 +92,8 @@ async def test_from_a_topic_to_a_deck(vendors: Vendors, server: ServerProcess) -
         assert len(vendors.calls) == asked, "yes can mean only one thing"
 
 
-async def test_an_intent_that_the_state_does_not_allow_moves_nothing(vendors: Vendors, server: ServerProcess) -> None:
-    async with builder(server) as client:
+async def test_an_intent_that_the_state_does_not_allow_moves_nothing(vendors: Vendors, live: ServerProcess) -> None:
+    async with builder(live) as client:
         await client.until_type("live")
         vendors.next(intent("Accept_Strawman"), say("Tell me a topic."))
         said = await talk(client, "green tea")
@@ -123,8 +101,8 @@ async def test_an_intent_that_the_state_does_not_allow_moves_nothing(vendors: Ve
         assert said[0]["payload"]["text"] == "Tell me a topic."
 
 
-async def test_a_classifier_that_fails_begins_nothing_again(vendors: Vendors, server: ServerProcess) -> None:
-    async with builder(server) as client:
+async def test_a_classifier_that_fails_begins_nothing_again(vendors: Vendors, live: ServerProcess) -> None:
+    async with builder(live) as client:
         await to_slides(vendors, client)
         before = ended(client)["payload"]["to"]
         vendors.next(fault("no_model"), say("What should I change?"))
@@ -135,8 +113,8 @@ async def test_a_classifier_that_fails_begins_nothing_again(vendors: Vendors, se
 
 
 @pytest.mark.parametrize("bad", ["no object at all", {"slides": []}])
-async def test_slides_that_do_not_fit_are_the_rules(vendors: Vendors, server: ServerProcess, bad: Any) -> None:
-    async with builder(server) as client:
+async def test_slides_that_do_not_fit_are_the_rules(vendors: Vendors, live: ServerProcess, bad: Any) -> None:
+    async with builder(live) as client:
         await to_plan(vendors, client)
         vendors.next(give(bad), give(bad))
         built = await talk(client, "Yes, let's build it!", action_value="accept_plan")
@@ -145,8 +123,8 @@ async def test_slides_that_do_not_fit_are_the_rules(vendors: Vendors, server: Se
         assert calls(client) == ["slides", "slides"]
 
 
-async def test_a_change_that_does_not_fit_leaves_the_slides(vendors: Vendors, server: ServerProcess) -> None:
-    async with builder(server) as client:
+async def test_a_change_that_does_not_fit_leaves_the_slides(vendors: Vendors, live: ServerProcess) -> None:
+    async with builder(live) as client:
         await to_slides(vendors, client)
         vendors.next(intent("Submit_Refinement_Request"), give("{"), give("{"))
         said = await talk(client, "make slide 2 about leaves")
@@ -154,10 +132,8 @@ async def test_a_change_that_does_not_fit_leaves_the_slides(vendors: Vendors, se
         assert "left the slides" in said[0]["payload"]["text"]
 
 
-async def test_a_fault_in_mid_work_leaves_the_state_and_the_buttons_work(
-    vendors: Vendors, server: ServerProcess
-) -> None:
-    async with builder(server) as client:
+async def test_a_fault_in_mid_work_leaves_the_state_and_the_buttons_work(vendors: Vendors, live: ServerProcess) -> None:
+    async with builder(live) as client:
         await to_plan(vendors, client)
         vendors.next(fault("too_long"))
         failed = await talk(client, "Yes, let's build it!", action_value="accept_plan")

@@ -3,29 +3,13 @@
 import asyncio
 import uuid
 
+from tests.e2e.live import assembled
 from tests.processes.conftest import Start
 from tests.services.redis import RedisServer
 from tests.wire import Client
 
 WORDS = [f"w{number}," for number in range(40)]
 LINE = f"stream 0.05 {' '.join(WORDS)}"
-
-
-def assembled(tab: Client) -> str:
-    """The streamed text as a client makes it of the pieces. Raises AssertionError for a hole."""
-    text, attempt, n = "", 0, 0
-    for frame in tab.frames:
-        if frame.get("type") != "stream_delta":
-            continue
-        piece = frame["payload"]
-        if piece["attempt"] < attempt:
-            continue
-        if piece["reset"]:
-            text, attempt, n = piece["text"], piece["attempt"], piece["n"]
-            continue
-        assert (piece["attempt"], piece["n"]) == (attempt, n + 1), tab.story()
-        text, n = text + piece["text"], n + 1
-    return text
 
 
 async def test_a_tab_that_comes_in_mid_answer_on_another_process_sees_all_of_it(

@@ -67,5 +67,5 @@ def _wait_until_answering(process: subprocess.Popen[bytes], port: int, folder: P
         assert process.poll() is None, f"PgBouncer does not start: {(folder / 'stderr').read_text()}"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
-        time.sleep(0.01)
+        time.sleep(0.01)  # polling: it tells nobody when it listens
     raise AssertionError(f"PgBouncer does not answer: {(folder / 'stderr').read_text()}")

@@ -108,7 +108,7 @@ class PostgresServer:
         deadline = time.monotonic() + STOP_S
         while any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in family[1:]):
             assert time.monotonic() < deadline, "a child of the server outlived it"
-            time.sleep(0.005)
+            time.sleep(0.005)  # polling: they are not our children
 
     def stop(self) -> None:
         """SIGINT, a fast shutdown: it ends every connection and writes a checkpoint."""
@@ -168,7 +168,7 @@ class PostgresServer:
         while self.running and time.monotonic() < deadline:
             with contextlib.suppress(AssertionError):
                 return self.sql("postgres", "select 1") == "1"
-            time.sleep(0.01)
+            time.sleep(0.01)  # polling: it tells nobody when it has recovered
         return False
 
     def _psql(self, database: str, *arguments: str, user: str = "postgres") -> str:

@@ -124,7 +124,7 @@ def is_answering(address: Path, running: Callable[[], bool]) -> bool:
             # 503 until the schema is read.
             if _status_of(address, "/rpc/there_is_no_such_function") == HTTPStatus.NOT_FOUND:
                 return True
-        time.sleep(0.01)
+        time.sleep(0.01)  # polling: it tells nobody when it has read the schema
     return False
 
 

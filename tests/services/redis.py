@@ -135,7 +135,7 @@ class RedisServer:
                 connection.sendall(b"PING\r\n")
                 if connection.recv(100).startswith((b"+PONG", b"-NOAUTH")) and READY in self.log():
                     return True
-            time.sleep(0.005)
+            time.sleep(0.005)  # polling: it tells nobody when it has loaded its file
         return False
 
     def _end(self, number: signal.Signals) -> None:

@@ -191,7 +191,7 @@ def ask_until(server: SupabaseServer, function: str, status: int) -> httpx.Respo
         response = ask(server, "POST", f"/rpc/{function}", SERVICE, {})
         if response.status_code == status:
             return response
-        time.sleep(0.01)
+        time.sleep(0.01)  # polling what another process does
     raise AssertionError(f"{function}: {response.status_code} {response.text}")
 
 

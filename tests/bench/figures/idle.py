@@ -93,5 +93,5 @@ def store_calls(server: Running, path: Path) -> int:
     while not path.exists():
         if time.monotonic() > deadline:
             raise RuntimeError("the server does not tell its calls")
-        time.sleep(0.005)
+        time.sleep(0.005)  # polling for a file of another process
     return sum(json.loads(path.read_text()).values())

@@ -92,7 +92,7 @@ def _wait_for(tracing: subprocess.Popen[bytes], pids: Sequence[int]) -> None:
             raise RuntimeError(f"strace: {tracing.stderr.read().decode(errors='replace').strip()[:200]}")
         if time.monotonic() > deadline:
             raise RuntimeError("strace: it takes too long to attach")
-        time.sleep(0.01)
+        time.sleep(0.01)  # polling: strace tells nobody when it is attached
 
 
 def _is_traced(pid: int) -> bool:

@@ -6,10 +6,10 @@ Chainlit answers first and writes afterwards, in tasks that nobody waits for: it
 import os
 import sqlite3
 
-import chainlit as cl  # type: ignore[import-not-found]
-from chainlit.data.sql_alchemy import SQLAlchemyDataLayer  # type: ignore[import-not-found]
-from chainlit.types import ThreadDict  # type: ignore[import-not-found]
-from sqlalchemy import event  # type: ignore[import-not-found]
+import chainlit as cl
+from chainlit.data.sql_alchemy import SQLAlchemyDataLayer
+from chainlit.types import ThreadDict
+from sqlalchemy import event
 
 PATH = os.environ["BENCH_DATABASE"]
 #: As its documentation has them, in the types that SQLite knows.

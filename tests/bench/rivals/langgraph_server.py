@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any, TypedDict
 
-import aiosqlite  # type: ignore[import-not-found]
+import aiosqlite
 import uvicorn
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver  # type: ignore[import-not-found]
-from langgraph.graph import END, START, StateGraph  # type: ignore[import-not-found]
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import END, START, StateGraph
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
