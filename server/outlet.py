@@ -30,23 +30,6 @@ class Wire(Protocol):
         ...
 
 
-class PlainWire:
-    """The wire of a server that offers none: a frame at a time, and it is closed politely."""
-
-    is_writable = False
-
-    def __init__(self, send: ASGISend) -> None:
-        self._send = send
-
-    async def send_texts(self, texts: Sequence[str]) -> None:
-        """Send text frames. Raises OSError when the peer is gone."""
-        for text in texts:
-            await self._send({"type": "websocket.send", "text": text})
-
-    def abort(self) -> None:
-        """Nothing can be done."""
-
-
 class WebSocketOutlet:
     """Where the frames of one connection go.
 

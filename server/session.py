@@ -7,9 +7,12 @@ No asyncio, clock, randomness, logging or settings here: inputs go into `deliver
     input         COLD            LOADING           IDLE            RUNNING              COMMITTING
     Opened        → IDLE, next;   note the head     note, next;     note                 note
                   none: greet                       none: Load
-    Message       hold, Load      hold (no          Append          Append               Append
-                                  snapshot) else
-                                  Append
+    Message       hold, Load      hold (no          AnswerAtOnce    Append               Append, behind an
+                                  snapshot) else    if *free*, else                      answer at once hold
+                                  Append            Append
+    AtOnce        –               Append            Commit →        Append               Append
+                                                    COMMITTING; no
+                                                    answer: Append
     Appended      Ack, Publish    Ack, Publish      the same, next  Ack, Publish         Ack, Publish
     Loaded        –               Tell → IDLE, next –               –                    –
     Again         –               –                 –               another attempt      –
@@ -32,6 +35,10 @@ we know (a button of a closed card, a turn that is not under way, a full inbox) 
 first two wait while the store has more: another process may have made them right. Every input that answers an effect
 carries its number, and a stale one is dropped. A failed step commits too: the cursor moves and the user sees it, so a
 bad step cannot loop.
+
+A line for a session that is *free* (nothing waits, nothing is on its way) is answered at once where its step does not
+wait: the line and its answer are one write, for the place behind the head, and a write that comes too late for it is a
+Conflict, after which the line is judged again. Lines behind it are held meanwhile, so that they keep their order.
 
 Two lines at once are the workflow's to order (`when_busy`). *queue*: as above. *reject*: a Message that comes while a
 turn is under way, here or elsewhere, is refused after Find, and held where that is not certain: an Append is on its

@@ -22,12 +22,13 @@ from server.assistant.account import Account, Accounted
 from server.assistant.past import Past
 from server.broker import Key
 from server.errors import ERROR_CODES, StepError, StoreError
+from server.moves import step, step_at_once
 from server.recall import CALLS_SHARE, Recall
 from server.settings import Settings
 from server.stamps import new_id, new_ids, now_ms
 from server.store import Store
 from server.store.records import Event, is_line
-from server.workflow import OPEN, Delta, Frame, Line, Progress, Result, Turn, Workflow, step, step_at_once
+from server.workflow import OPEN, Delta, Frame, Line, Progress, Result, Turn, Workflow
 
 log = structlog.get_logger()
 

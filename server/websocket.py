@@ -21,7 +21,7 @@ from server.auth import identify
 from server.connection import Cursor
 from server.engine import Engine
 from server.errors import CloseCode, ProtocolError, describe_problem
-from server.outlet import ASGISend, PlainWire, WebSocketOutlet, Wire
+from server.outlet import ASGISend, WebSocketOutlet, Wire
 from server.protocol import SUBPROTOCOL, SUBPROTOCOL_FAMILY, Dialect, Transient
 from server.rates import TokenBucket
 from server.settings import Settings
@@ -84,7 +84,7 @@ class Gateway:
                 return
             native = request.dialect is Dialect.NATIVE
             await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if native else None})
-            wire = scope["extensions"].get(WIRE_EXTENSION, {}).get("wire") or PlainWire(send)
+            wire = scope["extensions"][WIRE_EXTENSION]["wire"]
             connection = WebSocketConnection(self._engine, request, receive, send, wire)
             self.connections.add(connection)
             try:

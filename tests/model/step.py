@@ -6,8 +6,9 @@ from msgspec import structs
 
 from server import signals
 from server.errors import StepError
+from server.moves import step, step_at_once
 from server.steps import SPARE_IDS
-from server.workflow import OPEN, Delta, Line, Progress, Result, Turn, Workflow, step, step_at_once
+from server.workflow import OPEN, Delta, Line, Progress, Result, Turn, Workflow
 from tests.model.pending import at_once
 
 

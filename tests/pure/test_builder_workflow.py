@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from server.errors import WorkflowError
+from server.moves import step
 from server.store.records import merge_memory
-from server.workflow import OPEN, STALE, Delta, Frame, Progress, Result, Turn, Workflow, step
+from server.workflow import OPEN, STALE, Delta, Frame, Progress, Result, Turn, Workflow
 from server.workflows import WORKFLOWS, find_workflows
 from server.workflows.builder import BUILDER, summary
 

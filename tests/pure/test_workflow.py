@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from server.errors import StepError, WorkflowError
+from server.moves import step
 from server.workflow import (
     OPEN,
     STALE,
@@ -25,7 +26,6 @@ from server.workflow import (
     Turn,
     Workflow,
     chat,
-    step,
 )
 from tests.builders import SESSION
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from server.errors import StepError
-from server.workflow import OPEN, Delta, Output, Progress, Remember, Result, State, Step, Turn, chat, step, step_at_once
+from server.moves import step, step_at_once
+from server.workflow import OPEN, Delta, Output, Progress, Remember, Result, State, Step, Turn, chat
 from tests.pure.test_workflow import HALL, ROOF, ROOM, classify, saying, table, turn
 
 
