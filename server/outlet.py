@@ -1,16 +1,14 @@
-"""The send queue of one WebSocket: one writer, bounded in bytes, with the pauses that the existing builder needs."""
+"""The send queue of one WebSocket: bounded in bytes, with the pauses that the existing builder needs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from server.errors import CloseCode
 from server.settings import Settings
 
-ASGISend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-#: Frames that wait together go out with one write, up to about this many characters.
-_WRITE_CHARS: Final = 65_536
+#: Frames that wait together go out with one write, up to about this many bytes.
+_WRITE_BYTES: Final = 65_536
 
 
 class Wire(Protocol):
@@ -18,11 +16,11 @@ class Wire(Protocol):
 
     @property
     def is_writable(self) -> bool:
-        """Whether the peer has taken enough of what was written for the next write to go out at once."""
+        """Whether the peer has taken enough of what was written; if not, the outlet's `flush` is called when it has."""
         ...
 
-    async def send_texts(self, texts: Sequence[str]) -> None:
-        """Send text frames, when the peer takes them. Raises OSError when it is gone."""
+    def write_texts(self, texts: Sequence[bytes]) -> None:
+        """Send text frames. Raises OSError when the peer is gone."""
         ...
 
     def abort(self) -> None:
@@ -33,27 +31,32 @@ class Wire(Protocol):
 class WebSocketOutlet:
     """Where the frames of one connection go.
 
-    One task writes, because two that wait for the same paused transport can overtake each other. A reader that takes
-    nothing for SEND_STALL_MS is cut with `abort`: closing politely would wait for it.
+    What is queued goes out at the end of the present turn of the event loop, all of it with one write: no task waits
+    for it, which an idle connection would have to keep. A reader that takes nothing for SEND_STALL_MS is cut with
+    `abort`: closing politely would wait for it. `say_goodbye` closes the socket, and is called once.
     """
 
-    def __init__(self, send: ASGISend, wire: Wire, settings: Settings) -> None:
-        self._send = send
+    def __init__(self, wire: Wire, settings: Settings, say_goodbye: Callable[[CloseCode], None]) -> None:
         self._wire = wire
+        self._say_goodbye = say_goodbye
         self._soft_bytes = settings.send_queue_soft_bytes
         self._hard_bytes = settings.send_queue_hard_bytes
         self._stall_s = settings.send_stall_ms / 1000
-        self._queue: list[tuple[str, float]] = []
-        self._urgent: list[str] = []
+        self._loop = asyncio.get_running_loop()
+        self._queue: list[tuple[bytes, float]] = []
+        self._urgent: list[bytes] = []
         self._bytes = 0
         self._was_full = False
+        self._is_due = False  # `flush` is called soon
+        self._is_over = False
         self._paced_until = 0.0
-        self._waiter: asyncio.Future[None] | None = None  # an Event and a deque would cost an idle connection 1.5 KB
+        self._pause: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
         self.on_drained: Callable[[], None] = lambda: None
         self.close_code: CloseCode | None = None
         self.sent = 0
 
-    def put(self, text: str, *, gap_ms: int) -> bool:
+    def put(self, text: bytes, *, gap_ms: int) -> bool:
         """Queue a durable frame; False when it does not fit. One frame always fits into an empty queue."""
         if self._queue and self._bytes + len(text) > self._hard_bytes:
             self._was_full = True
@@ -61,16 +64,16 @@ class WebSocketOutlet:
         self._append(text, gap_ms / 1000)
         return True
 
-    def put_transient(self, text: str, *, droppable: bool) -> None:
+    def put_transient(self, text: bytes, *, droppable: bool) -> None:
         """Queue a transient frame; a droppable one only where there is room."""
         if not droppable or self._bytes + len(text) <= self._hard_bytes:
             self._append(text, 0.0)
 
-    def put_urgent(self, text: str) -> None:
+    def put_urgent(self, text: bytes) -> None:
         """Queue a frame ahead of all others: a heartbeat's answer. Only one waits at a time."""
         if text not in self._urgent:
             self._urgent.append(text)
-            self._wake()
+            self._soon()
 
     @property
     def has_room(self) -> bool:
@@ -82,78 +85,89 @@ class WebSocketOutlet:
         """Close the socket once the queue has gone out."""
         if self.close_code is None:
             self.close_code = code
-            self._wake()
+            self._soon()
 
-    async def run(self) -> None:
-        """Write until the socket is closed. Raises OSError when the peer is gone."""
-        while True:
-            if texts := [*self._urgent, *self._due()]:
-                await self._write(texts)
+    def closed(self) -> None:
+        """The socket is gone: so is what waits for it."""
+        self._is_over = True
+        self._queue.clear()
+        self._urgent.clear()
+        self._stop_timers()
+
+    def flush(self) -> None:
+        """Write what may go out now."""
+        self._is_due = False
+        self._stop_timers()
+        while not self._is_over and (self._queue or self._urgent or self.close_code is not None):
+            if not self._wire.is_writable:
+                self._stall = self._loop.call_later(self._stall_s, self._cut)
+                return
+            if texts := self._due():
+                self._write(texts)
             elif self._queue:
-                await self._sleep(self._paced_until - asyncio.get_running_loop().time())
-            elif self.close_code is not None:
-                close = {"type": "websocket.close", "code": int(self.close_code)}
-                await self._within_stall(self._send(close))
+                self._pause = self._loop.call_at(self._paced_until, self.flush)
                 return
             else:
-                await self._sleep()
+                self._is_over = True
+                assert self.close_code is not None
+                self._say_goodbye(self.close_code)
 
-    def _due(self) -> list[str]:
-        """The frames in front of the queue that may go out now; a pause that is to pass before one ends them."""
-        due: list[str] = []
-        chars = 0
+    def _due(self) -> list[bytes]:
+        """The urgent frames, and those in front of the queue; a pause that is to pass before one ends them."""
+        due = self._urgent.copy()
+        size = 0
         for text, gap_s in self._queue:
             if gap_s and self.close_code is None:
-                now = asyncio.get_running_loop().time()
+                now = self._loop.time()
                 if now < self._paced_until:
                     break
                 self._paced_until = now + gap_s
             due.append(text)
-            chars += len(text)
-            if chars >= _WRITE_CHARS:
+            size += len(text)
+            if size >= _WRITE_BYTES:
                 break
         return due
 
-    async def _write(self, texts: Sequence[str]) -> None:
-        """Send the urgent frames, and then those in front of the queue, which stay in it until they are out."""
-        urgent, self._urgent = len(self._urgent), []
-        if self._wire.is_writable:
-            await self._wire.send_texts(texts)
+    def _write(self, texts: Sequence[bytes]) -> None:
+        sent = len(texts) - len(self._urgent)
+        self._urgent.clear()
+        try:
+            self._wire.write_texts(texts)
+        except OSError:  # the peer is gone: its cursor is its own, and the log has everything
+            self.closed()
+            return
+        if sent == len(self._queue):
+            self._queue.clear()
+            self._bytes = 0
         else:
-            await self._within_stall(self._wire.send_texts(texts))
-        sent = len(texts) - urgent
-        self._bytes -= sum(len(text) for text, _ in self._queue[:sent])
-        del self._queue[:sent]
+            self._bytes -= sum(len(text) for text, _ in self._queue[:sent])
+            del self._queue[:sent]
         self.sent += sent
         if self._was_full and self._bytes <= self._soft_bytes:
             self._was_full = False
             self.on_drained()
 
-    async def _sleep(self, wait_s: float | None = None) -> None:
-        """Wait for the next frame or the close, `wait_s` at most."""
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            if wait_s is None:
-                await self._waiter
-            else:
-                await asyncio.wait([self._waiter], timeout=wait_s)
-        finally:
-            self._waiter = None
+    def _stop_timers(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
 
-    async def _within_stall(self, writing: Awaitable[None]) -> None:
-        try:
-            async with asyncio.timeout(self._stall_s):
-                await writing
-        except TimeoutError:
-            self.close_code = self.close_code or CloseCode.SLOW_CONSUMER
-            self._wire.abort()
-            raise OSError("the peer takes nothing") from None
+    def _cut(self) -> None:
+        """The peer has taken nothing for too long."""
+        self.close_code = self.close_code or CloseCode.SLOW_CONSUMER
+        self.closed()
+        self._wire.abort()
 
-    def _append(self, text: str, gap_s: float) -> None:
+    def _append(self, text: bytes, gap_s: float) -> None:
         self._queue.append((text, gap_s))
         self._bytes += len(text)
-        self._wake()
+        if not self._is_due:
+            self._soon()
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+    def _soon(self) -> None:
+        if not self._is_due and not self._is_over:
+            self._is_due = True
+            self._loop.call_soon(self.flush)

@@ -14,9 +14,11 @@ class TokenBucket:
         self._tokens = float(burst)
         self._stamp = time.monotonic()
 
-    def wait_ms(self) -> int:
-        """Take one token: 0; or, when there is none, the ms after which there is one, and take nothing."""
-        now = time.monotonic()
+    def wait_ms(self, now: float) -> int:
+        """Take one token: 0; or, when there is none, the ms after which there is one, and take nothing.
+
+        `now` is time.monotonic().
+        """
         self._tokens = min(self._burst, self._tokens + (now - self._stamp) * self._rate_per_s)
         self._stamp = now
         if self._tokens >= 1:

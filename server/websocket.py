@@ -10,7 +10,7 @@ import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs
 
 import msgspec
@@ -21,7 +21,8 @@ from server.auth import identify
 from server.connection import Cursor
 from server.engine import Engine
 from server.errors import CloseCode, ProtocolError, describe_problem
-from server.outlet import ASGISend, WebSocketOutlet, Wire
+from server.outlet import WebSocketOutlet
+from server.outlet import Wire as Written
 from server.protocol import SUBPROTOCOL, SUBPROTOCOL_FAMILY, Dialect, Transient
 from server.rates import TokenBucket
 from server.settings import Settings
@@ -29,6 +30,7 @@ from server.subscriber import Subscriber
 from server.transport import WIRE_EXTENSION
 
 ASGIReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+ASGISend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 log = structlog.get_logger()
 
@@ -83,9 +85,9 @@ class Gateway:
                 await send({"type": "websocket.close", "code": int(CloseCode.VERSION)})
                 return
             native = request.dialect is Dialect.NATIVE
-            await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if native else None})
             wire = scope["extensions"][WIRE_EXTENSION]["wire"]
             connection = WebSocketConnection(self._engine, request, receive, send, wire)
+            await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if native else None})
             self.connections.add(connection)
             try:
                 await connection.run()
@@ -125,15 +127,24 @@ class Gateway:
         return request
 
 
+class Wire(Written, Protocol):
+    """The transport of a WebSocket: what is written to, and what tells of texts."""
+
+    on_text: Callable[[str], None] | None
+    on_writable: Callable[[], None] | None
+
+
 class WebSocketConnection:
-    """One accepted WebSocket."""
+    """One WebSocket. Texts come by call, not through `receive`: of that come binary messages and the end."""
 
     def __init__(self, engine: Engine, request: Request, receive: ASGIReceive, send: ASGISend, wire: Wire) -> None:
         assert request.dialect is not None
         self._settings = settings = engine.settings
         self._receive = receive
+        self._send = send
         self._wire = wire
-        self._outlet = WebSocketOutlet(send, wire, settings)
+        self._outlet = WebSocketOutlet(wire, settings, self._say_goodbye)
+        self._goodbye: asyncio.Task[None] | None = None
         key = (request.user_id, request.session_id)
         self._subscriber = Subscriber(
             engine, self._outlet, key, request.cursor, workflow=request.workflow, dialect=request.dialect
@@ -146,9 +157,11 @@ class WebSocketConnection:
         self._beats = 0
         self._timer: asyncio.TimerHandle | None = None
         self._received = 0
+        self._frame_max_bytes, self._text_max_chars = settings.frame_max_bytes, settings.text_max_chars
         self._log = log.bind(
             session_id=key[1], user_id=key[0], connection_id=self._subscriber.number, dialect=request.dialect.value
         )
+        wire.on_text, wire.on_writable = self._take, self._outlet.flush
 
     async def run(self) -> None:
         """Serve until either side closes."""
@@ -156,17 +169,16 @@ class WebSocketConnection:
         if self._native:
             self._schedule_beat()
         self._subscriber.open()
-        writer = asyncio.create_task(self._write(), name=f"writer {self._subscriber.number}")
         try:
             code = await self._receive_loop()
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+            self._wire.on_text, self._wire.on_writable = _nobody, None
+            self._outlet.closed()
             self._subscriber.closed()
-            writer.cancel()
-            [ended] = await asyncio.gather(writer, return_exceptions=True)
-            if isinstance(ended, Exception):
-                self._log.error("writer_failed", exc_info=ended)
+            if self._goodbye is not None:
+                self._goodbye.cancel()
         self._log.info(
             "connection_closed",
             code=int(self._outlet.close_code or code),
@@ -186,48 +198,51 @@ class WebSocketConnection:
             after_ms = random.randrange(spread_ms)
             self._subscriber.show(Transient("drain", {"after_ms": after_ms}))
 
-    async def _write(self) -> None:
+    def _say_goodbye(self, code: CloseCode) -> None:
+        self._goodbye = asyncio.create_task(self._close(code), name=f"close {self._subscriber.number}")
+
+    async def _close(self, code: CloseCode) -> None:
         with contextlib.suppress(OSError):
-            await self._outlet.run()
+            await self._send({"type": "websocket.close", "code": int(code)})
 
     async def _receive_loop(self) -> int:
         while True:
             message = await self._receive()
             if message["type"] == "websocket.disconnect":
                 return int(message.get("code") or 1005)
-            self._heard = time.monotonic()
-            self._received += 1
-            if self._outlet.close_code is not None:
-                continue  # we are closing: what still comes was not acknowledged and comes again elsewhere
-            if self._frames.wait_ms():
-                self._outlet.close(CloseCode.RATE_LIMITED)
-                continue
-            try:
-                self._take(message)
-            except ProtocolError as error:
-                self._subscriber.refuse(error.code, error.client_id)
+            self._take(message.get("text"))
 
-    def _take(self, message: MutableMapping[str, Any]) -> None:
-        text = message.get("text")
+    def _take(self, text: str | None) -> None:
+        """A message of the peer; None for one that is no text."""
+        self._heard = now = time.monotonic()
+        self._received += 1
+        if self._outlet.close_code is not None:
+            return  # we are closing: what still comes was not acknowledged and comes again elsewhere
+        if self._frames.wait_ms(now):
+            self._outlet.close(CloseCode.RATE_LIMITED)
+            return
         if text is None:
-            raise ProtocolError("binary_frame")
-        frame = protocol.parse(
-            text, frame_max_bytes=self._settings.frame_max_bytes, text_max_chars=self._settings.text_max_chars
-        )
+            self._subscriber.refuse("binary_frame")
+            return
+        try:
+            frame = protocol.parse(text, frame_max_bytes=self._frame_max_bytes, text_max_chars=self._text_max_chars)
+        except ProtocolError as error:
+            self._subscriber.refuse(error.code, error.client_id)
+            return
         match frame:
             case protocol.Say() | protocol.Cancel():
-                if wait_ms := self._lines.wait_ms():
+                if wait_ms := self._lines.wait_ms(now):
                     self._subscriber.refuse("rate_limited", frame.client_id, wait_ms)
                 else:
                     self._subscriber.receive(frame)
             case protocol.Resume():
                 self._subscriber.receive(frame)
             case protocol.Ping(bare=True):
-                self._outlet.put_urgent("pong")
+                self._outlet.put_urgent(b"pong")
             case protocol.Ping(n):
                 self._outlet.put_urgent(self._subscriber.encode(Transient("pong", {"n": n})))
             case protocol.Authenticate():
-                raise ProtocolError("auth_not_enabled")
+                self._subscriber.refuse("auth_not_enabled")
             case protocol.Pong():
                 pass
 
@@ -271,6 +286,10 @@ def read_request(query_string: bytes, subprotocols: list[str], workflows: Collec
         message_count=int(shown) if skip and shown.isascii() and shown.isdigit() and len(shown) < 10 else None,
     )
     return Request(session_id, user_id, workflow, cursor, _dialect(subprotocols))
+
+
+def _nobody(_text: str) -> None:
+    """What still comes of a connection that is over."""
 
 
 def _count(text: str | None) -> int | None:
