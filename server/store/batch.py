@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from server.store.records import (
+    VISIBLE_TYPES,
     Committed,
     Conflict,
     Duplicate,
@@ -14,7 +15,6 @@ from server.store.records import (
     Missing,
     Outcome,
     Write,
-    count_visible,
     is_line,
     is_outrun,
     place,
@@ -75,8 +75,12 @@ class Batch:
         events = place(write.events, head.seq, head.updated_at)
         head.seq, head.updated_at = events[-1].seq, events[-1].created_at
         head.created_at = head.created_at or events[0].created_at
-        head.visible += count_visible(events)
-        head.lined = max([head.lined, *(event.seq for event in events if is_line(event))])
+        for event in events:
+            head.visible += event.type in VISIBLE_TYPES
+            if is_line(event):
+                head.lined = event.seq
+            if event.client_id is not None:
+                self._used[event.session_id, event.client_id] = event
         if (update := write.update) is not None:
             head.version += 1
             head.workflow, head.state = update.workflow, update.state
@@ -85,7 +89,4 @@ class Batch:
         self.heads[write.session_id] = head
         self.changed.add(write.session_id)
         self.events += events
-        for event in events:
-            if event.client_id is not None:
-                self._used[event.session_id, event.client_id] = event
         return events

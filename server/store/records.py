@@ -17,6 +17,10 @@ from server.errors import InvalidWrite
 VISIBLE_TYPES: Final = frozenset({"chat_message", "action_request", "slide_update", "presentation_url"})
 
 
+#: The largest number of a column, in every database.
+INTEGER_MAX: Final = 2**63 - 1
+
+
 class Event(Struct, frozen=True, kw_only=True):
     """One line of a session's log, and one durable frame of the wire.
 
@@ -147,7 +151,7 @@ def check_write(write: Write) -> None:
     """Raises InvalidWrite for a write that no store takes, whatever is in the store.
 
     Ids and names are text that every database can keep: no NUL, no lone surrogate. Payloads may hold a NUL: JSON has
-    a way to write it.
+    a way to write it. Times and places in the log fit into a column.
     """
     if not write.events or any(event.session_id != write.session_id for event in write.events):
         raise InvalidWrite("a write has events, and all of them are its session's")
@@ -159,10 +163,15 @@ def check_write(write: Write) -> None:
     if write.update is not None and any(is_line(event) for event in write.events[1:]):
         raise InvalidWrite("a turn's own line is its first event")
     names = [write.session_id, write.user_id, write.client_id or ""]
+    most = 0
     for event in write.events:
         names += event.type, event.role, event.message_id
+        most = max(most, event.created_at, event.turn)
     if (update := write.update) is not None:
         names += update.workflow, update.state, update.card or ""
+        most = max(most, update.cursor)
+    if most > INTEGER_MAX:
+        raise InvalidWrite("a number is larger than a column can hold")
     text = "".join(names)
     if "\0" in text or not (text.isascii() or _is_unicode(text)):
         raise InvalidWrite("an id or a name holds a NUL or a lone surrogate")

@@ -1,9 +1,8 @@
 """The embedded default: one SQLite file.
 
-One writer thread owns the only connection that writes; a batch is one `BEGIN IMMEDIATE` transaction of a few
-statements, whatever its size. Readers are apart, each thread with a connection of its own, and see the last commit
-(WAL). `synchronous=FULL` syncs the write-ahead log at every commit, so what `commit` returned survives power loss;
-NORMAL would be faster and lose the last commits.
+One writer thread owns the only connection that writes; a batch is one transaction (`sqlite_writer.py`). Readers are
+apart, each thread with a connection of its own, and see the last commit (WAL). `synchronous=FULL` syncs the write-ahead
+log at every commit, so what `commit` returned survives power loss; NORMAL would be faster and lose the last commits.
 """
 
 import asyncio
@@ -13,26 +12,23 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
-import msgspec
 import structlog
 
 from server.errors import InvalidWrite, StoreClosed, StoreError, StoreUnavailable
-from server.store.batch import Batch, Head
-from server.store.records import Event, Loaded, Outcome, Summary, Write, check_write
-from server.store.rows import EVENT_COLUMNS, HEAD_COLUMNS, SESSION_COLUMNS, encode, event_of, event_row, snapshot_of
+from server.store.records import INTEGER_MAX, Event, Loaded, Outcome, Summary, Write
+from server.store.rows import EVENT_COLUMNS, SESSION_COLUMNS, encode, event_of, snapshot_of
 from server.store.sqlite_migrate import MIGRATIONS, Migration, check, migrate, transaction
+from server.store.sqlite_writer import Writer
 
 log = structlog.get_logger()
 
 MEMORY: Final = ":memory:"
 _READERS: Final = 2
-_SIZES: Final = (64, 16, 4, 1)  # rows of one insert; 64 of 13 columns are well below SQLite's 32,766 values
-_LOG_BYTES: Final = 4_194_304  # what the log takes between two checkpoints
-_SEQ_MAX: Final = 2**63 - 1  # a client may ask for what is behind any number
+_LOG_PAGES: Final = 4_000  # what the log takes between two checkpoints: a page that changes often is copied once
+_LOG_BYTES: Final = _LOG_PAGES * (4_096 + 24)
 # Looked up once a statement, not once a row: it names no column of `events`.
 _OWNED: Final = "exists (select 1 from sessions where session_id = :session_id and user_id = :user_id)"
 _PAGE: Final = (
@@ -42,16 +38,6 @@ _PAGE: Final = (
 _INBOX: Final = (
     f"select {EVENT_COLUMNS} from events where session_id = :session_id and seq > :cursor and role = 'user'"
     f" and {_OWNED} order by seq"
-)
-# All heads are one row of JSON, as are all used ids: each row of a result, like each statement, lets go of the
-# interpreter and waits for it again, and a busy event loop gives it back a millisecond later.
-_HEADS: Final = (
-    f"select json_group_array(json_array({HEAD_COLUMNS})) from sessions"
-    " where session_id in (select value from json_each(?))"
-)
-_USED: Final = (
-    f"select json_group_array(json_array({EVENT_COLUMNS})) from (select json_extract(value, '$[0]') as s,"
-    " json_extract(value, '$[1]') as c from json_each(?)) cross join events where session_id = s and client_id = c"
 )
 _LAST: Final = (
     "select coalesce(max(sessions.seq), 0) from (select key, json_extract(value, '$[0]') as s,"
@@ -63,14 +49,6 @@ _LEASE: Final = (
     " on conflict (session_id, user_id) do update set until = excluded.until where holder = excluded.holder"
 )
 _HOLDER: Final = "select holder from leases where session_id = ? and user_id = ?"
-_INSERT: Final = f"insert into events ({EVENT_COLUMNS})"
-_UPSERT: Final = f"insert into sessions ({SESSION_COLUMNS})"
-_CHANGE: Final = (
-    " on conflict (session_id) do update set workflow = excluded.workflow, state = excluded.state,"
-    " memory = iif(excluded.memory = '', memory, excluded.memory), version = excluded.version, seq = excluded.seq,"
-    " cursor = excluded.cursor, lined = excluded.lined, visible = excluded.visible, card = excluded.card,"
-    " updated_at = excluded.updated_at where user_id = excluded.user_id"
-)
 #: Trying these again cannot help: they are about what was to be written, not about the file.
 _INVALID: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError)
 
@@ -81,8 +59,8 @@ T = TypeVar("T")
 class SqliteStore:
     """Sessions in one SQLite file, or in memory.
 
-    `busy_ms` is how long another process may hold the lock before a write is given up. The last of `migrations` makes
-    the schema that the store works with.
+    `busy_ms` is how long another process may hold the lock before a write is given up, `known_limit` how many sessions
+    are known without a look into the file. The last of `migrations` makes the schema that the store works with.
     """
 
     def __init__(
@@ -91,17 +69,19 @@ class SqliteStore:
         *,
         synchronous: str = "FULL",
         busy_ms: int = 10_000,
+        known_limit: int = 10_000,
         migrations: Sequence[Migration] = MIGRATIONS,
     ) -> None:
         self._path = path
         self._synchronous = synchronous
         self._busy_ms = busy_ms
+        self._known_limit = known_limit
         self._migrations = migrations
         self.migrated: list[str] = []  # what `open` did to the schema, a line for each thing
         self._writer = ThreadPoolExecutor(1, "sqlite-writer")
         # A database in memory belongs to its one connection, so there its writer reads, too.
         self._readers = self._writer if path == MEMORY else ThreadPoolExecutor(_READERS, "sqlite-reader")
-        self._own = threading.local()  # `connection`: each thread has one that no other uses
+        self._own = threading.local()  # `connection`: each thread has one that no other uses; and `writer`, its one
         self._connections: list[sqlite3.Connection] = []
         self._opened = False
         self._closing: asyncio.Future[None] | None = None
@@ -132,7 +112,7 @@ class SqliteStore:
 
     async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         """One transaction for the batch, one outcome a write. Raises StoreUnavailable: then nothing was written."""
-        return await self._run(self._writer, _commit, writes)
+        return await self._run(self._writer, lambda _: self._batches().commit(writes))
 
     async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
         """Snapshot, page and inbox of one moment."""
@@ -168,7 +148,7 @@ class SqliteStore:
 
     async def delete(self, session_id: str, user_id: str) -> bool:
         """Remove a session and its log."""
-        return await self._run(self._writer, _delete, session_id, user_id)
+        return await self._run(self._writer, _delete, session_id, user_id, self._batches)
 
     async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
         """The user's sessions, latest first."""
@@ -211,7 +191,12 @@ class SqliteStore:
         except BaseException:
             connection.close()  # and let go of its locks
             raise
-        self._own.connection = connection
+        self._own.connection, self._own.writer = connection, Writer(connection, self._known_limit)
+
+    def _batches(self) -> Writer:
+        """What writes, for its thread."""
+        writer: Writer = self._own.writer
+        return writer
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         check(connection, self._migrations[-1].version)
@@ -220,6 +205,7 @@ class SqliteStore:
             raise sqlite3.OperationalError(f"its file system has no write-ahead log, only journal_mode={mode}")
         connection.execute(f"pragma synchronous = {self._synchronous}")
         connection.execute("pragma fullfsync = on")  # macOS: its fsync alone stops short of the disk
+        connection.execute(f"pragma wal_autocheckpoint = {_LOG_PAGES}")
         connection.execute(f"pragma journal_size_limit = {_LOG_BYTES}")  # a long reader makes it grow: cut it after
         self.migrated = migrate(connection, None if self._path == MEMORY else Path(self._path), self._migrations)
         for line in self.migrated:
@@ -244,63 +230,6 @@ def _store_error(error: Exception) -> StoreError:
     return kind(f"{type(error).__name__}: {error}")
 
 
-def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Outcome]:
-    for write in writes:
-        check_write(write)
-    with transaction(connection):
-        return _write_batch(connection, writes)
-
-
-def _write_batch(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Outcome]:
-    """Read what the batch touches, work out every outcome in memory, write what is new: four statements."""
-    heads = _rows(connection, _HEADS, list({write.session_id for write in writes}))
-    keys = {(write.session_id, write.client_id) for write in writes if write.client_id is not None}
-    used = _rows(connection, _USED, list(keys)) if keys else []
-    batch = Batch({row[0]: Head(row[1:]) for row in heads}, map(event_of, used))
-    outcomes = [batch.apply(write) for write in writes]
-    _insert(connection, _INSERT, [event_row(event) for event in batch.events])
-    changed = [_session_row(session_id, batch.heads[session_id]) for session_id in batch.changed]
-    _insert(connection, _UPSERT, changed, _CHANGE)
-    return outcomes
-
-
-def _rows(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[list[Any]]:
-    """The rows that a query gives as one text of JSON, for what it is asked as another."""
-    (text,) = connection.execute(query, (encode(asked),)).fetchone()
-    rows: list[list[Any]] = msgspec.json.decode(text)
-    return rows
-
-
-def _insert(connection: sqlite3.Connection, into: str, rows: Sequence[tuple[Any, ...]], rest: str = "") -> None:
-    """Insert many rows with few statements, each of a size that comes again, so that it is prepared once."""
-    start = 0
-    for size in _SIZES:
-        while len(rows) - start >= size:
-            chunk = rows[start : start + size]
-            row = f"({', '.join('?' * len(chunk[0]))})"
-            connection.execute(f"{into} values {', '.join([row] * size)}{rest}", list(chain.from_iterable(chunk)))
-            start += size
-
-
-def _session_row(session_id: str, head: Head) -> tuple[Any, ...]:
-    """SESSION_COLUMNS of a session; a memory that did not change is the empty text."""
-    return (
-        session_id,
-        head.user_id,
-        head.workflow,
-        head.state,
-        "" if head.memory is None else encode(head.memory),
-        head.version,
-        head.seq,
-        head.cursor,
-        head.lined,
-        head.visible,
-        head.card,
-        head.created_at,
-        head.updated_at,
-    )
-
-
 def _load(connection: sqlite3.Connection, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
     connection.execute("begin")
     try:
@@ -321,7 +250,7 @@ def _load(connection: sqlite3.Connection, session_id: str, user_id: str, after: 
 
 
 def _read(connection: sqlite3.Connection, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
-    asked = {"session_id": session_id, "user_id": user_id, "after": min(after, _SEQ_MAX), "limit": max(limit, 0)}
+    asked = {"session_id": session_id, "user_id": user_id, "after": min(after, INTEGER_MAX), "limit": max(limit, 0)}
     return [event_of(row) for row in connection.execute(_PAGE, asked)]
 
 
@@ -375,7 +304,8 @@ def _list(connection: sqlite3.Connection, user_id: str, limit: int) -> list[Summ
     return [Summary(*row) for row in rows]
 
 
-def _delete(connection: sqlite3.Connection, session_id: str, user_id: str) -> bool:
+def _delete(connection: sqlite3.Connection, session_id: str, user_id: str, batches: Callable[[], Writer]) -> bool:
+    batches().forget(session_id)
     with transaction(connection):
         cursor = connection.execute("delete from sessions where session_id = ? and user_id = ?", (session_id, user_id))
         if cursor.rowcount:

@@ -44,6 +44,7 @@ def _shipped(version: int, name: str, file: str, *, compatible_from: int) -> Mig
 MIGRATIONS: Final = (
     _shipped(1, "sessions", "sqlite.sql", compatible_from=1),
     _shipped(2, "leases", "sqlite_leases.sql", compatible_from=1),
+    _shipped(3, "log", "sqlite_log.sql", compatible_from=1),
 )
 
 
@@ -113,7 +114,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _apply(connection: sqlite3.Connection, step: Migration) -> None:
-    for statement in _statements(step.sql):
+    for statement in statements(step.sql):
         connection.execute(statement)
     columns = "version integer not null, compatible_from integer not null"
     connection.execute(f"create table if not exists rejoinder_schema ({columns})")
@@ -122,7 +123,7 @@ def _apply(connection: sqlite3.Connection, step: Migration) -> None:
     connection.execute(f"pragma user_version = {step.version}")
 
 
-def _statements(sql: str) -> Iterator[str]:
+def statements(sql: str) -> Iterator[str]:
     """The statements one by one: `executescript` would commit first, and let go of the lock."""
     statement = ""
     for line in sql.splitlines(keepends=True):

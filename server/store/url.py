@@ -48,7 +48,12 @@ def open_store(settings: Settings) -> Store:
             path = sqlite_path(url)
             if path == MEMORY and settings.web_concurrency > 1:
                 raise ConfigError([f"STORE_URL={url}: memory belongs to one process; WEB_CONCURRENCY is more"])
-            return SqliteStore(path, synchronous=settings.sqlite_synchronous, busy_ms=timeout_ms)
+            return SqliteStore(
+                path,
+                synchronous=settings.sqlite_synchronous,
+                busy_ms=timeout_ms,
+                known_limit=settings.session_max_concurrent,
+            )
 
 
 def sqlite_path(url: str) -> str:

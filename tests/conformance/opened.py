@@ -8,8 +8,10 @@ from server.store.sqlite import SqliteStore
 
 
 @contextlib.asynccontextmanager
-async def opened(path: str, *, synchronous: str = "FULL", busy_ms: int = 10_000) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(path, synchronous=synchronous, busy_ms=busy_ms)
+async def opened(
+    path: str, *, synchronous: str = "FULL", busy_ms: int = 10_000, known_limit: int = 10_000
+) -> AsyncIterator[SqliteStore]:
+    store = SqliteStore(path, synchronous=synchronous, busy_ms=busy_ms, known_limit=known_limit)
     try:
         await store.open()
         yield store

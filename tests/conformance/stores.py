@@ -31,6 +31,12 @@ async def _sqlite_file(folder: Path) -> AsyncIterator[Store]:
 
 
 @contextlib.asynccontextmanager
+async def _sqlite_unknown(folder: Path) -> AsyncIterator[Store]:
+    """One that has to look into the file before every write."""
+    yield SqliteStore(str(folder / "store.db"), known_limit=0)
+
+
+@contextlib.asynccontextmanager
 async def _sqlite_memory(_: Path) -> AsyncIterator[Store]:
     yield SqliteStore(MEMORY)
 
@@ -54,6 +60,7 @@ async def _supabase(_: Path) -> AsyncIterator[Store]:
 STORES: Final[dict[str, Empty]] = {
     "dict": _dict,
     "sqlite-file": _sqlite_file,
+    "sqlite-unknown": _sqlite_unknown,
     "sqlite-memory": _sqlite_memory,
     "postgres": _postgres,
     "redis": _redis,

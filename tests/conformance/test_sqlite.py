@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from server.errors import StoreUnavailable
-from server.store.records import Committed, Conflict, Write
+from server.store.records import Committed, Conflict, Duplicate, Missing, Write
 from server.store.sqlite import MEMORY, SqliteStore
 from tests.conformance.opened import opened, pragma, writer
 from tests.writes import (
@@ -93,31 +93,68 @@ async def test_what_was_committed_is_there_after_a_restart(path: str) -> None:
 
 
 async def _statements(store: SqliteStore, writes: list[Write]) -> tuple[list[str], int]:
-    """The kinds of statements of a batch, each once however often it ran, and how many inserts there were."""
+    """The kinds of statements of a batch, each once however often it ran, and how many inserts there were.
+
+    A statement with a trigger is told once more for each statement of the trigger.
+    """
     traced: list[str] = []
     writer(store).set_trace_callback(traced.append)
-    await store.commit(writes)
+    outcomes = await store.commit(writes)
     writer(store).set_trace_callback(None)
+    assert all(isinstance(outcome, Committed) for outcome in outcomes)
     kinds = [" ".join(sql.split()[:3]) for sql in traced]
     rows = sum(kind.startswith("insert") for kind in kinds)
     return [kind for place, kind in enumerate(kinds) if kinds[place - 1 : place] != [kind]], rows
 
 
+async def _batch(store: SqliteStore, count: int) -> list[Write]:
+    """Lines and their answers, of so many sessions."""
+    some = [await open_session(store) for _ in range(count)]
+    return [write for one in some for write in (accept(one.session_id, "c1"), turn(one, answers=3))]
+
+
+@pytest.mark.parametrize("path", [MEMORY])
+async def test_a_batch_of_sessions_that_are_known_is_one_statement(path: str) -> None:
+    async with opened(path) as store:
+        for count in (1, 100):
+            kinds, _ = await _statements(store, await _batch(store, count))
+            assert kinds == ["insert into batch"]
+
+
 @pytest.mark.parametrize("path", [MEMORY])
 async def test_a_batch_of_any_size_has_few_statements(path: str) -> None:
-    async with opened(path) as store:
-        sessions = [await open_session(store) for _ in range(101)]
-
-        def batch(count: int) -> list[Write]:
-            some = [sessions.pop() for _ in range(count)]
-            return [write for one in some for write in (accept(one.session_id, "c1"), turn(one, answers=3))]
-
+    async with opened(path, known_limit=0) as store:
         expected = ["begin immediate", "select json_group_array(json_array(session_id, user_id,"]
         expected += ["select json_group_array(json_array(session_id, seq,"]
         expected += ["insert into events", "insert into sessions", "commit"]
-        assert await _statements(store, batch(1)) == (expected, 2 + 1)  # two events, one session
+        assert await _statements(store, await _batch(store, 1)) == (expected, 2 + 1)  # two events, one session
         # 200 events by 64, 64, 64, 4 and 4 of them; 100 sessions by 64, 16, 16 and 4.
-        assert await _statements(store, batch(100)) == (expected, 5 + 4)
+        assert await _statements(store, await _batch(store, 100)) == (expected, 5 + 4)
+
+
+@pytest.mark.parametrize("path", [MEMORY])
+async def test_the_sessions_that_were_written_longest_ago_are_looked_up_again(path: str) -> None:
+    async with opened(path, known_limit=2) as store:
+        one, two, three = [await open_session(store) for _ in range(3)]
+        for session, is_known in ((two, True), (three, True), (one, False), (two, False), (one, True)):
+            kinds, _ = await _statements(store, [accept(session.session_id)])
+            assert (kinds == ["insert into batch"]) is is_known
+
+
+async def test_a_session_that_another_process_has_written_is_looked_up_again(path: str) -> None:
+    async with opened(path) as one, opened(path) as two:
+        before, other = await open_session(one), await open_session(one)
+        await committed(two, accept(before.session_id, "c1"))
+        outcomes = await one.commit([accept(other.session_id, "c1"), accept(before.session_id, "c2")])
+        assert [event.seq for outcome in outcomes if isinstance(outcome, Committed) for event in outcome.events] == [
+            3,
+            4,
+        ]
+        assert await commit(one, accept(before.session_id, "c1")) == Duplicate(
+            (await log_of(two, before.session_id))[2]
+        )
+        assert await two.delete(before.session_id, USER)
+        assert await commit(one, accept(before.session_id, "c3")) == Missing()
 
 
 # ---------------------------------------------------------------- two stores, one file

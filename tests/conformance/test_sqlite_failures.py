@@ -61,7 +61,7 @@ async def test_a_statement_that_fails_takes_the_whole_batch_with_it(path: str, t
         answered = [accept(before.session_id, "c1"), turn(before, event(before.session_id), answers=3)]
         writer(store).execute(
             f"create trigger fails before {'insert' if table == 'events' else 'update'} on {table}"
-            f" when new.session_id = '{other.session_id}' begin select raise(fail, 'on purpose'); end"
+            f" when new.session_id = '{other.session_id}' begin select raise(abort, 'on purpose'); end"
         )
         for _ in range(2):
             with pytest.raises((StoreUnavailable, InvalidWrite), match="on purpose"):

@@ -20,8 +20,8 @@ from tests.wire import Client
 from tests.writes import T0_MS, accept, greeting
 
 PAGE: Final = 4096
-#: The first byte of a page at the end of a branch of the log's tree: nobody's way to his own events leads through it.
-LEAF: Final = 0x0A
+#: The first byte of a page of rows at the end of a branch: nobody's way to his own events leads through it.
+LEAF: Final = 0x0D
 VICTIM, NEIGHBOUR = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 MARK: Final = "the words of the victim "
 ANSWER_S: Final = 10.0
@@ -134,7 +134,7 @@ async def test_a_line_that_the_store_refuses_is_refused_alone(prepare: Prepare) 
         with contextlib.closing(sqlite3.connect(server.database)) as connection:
             connection.execute(
                 "create trigger poison before insert on events when new.role = 'user' and new.payload like '%poison%'"
-                " begin select raise(fail, 'poison'); end"
+                " begin select raise(abort, 'poison'); end"
             )
         first, *others = talking
         with write_lock(server):
