@@ -1,7 +1,9 @@
 """Group commit: the writes of many sessions in one transaction.
 
-One task takes everything that queued while the last transaction ran (no timer: an idle server adds no wait, a busy one
-makes large batches), commits it, and resolves each write. A batch that fails is tried again write by write, so that a
+One task takes what queued while the last transaction ran (no timer: an idle server adds no wait, a busy one makes large
+batches), commits it, and resolves each write while the next transaction runs. So that there is a next one, a long queue
+goes in halves: sessions that all wait for one transaction would come back all at once, and store and loop would work in
+turns. A batch that fails is tried again write by write, so that a
 bad one fails alone. Trying again is safe although the first outcome is unknown: an accept carries a client id, a turn a
 version, so a commit that did happen comes back as Duplicate or Conflict and is recognised by its message ids.
 """
@@ -24,6 +26,8 @@ Resolve = Callable[[Outcome | None], None]
 #: take as long as the store's timeout, and meanwhile nobody else is served.
 _GIVE_UP: Final = 2
 _PAGE: Final = 200
+#: A queue that is no longer than this goes whole: halves of it would cost more transactions than they save time.
+_WHOLE: Final = 32
 
 log = structlog.get_logger()
 
@@ -73,15 +77,30 @@ class GroupCommit:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while self._queue:
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_limit))]
-                await self._commit(batch)
+            under_way = self._begin()
+            while under_way is not None:
+                batch, commit = under_way
+                outcomes = await commit
+                # Where it failed, what is tried again must keep its place before what came later.
+                following = None if isinstance(outcomes, Exception) else self._begin()
+                if following is not None:
+                    await asyncio.sleep(0)  # it sets out before anybody is told
+                await self._resolve_all(batch, outcomes)
+                under_way = following or self._begin()
             if self._closing:
                 return
 
-    async def _commit(self, batch: list[_Queued]) -> None:
+    def _begin(self) -> tuple[list[_Queued], asyncio.Task[list[Outcome] | Exception]] | None:
+        """Commit the next batch, if there is one."""
+        waiting = len(self._queue)
+        if not waiting:
+            return None
         self.batches += 1
-        outcomes = await self._try([queued.write for queued in batch])
+        size = min(max(_WHOLE, (waiting + 1) // 2), waiting, self._batch_limit)
+        batch = [self._queue.popleft() for _ in range(size)]
+        return batch, asyncio.create_task(self._try([queued.write for queued in batch]), name="commit")
+
+    async def _resolve_all(self, batch: list[_Queued], outcomes: list[Outcome] | Exception) -> None:
         if isinstance(outcomes, Exception):
             await self._commit_alone(batch)
             return
