@@ -1,7 +1,7 @@
 """What the log tells of a turn: one record a turn, one more when it moved the state."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -15,14 +15,20 @@ from server.store.records import Committed, Event
 
 log = structlog.get_logger()
 
+#: The inputs that end a step, and those that tell of a commit.
+_ENDS: Final = frozenset({signals.Done, signals.Failed, signals.Cancel, signals.Interrupted, signals.AtOnce})
+#: The inputs that `watch` wants to see.
+WATCHED: Final = _ENDS | {signals.TurnCommitted, signals.Appended}
+
 
 class TurnTimes:
     """The times of one session's turns: to the ack, in the step, to the commit."""
 
-    __slots__ = ("_acked_after_ms", "_figures", "_started_ms", "_stepped_ms")
+    __slots__ = ("_acked_after_ms", "_figures", "_logger", "_started_ms", "_stepped_ms")
 
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
+        self._logger: Any = None  # bound to the session when it has its first turn
         self._started_ms = self._stepped_ms = 0
         self._acked_after_ms: dict[int, int] = {}
 
@@ -30,45 +36,44 @@ class TurnTimes:
         """The step of a turn begins."""
         self._started_ms = now_ms()
 
-    def watch(self, key: Key, machine: Session, received: signals.Input) -> None:
-        """Take the times of an input that is about to be delivered; log the turn that it makes durable."""
+    def watch(self, key: Key, machine: Session, received: signals.Input, at_ms: int) -> None:
+        """Take the times of an input that is delivered at `at_ms`; log the turn that it makes durable."""
+        if type(received) in _ENDS:
+            self._stepped_ms = at_ms
+            return
         match received:
-            case signals.Message():
-                pass
-            case signals.Appended(message, Committed(events, _)):
-                self._acked_after_ms[events[-1].seq] = now_ms() - message.now_ms
-            case signals.Done() | signals.Failed() | signals.Cancel() | signals.Interrupted() | signals.AtOnce():
-                self._stepped_ms = now_ms()
-            case signals.TurnCommitted(run, Committed(events, version)):
+            case signals.TurnCommitted(run, Committed() as committed):
                 running = machine.running
                 if running is not None and running.run == run:
                     if running.message is not None:
-                        self._acked_after_ms[running.turn] = now_ms() - running.message.now_ms
-                    self._log(key, machine.workflow.name, running.attempt, events, version)
-            case _:
-                pass
+                        self._acked_after_ms[running.turn] = at_ms - running.message.now_ms
+                    self._log(key, machine.workflow.name, running.attempt, committed, at_ms)
+            case signals.Appended(message, Committed(events, _)):
+                self._acked_after_ms[events[-1].seq] = at_ms - message.now_ms
 
-    def _log(self, key: Key, workflow: str, attempts: int, events: tuple[Event, ...], version: int) -> None:
+    def _log(self, key: Key, workflow: str, attempts: int, committed: Committed, at_ms: int) -> None:
+        events = committed.events
         ended = events[-1].payload
-        # A line that another process answered leaves its time behind; turns are answered in order.
         turn = events[-1].turn
-        acked_after_ms = self._acked_after_ms.get(turn)
-        self._acked_after_ms = {line: ms for line, ms in self._acked_after_ms.items() if line > turn}
+        acked_after_ms = self._acked_after_ms.pop(turn, None)
+        if self._acked_after_ms:  # a line that another process answered leaves its time behind
+            self._acked_after_ms = {line: ms for line, ms in self._acked_after_ms.items() if line > turn}
         outcome = _outcome(events)
-        record = {
+        record: dict[str, Any] = {
             "ack_ms": acked_after_ms,
             "step_ms": max(0, self._stepped_ms - self._started_ms),
-            "commit_ms": max(0, now_ms() - self._stepped_ms),
-            **_about_calls(ended),
+            "commit_ms": max(0, at_ms - self._stepped_ms),
         }
+        if "usage" in ended:
+            record.update(_about_calls(ended))
         if turn:  # a greeting answers nobody
             self._figures.count(workflow, outcome, record)
         if acked_after_ms is None:  # another process took the line
             record["ack_ms"] = 0
-        log.info(
+        if self._logger is None:
+            self._logger = log.bind(session_id=key[1], user_id=key[0])
+        self._logger.info(
             "turn",
-            session_id=key[1],
-            user_id=key[0],
             turn=turn,
             from_state=ended["from"],
             to_state=ended["to"],
@@ -78,13 +83,11 @@ class TurnTimes:
             **record,
         )
         if ended["from"] != ended["to"]:
-            log.info("state_persisted", session_id=key[1], user_id=key[0], state=ended["to"], version=version)
+            self._logger.info("state_persisted", state=ended["to"], version=committed.version)
 
 
 def _about_calls(ended: Mapping[str, Any]) -> dict[str, Any]:
-    """What the turn's calls to a model took, and the window of the last one for the answer; nothing without a call."""
-    if "usage" not in ended:
-        return {}
+    """What the turn's calls to a model took, and the window of the last one for the answer."""
     usage, trace = ended["usage"], ended["trace"]
     last = ([entry for entry in trace if entry["name"] not in BESIDE] or trace)[-1]
     told = ("model", "input_tokens", "output_tokens", "cost_micro_usd", "calls", "first_token_ms")
@@ -93,7 +96,10 @@ def _about_calls(ended: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _outcome(events: tuple[Event, ...]) -> str:
+    outcome = "answered"
     for event in events:
         if event.type == "turn_cancelled":
             return str(event.payload.get("reason", "cancelled"))
-    return "failed" if any(event.type == "turn_failed" for event in events) else "answered"
+        if event.type == "turn_failed":
+            outcome = "failed"
+    return outcome
