@@ -162,8 +162,10 @@ class LocalBroker:
     def publish(self, key: Key, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
         """Tell every subscriber of committed events, in their order."""
         for subscriber in self.subscribers(key):
-            with _alone(key):
+            try:
                 subscriber.hear(frames)
+            except Exception:  # as in `_alone`, which would cost more than all the rest
+                log.exception("subscriber_failed", session_id=key[1])
 
     def publish_transient(self, key: Key, frame: Transient) -> None:
         """Tell every subscriber something that is not in the log."""

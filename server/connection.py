@@ -175,7 +175,7 @@ class Connection:
         """Events that were just committed, or hints of them."""
         if not items:
             return []
-        fresh = [item for item in items if item.seq > self.last]
+        fresh = items if items[0].seq == self.last + 1 else [item for item in items if item.seq > self.last]
         if self.phase is not Phase.LIVE or not self._joins(fresh):
             return self.hint(items[-1].seq)
         self.high = self.last = fresh[-1].seq

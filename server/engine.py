@@ -33,7 +33,7 @@ from server.steps import SPARE_IDS, Means, end_at_once, run_step
 from server.store import Store
 from server.store.records import Event, Loaded
 from server.tasks import Tasks
-from server.turn_times import TurnTimes
+from server.turn_times import WATCHED, TurnTimes
 from server.workflow import Workflow
 
 log = structlog.get_logger()
@@ -170,7 +170,7 @@ class Engine:
 
     def deliver(self, key: Key, workflow: str, received: signals.Input) -> bool:
         """Give an input to a session, waking it if need be. False: too many sessions are awake."""
-        awake = self._awaken(key, workflow)
+        awake = self._awake.get(key) or self._awaken(key, workflow)
         if awake is None:
             return False
         self._later(key, awake, received)
@@ -204,13 +204,16 @@ class Engine:
                 key, awake, received = self._inputs.popleft()
                 if self._awake.get(key) is not awake:
                     continue  # it was evicted, and this is no answer for its successor; the store has everything
+                machine = awake.machine
                 awake.touched_ms = now_ms()
-                awake.times.watch(key, awake.machine, received)
-                if isinstance(received, signals.Cancel):
-                    received = structs.replace(received, spent=awake.spent())
-                for effect in awake.machine.deliver(received):
+                if type(received) in WATCHED:
+                    awake.times.watch(key, machine, received, awake.touched_ms)
+                    if isinstance(received, signals.Cancel):
+                        received = structs.replace(received, spent=awake.spent())
+                for effect in machine.deliver(received):
                     self._perform(key, awake, effect)
-                self._follow(key, awake)
+                if machine.running is not None or awake.follows:
+                    self._follow(key, awake)
         finally:
             self._delivering = False
         if self.draining:
@@ -225,17 +228,12 @@ class Engine:
     def _follow(self, key: Key, awake: Awake) -> None:
         """Hear of a session while its turn runs here, also when its tabs are on other processes: one may stop it."""
         running = awake.machine.running
-        if running is None and not awake.follows:
-            return
         runs = running is not None and running.message is None  # a turn that brings its line along is soon over
         if runs != awake.follows:
             awake.follows = runs
             (self.broker.follow if runs else self.broker.unfollow)(key)
 
     def _awaken(self, key: Key, workflow: str) -> Awake | None:
-        awake = self._awake.get(key)
-        if awake is not None:
-            return awake
         if len(self._awake) >= self.settings.session_max_concurrent and not self._make_room():
             return None
         machine = Session(key[1], key[0], self.workflows[workflow], self._limits)
@@ -254,11 +252,8 @@ class Engine:
 
     def _perform(self, key: Key, awake: Awake, effect: signals.Effect) -> None:
         match effect:
-            case signals.Append(message, write):
-                if not self.commit.submit(
-                    write, lambda outcome: self._later(key, awake, signals.Appended(message, outcome))
-                ):
-                    self._later(key, awake, signals.Appended(message, None, "overloaded"))
+            case signals.AnswerAtOnce(message, line, step):
+                self._later(key, awake, signals.AtOnce(message, line, self._end_at_once(key, awake, step)))
             case signals.Commit(run, write, again):
                 if not self.commit.submit(
                     write, lambda outcome: self._later(key, awake, signals.TurnCommitted(run, outcome)), again=again
@@ -267,11 +262,16 @@ class Engine:
             case signals.Ack(reply_to):
                 if (waiting := self.replies.get(reply_to)) is not None:
                     waiting.acked(effect)
+            case signals.Publish(events):
+                self.broker.publish(key, events, encode_all(events))
+            case signals.Append(message, write):
+                if not self.commit.submit(
+                    write, lambda outcome: self._later(key, awake, signals.Appended(message, outcome))
+                ):
+                    self._later(key, awake, signals.Appended(message, None, "overloaded"))
             case signals.Reject(reply_to):
                 if (waiting := self.replies.get(reply_to)) is not None:
                     waiting.rejected(effect)
-            case signals.Publish(events):
-                self.broker.publish(key, events, encode_all(events))
             case signals.Show(frame, here):
                 tell = self.broker.tell_transient if here else self.broker.publish_transient
                 tell(key, frame)
@@ -279,8 +279,6 @@ class Engine:
                 self.broker.tell_head(key, head)
             case signals.RunStep():
                 self._begin_step(key, awake, effect)
-            case signals.AnswerAtOnce(message, write, step):
-                self._later(key, awake, signals.AtOnce(message, write, self._end_at_once(key, awake, step)))
             case signals.CancelStep(run):
                 if awake.step is not None and awake.run == run:
                     awake.step.cancel()

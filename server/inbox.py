@@ -64,6 +64,13 @@ class Inbox:
                 turn = event.turn
         return turn
 
+    def pass_over(self, events: Sequence[Event]) -> bool:
+        """Take a line together with its answer, if it joins on and nothing else waits; whether it did."""
+        if self.lines or self.high > self.head or events[0].seq != self.head + 1:
+            return False
+        self.head = self.high = events[-1].seq
+        return True
+
     def own(self, seq: int) -> None:
         """The line `seq` is ours."""
         self._ours.add(seq)

@@ -14,8 +14,8 @@ from server.workflow import Workflow
 REFUSED_BY_NEWS: Final = frozenset({"stale_action", "not_running", "turn_running"})
 
 
-def accept_write(message: Message, snapshot: Snapshot, workflow: Workflow) -> Write:
-    """The write that makes a line durable.
+def line_event(message: Message, snapshot: Snapshot, workflow: Workflow) -> Event:
+    """A line as the log will hold it.
 
     A line without a client id is keyed by its message id, so that every accept can be repeated safely. Text that is
     only a button's value (older frontends) is stored as the button's label: a replay shows what the user saw.
@@ -25,9 +25,13 @@ def accept_write(message: Message, snapshot: Snapshot, workflow: Workflow) -> Wr
     button = workflow.button(action) if action else None
     text = button.label if button is not None and say.text == button.value else say.text
     payload: dict[str, Any] = {"text": text, "sub_title": None, "list_items": None, "format": "plain"}
-    optional = {"client_id": say.client_id, "action_value": action, "action_message_id": say.action_message_id}
-    payload |= {key: value for key, value in optional.items() if value is not None}
-    line = Event(
+    if say.client_id is not None:
+        payload["client_id"] = say.client_id
+    if action is not None:
+        payload["action_value"] = action
+    if say.action_message_id is not None:
+        payload["action_message_id"] = say.action_message_id
+    return Event(
         session_id=snapshot.session_id,
         type="chat_message",
         role="user",
@@ -36,7 +40,11 @@ def accept_write(message: Message, snapshot: Snapshot, workflow: Workflow) -> Wr
         created_at=message.now_ms,
         client_id=say.client_id or message.message_id,
     )
-    return Write(session_id=snapshot.session_id, user_id=snapshot.user_id, events=(line,), client_id=line.client_id)
+
+
+def accept_write(line: Event, user_id: str) -> Write:
+    """The write that makes a line durable."""
+    return Write(session_id=line.session_id, user_id=user_id, events=(line,), client_id=line.client_id)
 
 
 def is_same(asked: Asked, event: Event, workflow: Workflow) -> bool:
@@ -63,6 +71,9 @@ class Held:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._asked: list[Asked] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._asked)
 
     def add(self, asked: Asked) -> list[Reject]:
         """Keep it, or refuse it where there is no room."""

@@ -3,7 +3,8 @@
 Pure, as the table is: a step that waits is waited for by whoever runs it.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from types import GeneratorType
 from typing import Any
 
 from msgspec import structs
@@ -21,50 +22,33 @@ from server.workflow import (
     Progress,
     Remember,
     Result,
+    Step,
     Turn,
     Workflow,
 )
 
 
-class _Collected:
-    """What a step says, until it has come to its end."""
+class _Said:
+    """What a step has said so far."""
 
-    __slots__ = ("_frames", "_memory", "_move", "_state", "_stays", "_workflow")
+    __slots__ = ("frames", "memory")
 
-    def __init__(self, workflow: Workflow, turn: Turn, guess: str) -> None:
-        self._workflow = workflow
-        self._move, self._stays = _move(workflow, turn, guess)
-        self._state = workflow.state(self._move.state)
-        self._frames: list[Frame] = []
-        self._memory: dict[str, Any] = {}
+    def __init__(self) -> None:
+        self.frames: list[Frame] = []
+        self.memory: dict[str, Any] = {}
 
-    def run(self) -> AsyncIterator[Output] | Iterator[Output]:
-        """Begin the step of the move."""
-        return self._workflow.answer(self._move) if self._stays else self._state.run(self._move)
-
-    def take(self, output: Frame | Ask | Remember) -> None:
-        """Keep what is to be committed."""
+    def take(self, output: Output, buttons: Sequence[Button]) -> Progress | Delta | None:
+        """Keep what is to be committed; the answer is what is not, but may be shown."""
         match output:
+            case Frame():
+                self.frames.append(output)
             case Remember(changes):
-                self._memory.update(changes)
+                self.memory.update(changes)
             case Ask(prompt):
-                self._frames.append(_action_request(prompt, self._state.buttons))
-            case frame:
-                self._frames.append(frame)
-
-    def take_all(self, outputs: Iterator[Output]) -> Result:
-        """A step that does not wait, from its beginning to its end; what it shows on the way is over at once."""
-        for output in outputs:
-            if not isinstance(output, Progress | Delta):
-                self.take(output)
-        return self.result()
-
-    def result(self) -> Result:
-        """What the step amounts to. Raises StepError when it said nothing."""
-        if not self._frames:
-            said_nothing = f"{self._workflow.name}: {self._move.intent} in {self._move.came_from} said nothing"
-            raise StepError("step_failed", said_nothing)
-        return Result(self._move.intent, self._move.state, tuple(self._frames), self._memory)
+                self.frames.append(_action_request(prompt, buttons))
+            case shown:
+                return shown
+        return None
 
 
 async def step(
@@ -76,21 +60,19 @@ async def step(
     answers an action request that is closed. Raises StepError for what the step cannot do.
     """
     guess = _guess(workflow, turn, stale=stale)
-    collected = _Collected(workflow, turn, guess if isinstance(guess, str) else await guess)
-    outputs = collected.run()
-    if isinstance(outputs, Iterator):
-        yield collected.take_all(outputs)
+    move, run = _move(workflow, turn, guess if isinstance(guess, str) else await guess)
+    outputs, buttons, said = run(move), workflow.state(move.state).buttons, _Said()
+    if isinstance(outputs, (GeneratorType, Iterator)):
+        yield _result_at_once(workflow, move, outputs)
         return
     try:
         async for output in outputs:
-            if isinstance(output, Progress | Delta):
-                yield output
-            else:
-                collected.take(output)
+            if (shown := said.take(output, buttons)) is not None:
+                yield shown
     finally:
         if isinstance(outputs, AsyncGenerator):
             await outputs.aclose()  # one that is merely dropped closes its connections some time later
-    yield collected.result()
+    yield _result(workflow, move, said)
 
 
 def step_at_once(workflow: Workflow, turn: Turn, *, stale: bool = False) -> Result | None:
@@ -99,9 +81,25 @@ def step_at_once(workflow: Workflow, turn: Turn, *, stale: bool = False) -> Resu
     if not isinstance(guess, str):
         guess.close()
         return None
-    collected = _Collected(workflow, turn, guess)
-    outputs = collected.run()
-    return collected.take_all(outputs) if isinstance(outputs, Iterator) else None
+    move, run = _move(workflow, turn, guess)
+    outputs = run(move)
+    # Nearly always a generator; to know an iterator by what it can do takes longer.
+    return _result_at_once(workflow, move, outputs) if isinstance(outputs, (GeneratorType, Iterator)) else None
+
+
+def _result_at_once(workflow: Workflow, move: Turn, outputs: Iterator[Output]) -> Result:
+    """A step that does not wait, from its beginning to its end; what it shows on the way is over at once."""
+    buttons, said = workflow.state(move.state).buttons, _Said()
+    for output in outputs:
+        said.take(output, buttons)
+    return _result(workflow, move, said)
+
+
+def _result(workflow: Workflow, move: Turn, said: _Said) -> Result:
+    """What the step amounts to. Raises StepError when it said nothing."""
+    if not said.frames:
+        raise StepError("step_failed", f"{workflow.name}: {move.intent} in {move.came_from} said nothing")
+    return Result(move.intent, move.state, tuple(said.frames), said.memory)
 
 
 def _action_request(prompt: str, buttons: Sequence[Button]) -> Frame:
@@ -121,15 +119,16 @@ def _guess(workflow: Workflow, turn: Turn, *, stale: bool) -> str | Coroutine[An
     return workflow.decide(state, turn.line) or workflow.classify(turn, tuple(workflow.allowed(state)))
 
 
-def _move(workflow: Workflow, turn: Turn, guess: str) -> tuple[Turn, bool]:
-    """The turn with its intent and its target looked up, and whether it stays where it is: then `answer` speaks.
+def _move(workflow: Workflow, turn: Turn, guess: str) -> tuple[Turn, Step]:
+    """The turn with its intent and its target looked up, and the step to run: `answer` where it stays where it is.
 
     The one place that changes a state (L11).
     """
     if turn.intent == OPEN:
-        return turn, False
+        return turn, workflow.state(turn.state).run
     allowed = workflow.allowed(workflow.state(turn.came_from))
     intent = guess if guess in allowed or guess == STALE else workflow.fallback
     target = STAY if intent == STALE else allowed.get(intent, STAY)
-    stays = target == STAY
-    return structs.replace(turn, intent=intent, state=turn.came_from if stays else target), stays
+    if target == STAY:
+        return structs.replace(turn, intent=intent, state=turn.came_from), workflow.answer
+    return structs.replace(turn, intent=intent, state=target), workflow.state(target).run

@@ -136,14 +136,15 @@ class _Received(Struct):
 
 
 _decoder = msgspec.json.Decoder(_Received)
-_encoder = msgspec.json.Encoder()
+_encode = msgspec.json.Encoder().encode
 
 
 def parse(raw: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
     """One inbound text frame. Raises ProtocolError with the stable code of what is wrong."""
     if raw == "ping":
         return Ping(bare=True)
-    if len(raw) > frame_max_bytes or len(raw.encode("utf-8", "surrogatepass")) > frame_max_bytes:
+    # A character has four bytes at most, so short frames need not be measured.
+    if len(raw) * 4 > frame_max_bytes and len(raw.encode("utf-8", "surrogatepass")) > frame_max_bytes:
         raise ProtocolError("too_large")
     try:
         frame = _decoder.decode(raw)
@@ -174,8 +175,9 @@ def _say(frame: _Received, text_max_chars: int) -> Say:
     client_id = frame.id if frame.id is not None else body.handoff_idempotency_key
     if client_id is not None and not _is_id(client_id):
         raise ProtocolError("invalid_id")
-    pressed = next((action.action_id for action in body.frontend_actions or () if action.action_id), None)
-    action = body.action_value or pressed
+    action = body.action_value or None
+    if action is None and body.frontend_actions:
+        action = next((one.action_id for one in body.frontend_actions if one.action_id), None)
     text = (body.text or "").strip() or (action or "")
     if not text:
         raise ProtocolError("empty_text", client_id=client_id)
@@ -207,41 +209,47 @@ def _natural(number: int | None, frame: _Received) -> int:
 
 
 class Encoded(Struct, frozen=True):
-    """A durable frame as text, made once per event and shared by every tab and by the replay."""
+    """A durable frame as text (UTF-8), made once per event and shared by every tab and by the replay."""
 
     seq: int
     message_id: str
     visible: bool
-    text: str
+    text: bytes
+
+
+class _Envelope(Struct, omit_defaults=True):
+    """What every frame of ours is; only a durable one has a `seq`."""
+
+    type: str
+    message_id: str
+    session_id: str
+    timestamp: str
+    role: str
+    payload: dict[str, Any]
+    seq: int = 0
 
 
 def encode_event(event: Event, *, visible: bool) -> Encoded:
     """The durable frame of an event."""
-    envelope = _envelope(event)
-    envelope["seq"] = event.seq
-    text = _encoder.encode(envelope).decode()
-    return Encoded(seq=event.seq, message_id=event.message_id, visible=visible, text=text)
+    return Encoded(event.seq, event.message_id, visible, _encode_event(event, event.seq))
 
 
 def encode_all(events: Sequence[Event]) -> list[Encoded]:
     """The frames of events, each made once."""
-    return [encode_event(event, visible=event.type in VISIBLE_TYPES) for event in events]
+    return [
+        Encoded(event.seq, event.message_id, event.type in VISIBLE_TYPES, _encode_event(event, event.seq))
+        for event in events
+    ]
 
 
-def encode_again(event: Event) -> str:
+def encode_again(event: Event) -> bytes:
     """An event out of its order, as a transient frame: with a `seq` it would look like a gap, or like a repetition."""
-    return _encoder.encode(_envelope(event)).decode()
+    return _encode_event(event, 0)
 
 
-def _envelope(event: Event) -> dict[str, Any]:
-    return {
-        "type": event.type,
-        "message_id": event.message_id,
-        "session_id": event.session_id,
-        "timestamp": timestamp(event.created_at),
-        "role": event.role,
-        "payload": event.payload,
-    }
+def _encode_event(event: Event, seq: int) -> bytes:
+    at = timestamp(event.created_at)
+    return _encode(_Envelope(event.type, event.message_id, event.session_id, at, event.role, event.payload, seq))
 
 
 class Transient(Struct, frozen=True):
@@ -253,32 +261,29 @@ class Transient(Struct, frozen=True):
     message_id: str | None = None
 
 
-def encode_transient(frame: Transient, session_id: str, message_id: str, now_ms: int) -> str:
-    """The text of a transient frame, stamped with a fresh id and the present time."""
-    envelope = {
-        "type": frame.type,
-        "message_id": frame.message_id or message_id,
-        "session_id": session_id,
-        "timestamp": timestamp(now_ms),
-        "role": frame.role,
-        "payload": frame.payload,
-    }
-    return _encoder.encode(envelope).decode()
+def encode_transient(frame: Transient, session_id: str, message_id: str, now_ms: int) -> bytes:
+    """The text of a transient frame (UTF-8), stamped with a fresh id and the present time."""
+    at = timestamp(now_ms)
+    return _encode(_Envelope(frame.type, frame.message_id or message_id, session_id, at, frame.role, frame.payload))
 
 
+@lru_cache(maxsize=256)  # many frames are of the same moment
 def timestamp(ms: int) -> str:
     """UTC milliseconds as ISO 8601 with a literal `Z`: the existing builder cannot read `+00:00`."""
     return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
 
 
-@lru_cache(maxsize=1024)  # frames of the same second share it, and a replay's are of few
+@lru_cache(maxsize=1024)  # a replay's are of few seconds
 def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def ack(client_id: str | None, seq: int, *, duplicate: bool) -> Transient:
-    """The promise that a line is durable."""
-    return Transient("ack", {"id": client_id, "seq": seq, "duplicate": duplicate})
+def encode_ack(
+    client_id: str | None, seq: int, *, duplicate: bool, session_id: str, message_id: str, now_ms: int
+) -> bytes:
+    """The text of the promise that a line is durable, with a fresh id and the present time."""
+    payload = {"id": client_id, "seq": seq, "duplicate": duplicate}
+    return _encode(_Envelope("ack", message_id, session_id, timestamp(now_ms), "system", payload))
 
 
 def error(code: str, client_id: str | None = None, retry_ms: int | None = None) -> Transient:

@@ -57,7 +57,7 @@ from server.errors import CloseCode
 from server.inbox import Inbox
 from server.lines import Held
 from server.signals import Effect
-from server.store.records import Committed, Conflict, Duplicate, Event, Loaded, Missing, Outcome, Snapshot, Write
+from server.store.records import Committed, Conflict, Duplicate, Event, Loaded, Missing, Outcome, Snapshot
 from server.turns import (
     Ending,
     Running,
@@ -117,25 +117,27 @@ class Session:
     def deliver(self, received: signals.Input) -> list[Effect]:
         """Take one input; the effects are to be performed in their order, before the next input."""
         effects = self._take(received)
-        if self.snapshot is not None and self.phase in (Phase.IDLE, Phase.RUNNING) and not self._asking:
+        if self._held and self.snapshot and self.phase in (Phase.IDLE, Phase.RUNNING) and not self._asking:
             for asked in self._held.take():
                 effects += self._judge(asked)
         return effects
 
     def _take(self, received: signals.Input) -> list[Effect]:
         match received:
-            case signals.Message() | signals.Cancel():
-                return self._judge(received)
-            case signals.Appended():
-                return self._appended(received)
-            case signals.AtOnce(message, write, ended):
-                return self._at_once(message, write, ended)
-            case signals.Done() | signals.Failed():
-                return self._done(received)
-            case signals.Interrupted():
-                return self._interrupted(received)
+            case signals.Message():
+                return self._message(received, looked=False)
+            case signals.AtOnce(message, line, ended):
+                return self._at_once(message, line, ended)
             case signals.TurnCommitted(run, outcome, refusal):
                 return self._turn_committed(run, outcome, refusal)
+            case signals.Appended():
+                return self._appended(received)
+            case signals.Done() | signals.Failed():
+                return self._done(received)
+            case signals.Cancel():
+                return self._cancel(received, looked=False)
+            case signals.Interrupted():
+                return self._interrupted(received)
             case signals.Shown(run, progress):
                 running = self._runs(run)
                 return [signals.Show(running.show(progress))] if running else []
@@ -296,13 +298,12 @@ class Session:
         if asked is not None and asked != self.snapshot.card:
             # The card that we know may be older than the one that the user sees.
             return self._hold(message) if self._is_late else self._refuse(message, "stale_action", looked)
-        write = lines.accept_write(message, self.snapshot, self.workflow)
+        line = lines.line_event(message, self.snapshot, self.workflow)
         if not self._is_free:
-            return self._append(message, write)
+            return self._append(message, line)
         self._asking = self._next_number()
-        [line] = write.events
         step = signals.RunStep(self._asking, self.inbox.head + 1, 1, line, self.snapshot, stale=False)
-        return [signals.AnswerAtOnce(message, write, step)]
+        return [signals.AnswerAtOnce(message, line, step)]
 
     @property
     def _is_free(self) -> bool:
@@ -310,20 +311,20 @@ class Session:
         waits = self.inbox.lines or self.inbox.is_behind or self._appending or self.elsewhere
         return self.phase is Phase.IDLE and not waits
 
-    def _append(self, message: signals.Message, write: Write) -> list[Effect]:
+    def _append(self, message: signals.Message, line: Event) -> list[Effect]:
         self._appending += 1
-        return [signals.Append(message, write)]
+        return [signals.Append(message, lines.accept_write(line, self.user_id))]
 
     def _at_once(
-        self, message: signals.Message, write: Write, ended: signals.Done | signals.Failed | None
+        self, message: signals.Message, line: Event, ended: signals.Done | signals.Failed | None
     ) -> list[Effect]:
         """Commit the line with its answer; alone where that may have to be waited for, or something came between."""
         asked, self._asking = self._asking, 0
         if ended is None or ended.run != asked or not self._is_free:
-            return self._append(message, write)
+            return self._append(message, line)
         self.running = Running(run=ended.run, turn=self.inbox.head + 1, attempt=1, message=message)
         ending = self._ending(ended, self.running)
-        return self._commit(self.running, ending, ended.ids, ended.now_ms, line=write.events[0])
+        return self._commit(self.running, ending, ended.ids, ended.now_ms, line)
 
     def _hold(self, asked: signals.Asked) -> list[Effect]:
         return [*self._held.add(asked), *(self._load() if self.phase is Phase.COLD else [])]
@@ -466,7 +467,7 @@ class Session:
             self.workflow,
             session_id=self.session_id,
             user_id=self.user_id,
-            ids=ids[: len(ending.frames) + 1],
+            ids=ids,
             now_ms=now_ms,
             line=line,
         )
@@ -511,8 +512,10 @@ class Session:
         self.snapshot = snapshot_after(running.write, events, version, self.snapshot)
         effects: list[Effect] = [signals.Publish(events)]
         if (message := running.message) is not None:
-            line = events[0]
-            effects.insert(0, signals.Ack(message.reply_to, message.say.client_id, line.seq, duplicate=False))
+            effects.insert(0, signals.Ack(message.reply_to, message.say.client_id, events[0].seq, duplicate=False))
+            if not self._outdated and self.inbox.pass_over(events):
+                self.running, self.phase, self._failures = None, Phase.IDLE, 0
+                return effects
         if (usage := tell_usage(events[-1])) is not None:
             effects.append(signals.Show(usage))
         if (cancel := running.cancel) is not None:

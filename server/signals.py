@@ -62,7 +62,7 @@ class AtOnce(Struct, frozen=True):
     """The answer to AnswerAtOnce; None when its step may have to be waited for, so that the line comes first."""
 
     message: Message
-    write: Write
+    line: Event
     ended: "Done | Failed | None"
 
 
@@ -268,13 +268,10 @@ class RunStep(Struct, frozen=True):
 
 
 class AnswerAtOnce(Struct, frozen=True):
-    """Run the step for a line that is not stored yet, if it does not wait: line and answer are then one write.
-
-    `write` is what makes the line durable alone.
-    """
+    """Run the step for a line that is not stored yet, if it does not wait: line and answer are then one write."""
 
     message: Message
-    write: Write
+    line: Event
     step: RunStep
 
 

@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 #: Message ids that a turn needs besides its frames: turn_failed or turn_cancelled, a chat_message, a state_update.
 SPARE_IDS = 3
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 #: The line of the turn that opens a session, and what was said before it.
 _NOTHING_SAID = Line(text="", words="")
 _NO_PAST = Past()
@@ -215,11 +217,11 @@ def _as_stored(result: Result, settings: Settings) -> Result:
     Raises StepError when it is too large, or is not JSON.
     """
     try:
-        encoded = msgspec.json.encode([[frame.payload for frame in result.frames], result.memory])
+        encoded = _encode([[frame.payload for frame in result.frames], result.memory])
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise StepError("step_failed", f"the answer is not JSON: {error}") from error
     if len(result.frames) > settings.turn_max_frames or len(encoded) > settings.turn_max_bytes:
         raise StepError("answer_too_large", f"{len(result.frames)} frames, {len(encoded)} bytes")
-    payloads, memory = msgspec.json.decode(encoded)
+    payloads, memory = _decode(encoded)
     stored = [Frame(frame.type, kept, frame.message_id) for frame, kept in zip(result.frames, payloads, strict=True)]
     return Result(result.intent, result.to, tuple(stored), memory)

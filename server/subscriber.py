@@ -31,11 +31,11 @@ _DROPPABLE = frozenset({"status_update", "stream_delta", "ping", "presence"})
 class Outlet(Protocol):
     """Where frames go. `put` answers False when the queue takes no more; then the frame was not taken."""
 
-    def put(self, text: str, *, gap_ms: int) -> bool:
+    def put(self, text: bytes, *, gap_ms: int) -> bool:
         """Queue a durable frame, at least `gap_ms` behind the one before."""
         ...
 
-    def put_transient(self, text: str, *, droppable: bool) -> None:
+    def put_transient(self, text: bytes, *, droppable: bool) -> None:
         """Queue a frame that is not in the log; a droppable one only where there is room."""
         ...
 
@@ -121,7 +121,7 @@ class Subscriber:
         """Send a transient frame."""
         self._outlet.put_transient(self.encode(frame), droppable=frame.type in _DROPPABLE)
 
-    def encode(self, frame: Transient) -> str:
+    def encode(self, frame: Transient) -> bytes:
         """A transient frame of this session, stamped now."""
         return protocol.encode_transient(frame, self.key[1], new_id(), now_ms())
 
@@ -152,7 +152,15 @@ class Subscriber:
 
     def acked(self, effect: signals.Ack) -> None:
         """A line of this client is durable."""
-        self.show(protocol.ack(effect.client_id, effect.seq, duplicate=effect.duplicate))
+        text = protocol.encode_ack(
+            effect.client_id,
+            effect.seq,
+            duplicate=effect.duplicate,
+            session_id=self.key[1],
+            message_id=new_id(),
+            now_ms=now_ms(),
+        )
+        self._outlet.put_transient(text, droppable=False)
 
     def rejected(self, effect: signals.Reject) -> None:
         """A line of this client was refused; a stale button gets the card that is open now."""
@@ -182,6 +190,8 @@ class Subscriber:
     def _perform(self, effects: Sequence[connection.Effect]) -> None:
         for effect in effects:
             match effect:
+                case connection.Send(items, replay):
+                    self._send(items, replay=replay)
                 case connection.Subscribe():
                     self._engine.broker.subscribe(self.key, self)
                 case connection.Load():
@@ -193,8 +203,6 @@ class Subscriber:
                         self.close(CloseCode.OVERLOADED)
                 case connection.Sync():
                     self._sync(effect)
-                case connection.Send(items, replay):
-                    self._send(items, replay=replay)
                 case connection.WentLive(head):
                     self._went_live(head)
                 case connection.Close(code):

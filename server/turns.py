@@ -121,12 +121,14 @@ class Ending(Struct, frozen=True):
 
 def answered(done: Done, running: Running) -> Ending:
     """The end of a turn whose step came to its result. A streamed text and its final message share their id."""
-    frames = list(done.result.frames)
-    for place, frame in enumerate(frames):
-        if running.message_id is not None and frame.type == "chat_message":
-            frames[place] = Frame(frame.type, frame.payload, running.message_id)
-            break
-    return Ending(frames, done.result.intent, done.result.to, done.result.memory, spent=done.spent)
+    result = done.result
+    frames: Sequence[Frame] = result.frames
+    if running.message_id is not None:
+        spoken = next((place for place, frame in enumerate(frames) if frame.type == "chat_message"), None)
+        if spoken is not None:
+            named = Frame("chat_message", frames[spoken].payload, running.message_id)
+            frames = [*frames[:spoken], named, *frames[spoken + 1 :]]
+    return Ending(frames, result.intent, result.to, result.memory, None, done.spent)
 
 
 def failed(failure: Failed, running: Running, state: str) -> Ending:
@@ -193,7 +195,8 @@ def turn_write(
 ) -> Write:
     """Everything that a turn amounts to, as one write guarded by the version.
 
-    `before` is None for the turn that opens the session; `ids` are fresh, one a frame and one for the state_update;
+    `before` is None for the turn that opens the session; `ids` are fresh, at least one a frame and one for the
+    state_update;
     `line` is the turn's own line where it is not stored yet.
     """
     came_from = before.state if before else None
@@ -211,32 +214,32 @@ def turn_write(
     }
     if before is None:
         ended["workflow"] = workflow.name
-    frames = [*ending.frames, Frame("state_update", ended)]
-    events = tuple(
-        Event(
-            session_id=session_id,
-            type=frame.type,
-            role="system" if frame.type in _SYSTEM_TYPES else "assistant",
-            message_id=frame.message_id or fresh,
-            payload=frame.payload,
-            created_at=now_ms,
-            turn=running.turn,
-            client_id=ending.client_id if frame.type == "turn_cancelled" else None,
+    events = [] if line is None else [line]
+    for place, frame in enumerate([*ending.frames, Frame("state_update", ended)]):
+        events.append(
+            Event(
+                session_id=session_id,
+                type=frame.type,
+                role="system" if frame.type in _SYSTEM_TYPES else "assistant",
+                message_id=frame.message_id or ids[place],
+                payload=frame.payload,
+                created_at=now_ms,
+                turn=running.turn,
+                client_id=ending.client_id if frame.type == "turn_cancelled" else None,
+            )
         )
-        for frame, fresh in zip(frames, ids, strict=True)
-    )
-    remembered = merge_memory(known, changes)
+    remembered = merge_memory(known, changes) if changes or before is None else None
     update = Update(
         workflow=before.workflow if before else workflow.name,
         state=ending.to,
         cursor=running.turn,
-        memory=remembered if changes or before is None else None,
+        memory=remembered,
         card=next_card(before.card if before else None, events, moved=ending.to != came_from),
     )
     return Write(
         session_id=session_id,
         user_id=user_id,
-        events=events if line is None else (line, *events),
+        events=tuple(events),
         client_id=ending.client_id if line is None else line.client_id,
         expected_version=before.version if before else 0,
         update=update,

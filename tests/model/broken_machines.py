@@ -23,7 +23,7 @@ CONNECTION_MUTANTS: Final = (
     ),
     mutant(
         "old-live", "a connection sends again what it has sent", CONNECTION,
-        "        fresh = [item for item in items if item.seq > self.last]\n",
+        "        fresh = items if items[0].seq == self.last + 1 else [item for item in items if item.seq > self.last]\n",
         "        fresh = list(items)\n        self.last = min(self.last, items[0].seq - 1)\n", PURE_CONNECTION,
     ),
     mutant(
@@ -81,9 +81,9 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "early-ack-at-once", "a line is acked before it is durable together with its answer", SESSION,
-        "        return self._commit(self.running, ending, ended.ids, ended.now_ms, line=write.events[0])\n",
+        "        return self._commit(self.running, ending, ended.ids, ended.now_ms, line)\n",
         "        early = signals.Ack(message.reply_to, message.say.client_id, self.running.turn, duplicate=False)\n"
-        "        return [early, *self._commit(self.running, ending, ended.ids, ended.now_ms, line=write.events[0])]\n",
+        "        return [early, *self._commit(self.running, ending, ended.ids, ended.now_ms, line)]\n",
         PURE_SESSION,
     ),
     mutant(
@@ -235,7 +235,7 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "streamed-id", "a streamed text and its message have different ids", TURNS,
-        "            frames[place] = Frame(frame.type, frame.payload, running.message_id)\n",
-        "            pass\n", PURE_SESSION,
+        'Frame("chat_message", frames[spoken].payload, running.message_id)',
+        "frames[spoken]", PURE_SESSION,
     ),
 )  # fmt: skip

@@ -139,14 +139,14 @@ class Process:
                 self.hear_head(session_id, head)
             case signals.RunStep():
                 awake.begin_step(effect, Step(effect, session_id, self.world.workflow, self.world.fresh))
-            case signals.AnswerAtOnce(message, write, step):
+            case signals.AnswerAtOnce(message, line, step):
                 awake.may_begin(step)
                 # Most lines have a step that may have to be waited for.
                 ended = None
                 if int(message.message_id.removeprefix("m")) % 4 == 1:
                     world, now_ms = self.world, self.world.now_ms(self.place)
                     ended = end_at_once(step, session_id, world.workflow, world.fresh, now_ms)
-                self.answer(session_id, signals.AtOnce(message, write, ended))
+                self.answer(session_id, signals.AtOnce(message, line, ended))
             case signals.CancelStep():
                 awake.late += [awake.step] if awake.step else []
                 awake.step = None

@@ -59,7 +59,7 @@ def may_wait(machine: Session, effects: list[Effect]) -> list[Effect]:
     asked = the(effects, AnswerAtOnce)
     return [
         *(effect for effect in effects if effect is not asked),
-        *machine.deliver(AtOnce(asked.message, asked.write, None)),
+        *machine.deliver(AtOnce(asked.message, asked.line, None)),
     ]
 
 

@@ -4,21 +4,21 @@ from typing import Any
 
 import pytest
 
-from server.lines import Held, accept_write, is_same, reject
+from server.lines import Held, accept_write, is_same, line_event, reject
 from server.signals import Cancel, Message, Reject
 from server.store.records import Event, Snapshot
-from tests.builders import T0_MS, event, line, snapshot
+from tests.builders import T0_MS, USER, event, line, snapshot
 from tests.example_workflows import ECHO
 from tests.pure.sessions import LEFT_CARD, cancel, press, say
 
 
 def payload(message: Message, before: Snapshot) -> dict[str, Any]:
-    [said] = accept_write(message, before, ECHO).events
+    said = line_event(message, before, ECHO)
     return said.payload
 
 
 def test_a_line_is_stored_as_it_was_received() -> None:
-    write = accept_write(say("hello"), snapshot(), ECHO)
+    write = accept_write(line_event(say("hello"), snapshot(), ECHO), USER)
     [said] = write.events
     assert (write.client_id, write.expected_version, write.update) == ("c3", None, None)
     assert (said.type, said.role, said.message_id, said.created_at) == ("chat_message", "user", "m-c3", T0_MS)
@@ -32,7 +32,7 @@ def test_a_line_is_stored_as_it_was_received() -> None:
 
 
 def test_a_line_without_an_id_is_keyed_by_its_message_id() -> None:
-    write = accept_write(say(client_id=None), snapshot(), ECHO)
+    write = accept_write(line_event(say(client_id=None), snapshot(), ECHO), USER)
     assert write.client_id == write.events[0].client_id == "m-None"
     assert "client_id" not in write.events[0].payload
 

@@ -255,7 +255,9 @@ def test_timestamps_sort_as_the_times_do() -> None:
 
 
 def test_an_ack_names_the_line_its_place_and_whether_it_was_there_before() -> None:
-    assert protocol.ack("a", 7, duplicate=True) == Transient("ack", {"id": "a", "seq": 7, "duplicate": True})
+    text = protocol.encode_ack("a", 7, duplicate=True, session_id=SESSION, message_id="m9", now_ms=5)
+    acked = Transient("ack", {"id": "a", "seq": 7, "duplicate": True})
+    assert text == protocol.encode_transient(acked, SESSION, "m9", 5)
 
 
 @pytest.mark.parametrize("code", sorted(ERROR_CODES))

@@ -3,6 +3,7 @@
 import pytest
 
 from server.errors import CloseCode
+from server.lines import accept_write
 from server.session import Phase, Session
 from server.signals import (
     Ack,
@@ -22,7 +23,7 @@ from server.signals import (
     TurnCommitted,
 )
 from server.store.records import Conflict, Duplicate, Missing
-from tests.builders import kinds, line, the
+from tests.builders import USER, kinds, line, the
 from tests.pure.sessions import accept, broken, done, finish, idle, loaded, news, reload, running, say
 
 
@@ -33,7 +34,7 @@ def asked(machine: Session, message: Message | None = None) -> AnswerAtOnce:
 def answer(machine: Session, effect: AnswerAtOnce, ended: Done | Failed | None = None) -> Commit:
     """The step has ended without a wait; what is to be committed."""
     ended = ended or done(effect.step, memory={"a": 1})
-    return the(machine.deliver(AtOnce(effect.message, effect.write, ended)), Commit)
+    return the(machine.deliver(AtOnce(effect.message, effect.line, ended)), Commit)
 
 
 def under_way() -> tuple[Session, Commit]:
@@ -44,7 +45,7 @@ def under_way() -> tuple[Session, Commit]:
 def test_a_line_and_its_answer_are_one_write_for_the_place_behind_the_head() -> None:
     machine = idle()
     effect = asked(machine)
-    assert (effect.step.turn, effect.step.attempt, effect.step.line) == (3, 1, effect.write.events[0])
+    assert (effect.step.turn, effect.step.attempt, effect.step.line) == (3, 1, effect.line)
     write = answer(machine, effect).write
     assert [event.type for event in write.events] == ["chat_message", "chat_message", "state_update"]
     assert [event.role for event in write.events] == ["user", "assistant", "system"]
@@ -82,7 +83,9 @@ def test_a_step_that_breaks_at_once_is_told_with_its_line() -> None:
 def test_a_step_that_may_wait_is_run_when_its_line_is_durable() -> None:
     machine = idle()
     effect = asked(machine)
-    assert machine.deliver(AtOnce(effect.message, effect.write, None)) == [Append(effect.message, effect.write)]
+    assert machine.deliver(AtOnce(effect.message, effect.line, None)) == [
+        Append(effect.message, accept_write(effect.line, USER))
+    ]
 
 
 def test_a_line_that_comes_while_a_turn_runs_is_stored_at_once() -> None:
@@ -101,7 +104,7 @@ def test_lines_keep_their_order_behind_one_that_is_asked_about() -> None:
     assert kinds(effects) == ["Ack", "Publish", "AnswerAtOnce"]
     second = the(effects, AnswerAtOnce)
     assert second.message.say.client_id == "c4"
-    effects = machine.deliver(AtOnce(second.message, second.write, None))
+    effects = machine.deliver(AtOnce(second.message, second.line, None))
     assert [effect.message.say.client_id for effect in effects if isinstance(effect, Append)] == ["c4", "c5", "c6"]
 
 
@@ -109,8 +112,8 @@ def test_news_that_come_between_let_the_line_be_stored_alone() -> None:
     machine = idle(limits={"takeover_ms": 50})
     effect = asked(machine)
     machine.deliver(news(line(3)))
-    late = AtOnce(effect.message, effect.write, done(effect.step))
-    assert machine.deliver(late) == [Append(effect.message, effect.write)]
+    late = AtOnce(effect.message, effect.line, done(effect.step))
+    assert machine.deliver(late) == [Append(effect.message, accept_write(effect.line, USER))]
 
 
 def test_a_conflict_is_judged_again_before_the_lines_behind_it() -> None:

@@ -234,7 +234,7 @@ def test_a_line_that_comes_while_one_is_answered_at_once_waits_for_that_and_is_t
     machine = idle(workflow=ECHO_REJECT)
     asked = the(machine.deliver(say()), AnswerAtOnce)
     assert machine.deliver(say(client_id="c4")) == []
-    commit = the(machine.deliver(AtOnce(asked.message, asked.write, done(asked.step))), Commit)
+    commit = the(machine.deliver(AtOnce(asked.message, asked.line, done(asked.step))), Commit)
     assert machine.deliver(say(client_id="c5")) == []
     effects = finish(machine, commit, 2)
     assert kinds(effects) == ["Ack", "Publish", "AnswerAtOnce"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.lines import accept_write
+from server.lines import accept_write, line_event
 from server.session import Session
 from server.signals import (
     Ack,
@@ -25,7 +25,7 @@ from server.signals import (
 )
 from server.store.records import Committed, Conflict, Duplicate, Missing
 from server.workflow import Frame
-from tests.builders import ended, event, kinds, line, snapshot, the
+from tests.builders import USER, ended, event, kinds, line, snapshot, the
 from tests.example_workflows import ECHO
 from tests.pure.sessions import (
     LEFT_CARD,
@@ -51,11 +51,10 @@ from tests.pure.sessions import (
 def test_an_ack_comes_after_the_commit_and_before_anything_else() -> None:
     machine = idle()
     message = say()
-    write = accept_write(message, snapshot(), ECHO)
-    assert machine.deliver(message) == [
-        AnswerAtOnce(message, write, RunStep(1, 3, 1, write.events[0], snapshot(), False))
-    ]
-    assert machine.deliver(AtOnce(message, write, None)) == [Append(message, write)]
+    said = line_event(message, snapshot(), ECHO)
+    write = accept_write(said, USER)
+    assert machine.deliver(message) == [AnswerAtOnce(message, said, RunStep(1, 3, 1, said, snapshot(), False))]
+    assert machine.deliver(AtOnce(message, said, None)) == [Append(message, write)]
     effects = machine.deliver(Appended(message, Committed((line(3),), 1)))
     assert effects[:2] == [Ack(7, "c3", 3, duplicate=False), Publish((line(3),))]
     assert kinds(effects[2:]) == ["RunStep", "SetTimer"]

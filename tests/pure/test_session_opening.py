@@ -137,7 +137,7 @@ def test_somebody_elses_session_looks_like_one_that_is_not_there() -> None:
 def test_a_line_wakes_its_session_and_waits_for_it() -> None:
     machine = cold()
     assert machine.deliver(say()) == [Load(1)]
-    assert the(machine.deliver(LoadDone(1, loaded())), AnswerAtOnce).write.client_id == "c3"
+    assert the(machine.deliver(LoadDone(1, loaded())), AnswerAtOnce).line.client_id == "c3"
 
 
 def test_a_line_for_a_session_that_is_not_there_is_refused() -> None:

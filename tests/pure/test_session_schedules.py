@@ -116,8 +116,8 @@ class Process:
             case signals.RunStep():
                 assert self.step is None, "two steps at once"
                 self.step = effect
-            case signals.AnswerAtOnce(message, write, step):
-                self.answers.append(signals.AtOnce(message, write, self.world.end_at_once(step)))
+            case signals.AnswerAtOnce(message, line, step):
+                self.answers.append(signals.AtOnce(message, line, self.world.end_at_once(step)))
             case signals.CancelStep():
                 self.late += [self.step] if self.step else []
                 self.step = None
