@@ -23,8 +23,8 @@ CONNECTION_MUTANTS: Final = (
     ),
     mutant(
         "old-live", "a connection sends again what it has sent", CONNECTION,
-        "        fresh = items if items[0].seq == self.last + 1 else [item for item in items if item.seq > self.last]\n",
-        "        fresh = list(items)\n        self.last = min(self.last, items[0].seq - 1)\n", PURE_CONNECTION,
+        "items if items[0].seq == self.last + 1 else [item for item in items if item.seq > self.last]\n",
+        "list(items)\n        self.last = min(self.last, items[0].seq - 1)\n", PURE_CONNECTION,
     ),
     mutant(
         "high-ignored", "what is heard during a replay is forgotten", CONNECTION,

@@ -83,9 +83,8 @@ def test_a_step_that_breaks_at_once_is_told_with_its_line() -> None:
 def test_a_step_that_may_wait_is_run_when_its_line_is_durable() -> None:
     machine = idle()
     effect = asked(machine)
-    assert machine.deliver(AtOnce(effect.message, effect.line, None)) == [
-        Append(effect.message, accept_write(effect.line, USER))
-    ]
+    write = accept_write(effect.line, USER)
+    assert machine.deliver(AtOnce(effect.message, effect.line, None)) == [Append(effect.message, write)]
 
 
 def test_a_line_that_comes_while_a_turn_runs_is_stored_at_once() -> None:
