@@ -1,6 +1,7 @@
 """The server processes over one store, each in a place of its own, and now and then an old one beside its successor."""
 
 import asyncio
+import itertools
 import os
 import random
 import signal
@@ -62,10 +63,11 @@ class Place:
     def __init__(self) -> None:
         self.ports = free_ports(2)
         self.current: Server | None = None
+        self.address = Address(0, self.ports[0])
 
     def pick(self) -> Address:
         """Where clients find the conversations, whether or not a process listens there just now."""
-        return Address(self.current.number, self.current.port) if self.current else Address(0, self.ports[0])
+        return self.address
 
 
 class Fleet:
@@ -91,6 +93,7 @@ class Fleet:
         self._root = root
         self._history = history
         self._rng = rng or random.Random(0)
+        self._numbers = itertools.count(1)
         self._servers: list[Server] = []
         self._watches: set[asyncio.Task[None]] = set()
         self._lifeline = os.pipe() if as_workers else None
@@ -109,12 +112,14 @@ class Fleet:
 
     async def start(self, place: Place, faults: str = "", **environ: str) -> Server:
         """Start a process in a place and send clients to it; it may not be ready yet."""
-        port = place.pick().port
+        port = place.address.port
         if place.current is not None and place.current.is_up:  # beside the one that still has its port
             port = next(other for other in place.ports if other != port)
+        # Whoever comes from now on is this process's client, also before it runs: they wait in its socket's line.
+        place.address = Address(next(self._numbers), port)
         listening = listen("127.0.0.1", port) if self._lifeline else None
         process = await self._spawn({"PORT": str(port), VARIABLE: faults, **environ}, listening)
-        place.current = server = Server(len(self._servers) + 1, port, process, faults)
+        place.current = server = Server(place.address.number, port, process, faults)
         self._servers.append(server)
         self._history.note_process("start", number=server.number, port=port, pid=process.pid, faults=faults)
         watch = asyncio.create_task(self._watch(server))
