@@ -105,6 +105,7 @@ class Session:
         self.inbox = Inbox()
         self.running: Running | None = None
         self.elsewhere: Running | None = None  # the turn that is another process's to run
+        self._overheard: Running | None = None  # the newest turn that another process shows; its line may come later
         self._tried, self._attempt = -1, 0  # the last turn that ran here, and how often
         self._held = Held(limits.inbox)
         self._appending = self._finding = 0
@@ -175,8 +176,10 @@ class Session:
 
     def catch_up(self) -> list[protocol.Transient]:
         """What a connection that has just become live must see of the running turn."""
-        underway = self._underway
-        return underway.catch_up() if underway else []
+        if (underway := self._underway) is not None:
+            return underway.catch_up()
+        overheard = self._overheard
+        return overheard.said() if overheard is not None and overheard.turn > self._last_turn() else []
 
     @property
     def _underway(self) -> Running | None:
@@ -382,17 +385,40 @@ class Session:
             return self._run(line)
         if self.elsewhere is not None:
             return []  # it is this line's: another one is next only after a turn
-        self.elsewhere = Running(run=self._next_number(), turn=line.seq, attempt=0, is_seen=True)
+        self.elsewhere = self._overhear(line.seq)
+        self.elsewhere.is_seen = True
         return [signals.TakeOver(line.seq, max(line.created_at, self.snapshot.updated_at))]
 
     def _shown_elsewhere(self, frame: protocol.Transient) -> list[Effect]:
-        """Pass on what another process shows; a piece of text only where it goes on from what is known."""
-        elsewhere = self.elsewhere
-        if frame.type != "stream_delta" or elsewhere is None or frame.payload["turn"] != elsewhere.turn:
+        """Pass on what another process shows; a piece of text only where it goes on from what is known.
+
+        What tabs here were shown is kept by a cancellation, so it is remembered from before the line is known, and
+        while the session is read again.
+        """
+        if frame.type != "stream_delta" or not self._is_of_others(frame.payload["turn"]):
             return [signals.Show(frame, here=True)]
-        if elsewhere.follow(frame):
+        overheard = self._overhear(frame.payload["turn"])
+        if overheard.follow(frame):
             return [signals.Show(frame, here=True)]
-        return [signals.Ask()] if elsewhere.is_new(frame) else []
+        return [signals.Ask()] if overheard.is_new(frame) else []
+
+    def _is_of_others(self, turn: int) -> bool:
+        """Whether a turn is another process's and goes on, as far as is known here: a newer one ends it."""
+        if self._overheard is not None and turn < self._overheard.turn:
+            return False
+        if self.elsewhere is not None:
+            return turn >= self.elsewhere.turn
+        return turn > (self._last_turn() if self.running is None else self.running.turn)
+
+    def _overhear(self, turn: int) -> Running:
+        """What other processes show of a turn; kept for the newest one."""
+        known = self._overheard
+        if known is not None and known.turn == turn:
+            return known
+        begun = Running(run=self._next_number(), turn=turn, attempt=0)
+        if known is None or known.turn < turn:
+            self._overheard = begun
+        return begun
 
     def _run(self, line: Event | None) -> list[Effect]:
         turn, run, is_seen = line.seq if line else 0, self._next_number(), self.elsewhere is not None

@@ -82,10 +82,11 @@ class Running(Struct):
 
     def catch_up(self) -> list[Transient]:
         """What a connection that comes while the step runs must see: its status, its text so far."""
-        frames = [self.status or self._status(_THINKING)]
-        if self.text:
-            frames.append(self._delta(self.text, reset=True))
-        return frames
+        return [self.status or self._status(_THINKING), *self.said()]
+
+    def said(self) -> list[Transient]:
+        """Its text so far."""
+        return [self._delta(self.text, reset=True)] if self.text else []
 
     def show_again(self) -> list[Transient]:
         """What has been shown so far, for whoever missed it; a turn that has shown nothing is not spoken for."""

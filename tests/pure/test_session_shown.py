@@ -10,6 +10,8 @@ from server.session import Session
 from server.signals import (
     Ask,
     Commit,
+    Effect,
+    Opened,
     RunStep,
     Show,
     ShownElsewhere,
@@ -17,8 +19,8 @@ from server.signals import (
     TimerFired,
     Wished,
 )
-from tests.builders import kinds, line, the
-from tests.pure.sessions import cancel, cold, committing, idle, loaded, reload, running
+from tests.builders import ended, event, kinds, line, the
+from tests.pure.sessions import cancel, cold, committing, idle, loaded, news, reload, running
 
 STATUS = protocol.status(3, "generating", "Almost there")
 
@@ -91,7 +93,7 @@ def test_another_attempt_begins_anew() -> None:
     assert text(machine) == "the"
 
 
-@pytest.mark.parametrize("frame", [STATUS, piece(7, "of another turn", turn=1)])
+@pytest.mark.parametrize("frame", [STATUS, piece(7, "of another turn", turn=0)])
 def test_what_is_not_of_this_turns_text_is_passed_on(frame: Transient) -> None:
     assert show(elsewhere(), frame) == [frame]
     assert show(idle(), frame) == [frame]
@@ -129,6 +131,62 @@ def test_a_cancellation_keeps_what_was_said_elsewhere() -> None:
         ("chat_message", "so far", "s1"),
         ("turn_cancelled", None, "id1"),
     ]
+
+
+def kept(effects: list[Effect]) -> str:
+    """What a cancellation keeps."""
+    [*said, _, _] = the(effects, Commit).write.events
+    return "".join(event.payload["text"] for event in said)
+
+
+def test_a_cancellation_keeps_what_was_shown_before_the_line_was_known_here() -> None:
+    machine = idle(limits={"takeover_ms": 5_000})
+    assert show(machine, piece(1, "one", reset=True)) == [piece(1, "one", reset=True)]
+    assert show(machine, piece(2, " two")) == [piece(2, " two")]
+    assert machine.turn is None
+    assert text(machine) == "one two"  # for a tab that comes now, and has no status to be taken back
+    assert [frame.type for frame in machine.catch_up()] == ["stream_delta"]
+    assert kinds(machine.deliver(news(line(3)))) == ["TakeOver"]
+    assert [frame.type for frame in machine.catch_up()] == ["status_update", "stream_delta"]
+    assert kept(machine.deliver(cancel())) == "one two"
+
+
+def test_pieces_whose_beginning_was_missed_are_asked_for_before_the_line_is_known_too() -> None:
+    machine = idle(limits={"takeover_ms": 5_000})
+    assert machine.deliver(ShownElsewhere(piece(2, "two"))) == [Ask()]
+    assert machine.catch_up() == []
+
+
+def test_a_cancellation_keeps_what_was_shown_before_and_while_the_session_was_read_again() -> None:
+    machine = elsewhere()
+    show(machine, piece(1, "one", reset=True))
+    effects = machine.deliver(Opened(None))
+    assert show(machine, piece(2, " two")) == [piece(2, " two")]
+    assert kinds(reload(machine, effects, loaded(line(3)))) == ["Tell", "TakeOver"]
+    assert show(machine, piece(3, " three")) == [piece(3, " three")]
+    assert kept(machine.deliver(cancel())) == "one two three"
+
+
+def test_a_turn_that_is_overheard_ends_those_before_it() -> None:
+    """Their pieces come late, and are nothing that a cancellation would keep."""
+    machine = elsewhere()
+    show(machine, piece(1, "one", reset=True))
+    show(machine, piece(1, "of the next", turn=6, reset=True))
+    assert text(machine) == "one"  # it is not known here that the turn has ended
+    assert show(machine, piece(2, " two")) == [piece(2, " two")]
+    effects = machine.deliver(Opened(None))  # answered by a store that does not have the end yet
+    reload(machine, effects, loaded(line(3), seq=3, lined=3))
+    assert text(machine) == ""
+    effects = machine.deliver(news(event(4, turn=3), ended(5, 3), line(6)))
+    reload(machine, effects, loaded(line(6), seq=6, cursor=3, version=2))
+    assert kept(machine.deliver(cancel(6))) == "of the next"
+
+
+def test_what_another_process_shows_of_a_turn_that_runs_here_is_passed_on() -> None:
+    machine, step = running()
+    machine.deliver(Streamed(step.run, "ours", "s1"))
+    assert show(machine, piece(1, "theirs", attempt=2, reset=True)) == [piece(1, "theirs", attempt=2, reset=True)]
+    assert text(machine) == "ours"
 
 
 @pytest.mark.parametrize(("heard", "attempt"), [(0, 2), (1, 2), (4, 5)])
