@@ -128,6 +128,7 @@ class Engine:
             retry_ms=settings.store_retry_ms,
         )
         self._awake: dict[Key, Awake] = {}
+        self._waking: set[Key] = set()  # their tabs are on this process, and an answer is streamed by another one
         self._inputs: deque[tuple[Key, Awake, signals.Input]] = deque()
         self._delivering = False
         self._moved = asyncio.Event()
@@ -411,12 +412,19 @@ class Engine:
             self._later(key, awake, signals.Remote(head, events))
 
     def show(self, key: Key, frame: Transient) -> None:
-        """What another process shows of a turn; a session that is awake here knows what its tabs have of it."""
+        """What another process shows of a turn; a session that is awake here knows what its tabs have of it.
+
+        One that sleeps would not, and a cancellation must keep it: it is woken, and asks for the text so far.
+        """
         if (awake := self._awake.get(key)) is not None:
             awake.shown_ms = now_ms()
             self._later(key, awake, signals.ShownElsewhere(frame))
-        else:
+        elif frame.type != "stream_delta":
             self.broker.tell_transient(key, frame)
+        elif key not in self._waking:
+            self._waking.add(key)
+            waking = self._tasks.spawn(self.wake(key), "wake")
+            waking.add_done_callback(lambda _: self._waking.discard(key))
 
     def wish(self, key: Key) -> None:
         """Another process missed what the session's running turn has shown."""

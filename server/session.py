@@ -178,13 +178,17 @@ class Session:
         """What a connection that has just become live must see of the running turn."""
         if (underway := self._underway) is not None:
             return underway.catch_up()
-        overheard = self._overheard
-        return overheard.said() if overheard is not None and overheard.turn > self._last_turn() else []
+        return self._overheard.said() if self._overheard is not None and self._is_told_early else []
 
     @property
     def _underway(self) -> Running | None:
         """The turn that goes on: one whose end is being committed does not."""
         return self.running if self.phase is Phase.RUNNING else self.elsewhere
+
+    @property
+    def _is_told_early(self) -> bool:
+        """Whether another process has shown something of a turn whose line, or the end before it, is not known here."""
+        return self._overheard is not None and self._overheard.turn > (self.turn or self._last_turn())
 
     @property
     def _is_late(self) -> bool:
@@ -253,6 +257,7 @@ class Session:
             return [*self._held.refuse("store_unavailable"), self._retry("read")]
         self._failures = 0
         if not self.inbox.joins(done.events):
+            self._overheard = None
             return self._reload()  # what we heard of is not there: the log is not the one that we know
         return [signals.Tell(done.events[-1].seq), *self._note(done.events), *self._next()]
 
@@ -424,9 +429,10 @@ class Session:
         turn, run, is_seen = line.seq if line else 0, self._next_number(), self.elsewhere is not None
         # A line that the store kept for us may have been tried before, by a process that died in mid-answer: what
         # clients have of that is to be replaced.
-        first = 1 if line is None or self.inbox.is_ours(line) else 2
-        self._attempt = self._attempt + 1 if turn == self._tried else first
-        self._tried = turn
+        before = 0 if line is None or self.inbox.is_ours(line) else 1
+        before = self._attempt if turn == self._tried else before
+        overheard = self._overheard if self._overheard is not None and self._overheard.turn == turn else None
+        self._tried, self._attempt = turn, max(before, overheard.attempt if overheard else 0) + 1
         self.running, self.elsewhere = Running(run=run, turn=turn, attempt=self._attempt, is_seen=is_seen), None
         self.phase = Phase.RUNNING
         if self._is_overtaken(turn):
@@ -569,8 +575,8 @@ class Session:
         match name:
             case "takeover" if self.elsewhere is not None and self.elsewhere.turn == number:
                 self.inbox.own(number)
-                # Ours is another attempt than the one whose pieces clients may have.
-                self._tried, self._attempt = number, max(1, self.elsewhere.attempt)
+                # Ours is another attempt than the one whose pieces clients may have, heard of here or not.
+                self._tried, self._attempt = number, 1
                 return self._load()  # it may have its answer, and the news of it did not reach us
             case "status" if running and running.status is None and running.write is None:
                 return [signals.Show(running.think())]
@@ -594,7 +600,7 @@ class Session:
 
     def _rest(self) -> list[Effect]:
         waits = self.inbox.lines or self.inbox.is_behind or self._appending or self._finding or self._asking
-        if self.phase is not Phase.IDLE or waits:
+        if self.phase is not Phase.IDLE or waits or self._is_told_early:
             return []
         self.phase = Phase.COLD
         return [signals.Evict()]

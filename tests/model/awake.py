@@ -134,10 +134,13 @@ class Awake:
         self._piece, self._is_anew = now, False
 
     def _end_stream(self, kinds: set[str], ids: set[str]) -> None:
-        """A turn that was streamed says what it announced, unless it failed."""
-        if self._streamed and "state_update" in kinds and "turn_failed" not in kinds:
+        """A turn that was streamed says what it announced, unless it failed, or was stopped when it had begun anew."""
+        if "state_update" not in kinds:
+            return
+        is_broken_off = "turn_failed" in kinds or ("turn_cancelled" in kinds and self._is_anew)
+        if self._streamed and not is_broken_off:
             self._laws.hold(self._streamed in ids, f"{self._streamed} was streamed and never said")
-            self._streamed = None
+        self._streamed, self._is_anew = None, False
 
     def may_begin(self, effect: signals.RunStep) -> None:
         """A step runs where nothing is missing, on the state that is known; to interrupt is for the newest."""

@@ -141,8 +141,16 @@ SHOWN_MUTANTS: Final = (
     ),
     mutant(
         "same-attempt", "a turn that is taken over goes on with the pieces of another process", SESSION,
-        "                self._tried, self._attempt = number, max(1, self.elsewhere.attempt)\n",
-        "", PURE_SESSION, model=False,
+        "max(before, overheard.attempt if overheard else 0) + 1\n", "before + 1\n", PURE_SESSION,
+    ),
+    mutant(
+        "overheard-lost", "what was shown of a turn before its line was known is forgotten", SESSION,
+        "        self.elsewhere = self._overhear(line.seq)\n",
+        "        self.elsewhere = Running(run=self._next_number(), turn=line.seq, attempt=0)\n", PURE_SESSION,
+    ),
+    mutant(
+        "overhears-in-its-sleep", "a session rests before it knows the line of what it has overheard", SESSION,
+        " or waits or self._is_told_early:\n", " or waits:\n", PURE_SESSION,
     ),
     mutant(
         "again-uncounted", "a step that is begun anew goes on under the same attempt", TURNS,

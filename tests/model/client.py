@@ -1,6 +1,7 @@
 """A client as the protocol wants it: a cursor, an outbox, and everything that it was shown."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from server import connection, signals
 from server.connection import Cursor
@@ -28,12 +29,14 @@ class Client:
         self.said: dict[str, Say] = {}
         self.running: int | None = None
         self._streams: dict[str, tuple[int, str] | None] = {}
+        self._said: tuple[int, int, int, str] | None = None  # turn, attempt and number of the last piece; text so far
 
     # ------------------------------------------------------------ the socket
 
     def connect(self, process: "Process", cursor: Cursor) -> None:
         self.drop()
         self._streams.clear()
+        self._said = None
         self.tab = self.world.new_tab(self, process, cursor)
         self.tab.open()
 
@@ -141,6 +144,7 @@ class Client:
         if frame.type != "stream_delta" or frame.message_id is None:
             return
         self.running = frame.payload["turn"]
+        self._hear(frame.payload)
         known, n, text = self._streams.get(frame.message_id), frame.payload["n"], frame.payload["text"]
         if frame.payload["reset"] or n == 1:
             self._streams[frame.message_id] = n, text
@@ -149,9 +153,30 @@ class Client:
         else:
             self._streams[frame.message_id] = None
 
+    def _hear(self, piece: Mapping[str, Any]) -> None:
+        """What a person reads of the newest attempt at the newest turn; a piece behind a hole is not shown."""
+        now, said = (piece["turn"], piece["attempt"], piece["n"]), self._said
+        if said is not None and now <= said[:3]:
+            return
+        if piece["reset"]:
+            self._said = *now, piece["text"]
+        elif said is not None and now == (*said[:2], said[2] + 1):
+            self._said = *now, said[3] + piece["text"]
+
+    def was_shown(self, turn: int, attempt: int) -> str:
+        """What the person reads of a turn now; nothing once a later attempt replaces it."""
+        said = self._said
+        return said[3] if said is not None and said[0] == turn and said[1] >= attempt else ""
+
     def _end_stream(self, event: Event) -> None:
-        """What was streamed is the beginning of what was said."""
+        """What was streamed is the beginning of what was said.
+
+        A cancellation keeps what tabs of its own process were shown until then (`was_shown`); tabs of others may
+        have been shown more of the same.
+        """
         streamed = self._streams.pop(event.message_id, None)
-        if streamed is not None and event.type in VISIBLE_TYPES:
-            whole = str(event.payload.get("text")).startswith(streamed[1])
-            self.world.laws.hold(whole, f"streamed as {streamed[1]!r}, said as {event.payload.get('text')!r}")
+        if streamed is None or event.type not in VISIBLE_TYPES:
+            return
+        shown, said = streamed[1], str(event.payload.get("text"))
+        is_more = event.payload.get("cancelled") is True and shown.startswith(said)
+        self.world.laws.hold(said.startswith(shown) or is_more, f"streamed as {shown!r}, said as {said!r}")

@@ -160,6 +160,12 @@ class Laws:
             self._published[session_id, event.seq] += 1
             self.hold(self._published[session_id, event.seq] == 1, f"event {event.seq} was published twice")
 
+    def keeps_what_was_shown(self, events: Sequence[Event], shown: Iterable[str]) -> None:
+        """A cancellation keeps what tabs of its process were shown until then."""
+        kept = next((str(event.payload["text"]) for event in events if event.payload.get("cancelled")), "")
+        for text in shown:
+            self.hold(kept.startswith(text), f"{text!r} was shown, and {kept!r} was kept of it by a cancellation")
+
     def is_published(self, session_id: str) -> bool:
         return all(self._published[session_id, event.seq] for event in self.log(session_id))
 

@@ -10,7 +10,8 @@ from server.errors import CloseCode
 from server.protocol import Encoded, Say, Transient, encode_all
 from server.session import Limits, Session
 from server.steps import SPARE_IDS
-from server.store.records import Event, Loaded, Outcome, Write
+from server.store.records import Committed, Event, Loaded, Outcome, Write
+from server.turns import Running
 from tests.builders import USER
 from tests.model.awake import Awake
 from tests.model.laws import POISON
@@ -112,8 +113,12 @@ class Process:
 
                 self._submit(session_id, write, appended)
             case signals.Commit(run, write, again):
+                running = awake.machine.running
+                shown = self._shown_of(session_id, running) if running and running.cancel and not again else []
 
                 def committed(outcome: Outcome | None) -> None:
+                    if isinstance(outcome, Committed):
+                        laws.keeps_what_was_shown(outcome.events, shown)
                     self.answer(session_id, signals.TurnCommitted(run, outcome))
 
                 self._submit(session_id, write, committed, again=again)
@@ -168,6 +173,11 @@ class Process:
                     tab.close(code)
             case signals.Evict():
                 self.awake.pop(session_id, None)
+
+    def _shown_of(self, session_id: str, running: Running) -> list[str]:
+        """What the clients here read of a turn."""
+        here = [one for one in self.world.clients if one.tab is not None and one.tab.process is self]
+        return [one.was_shown(running.turn, running.attempt) for one in here if one.session_id == session_id]
 
     def _submit(self, session_id: str, write: Write, resolve: Resolve, *, again: bool = False) -> None:
         """Queue a write with group commit, which must tell the outcomes in the order of its queue."""
@@ -250,6 +260,8 @@ class Process:
         if packet.frame is not None:
             if session_id in self.awake:
                 self.answer(session_id, signals.ShownElsewhere(packet.frame))
+            elif packet.frame.type == "stream_delta":
+                self._wake(session_id)
             else:
                 self.hear_transient(session_id, packet.frame)
             return

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -11,7 +11,7 @@ from server.protocol import Encoded
 from server.store.records import Event, Snapshot
 from server.workflow import Progress, Result
 from tests.model.calm import calm_down
-from tests.model.world import Action, Plan, World
+from tests.model.world import SAYINGS, Action, Plan, World
 
 OFTEN = {"say": 8, "call": 22, "happen": 4, "return": 4, "step": 9, "news": 6, "timer": 3, "connect": 3, "takeover": 2}
 #: Each schedule knows only some of these, so that they do not drown each other.
@@ -26,7 +26,14 @@ APART = {
     "say": 3, "press": 14, "cancel": 9, "connect": 9, "news": 3, "news lost": 9, "news bare": 4, "takeover": 3,
     "takeover early": 2, "rush": 8,
 }  # fmt: skip
+#: Some are about answers that are streamed to tabs of other processes, and cancelled there.
+SHOWN = {
+    "call": 12, "say": 3, "step": 14, "news": 14, "cancel": 5, "connect": 3, "rush": 5, "rest": 1, "news bare": 1,
+    "news lost": 1, "heads": 1, "step breaks": 1, "takeover": 1, "crash": 1,
+}  # fmt: skip
 STORY_LINES = 80
+#: The number of an action that says what is answered in pieces.
+STREAMED = next(number for number, text in enumerate(SAYINGS) if text.startswith("stream"))
 #: How often a shorter schedule is tried.
 TRIES = 800
 _UNTOLD = frozenset({"ids", "now_ms", "wait_ms", "session_id", "user_id", "payload"})
@@ -57,6 +64,21 @@ def plan_from(seed: int) -> Plan:
         ),
         workflow=chance.choice(("echo", "echo", "echo-interrupt", "echo-reject")),
     )
+
+
+def plan_of_shown(seed: int) -> Plan:
+    """A schedule in which every line is answered in pieces, before the eyes of tabs on several processes."""
+    chance = random.Random(seed)
+    names, share = list(SHOWN), list(SHOWN.values())
+    actions = [
+        Action(
+            name, chance.randrange(6), STREAMED + 70 * chance.randrange(6) if name == "say" else chance.randrange(420)
+        )
+        for name in chance.choices(names, share, k=chance.choice((40, 80)))
+    ]
+    everywhere = [Action("connect", number, number) for number in range(3)]
+    live = [Action("rush", number, 0) for number in range(3)]
+    return Plan(begun=True, actions=(*everywhere, *live, *actions))
 
 
 async def run(plan: Plan) -> World:
@@ -127,13 +149,13 @@ def _brief(what: object) -> str:
             return str(what)
 
 
-async def complaint(seeds: Sequence[int]) -> tuple[str | None, int]:
+async def complaint(seeds: Sequence[int], plan: Callable[[int], Plan] = plan_from) -> tuple[str | None, int]:
     """The story of the first schedule that breaks a law, and how many things happened."""
     happened = 0
     for seed in seeds:
-        world = await run(plan_from(seed))
+        world = await run(plan(seed))
         happened += len(world.story)
         if world.laws.broken:
-            shortest = await shorten(plan_from(seed), int(os.environ.get("MODEL_SHORTEST", TRIES)))
+            shortest = await shorten(plan(seed), int(os.environ.get("MODEL_SHORTEST", TRIES)))
             return f"seed {seed}: {shortest}\n{story(await run(shortest))}", happened
     return None, happened

@@ -11,10 +11,12 @@ from typing import Final
 import pytest
 import structlog
 
-from tests.model.schedule import complaint, plan_from, run
+from tests.model.schedule import complaint, plan_from, plan_of_shown, run
 
 EVERY_DAY: Final = 1000
 PARTS: Final = 4
+#: Of those about answers that are streamed to tabs of several processes.
+SHOWN_EVERY_DAY: Final = 500
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +38,11 @@ def seeds(part: int) -> range:
 async def test_no_schedule_breaks_a_law(part: int) -> None:
     chosen = seeds(part)
     found, _ = await complaint(chosen)
+    assert found is None, f"\n{found}"
+
+
+async def test_what_tabs_of_several_processes_are_shown_is_kept() -> None:
+    found, _ = await complaint(range(SHOWN_EVERY_DAY), plan_of_shown)
     assert found is None, f"\n{found}"
 
 

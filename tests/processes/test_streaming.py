@@ -1,12 +1,16 @@
 """A streamed answer is seen whole by tabs on other processes, whenever they come."""
 
 import asyncio
+import re
 import uuid
 
+import httpx
+
 from tests.e2e.live import assembled
+from tests.process import ServerProcess
 from tests.processes.conftest import Start
 from tests.services.redis import RedisServer
-from tests.wire import Client
+from tests.wire import WAIT_S, Client
 
 WORDS = [f"w{number}," for number in range(40)]
 LINE = f"stream 0.05 {' '.join(WORDS)}"
@@ -52,3 +56,32 @@ async def test_what_was_said_is_kept_by_a_cancel_from_another_process(
             said = assembled(one)
             await one.turn("next")
             assert assembled(one) == said  # the step is over
+
+
+async def test_what_a_tab_was_shown_is_kept_by_its_cancel_though_its_session_slept(
+    start: Start, redis: RedisServer, session_id: str
+) -> None:
+    first, second = await asyncio.gather(
+        start(REDIS_URL=redis.url), start(REDIS_URL=redis.url, SESSION_IDLE_MS="100", HEAD_POLL_MS="60000")
+    )
+    async with Client(first.port, session_id=session_id) as one, Client(second.port, session_id=session_id) as other:
+        await asyncio.gather(one.until_type("live"), other.until_type("live"))
+        await asleep(second)
+        await one.say(LINE)
+        turn = (await one.until_type("ack"))["payload"]["seq"]
+        await other.until_type("stream_delta")
+        shown = assembled(other)
+        await other.send({"type": "cancel", "id": str(uuid.uuid4()), "turn": turn})
+        kept = await other.until_type("chat_message", cancelled=True)
+        assert kept["payload"]["text"].startswith(shown)
+
+
+async def asleep(process: ServerProcess) -> None:
+    """Return when none of its sessions is awake."""
+    async with asyncio.timeout(WAIT_S), httpx.AsyncClient() as client:
+        while not re.search(r"^rejoinder_sessions\{.*\} 0\.0$", await metrics(client, process), re.MULTILINE):
+            await asyncio.sleep(0.05)  # polling a process that can only be asked
+
+
+async def metrics(client: httpx.AsyncClient, process: ServerProcess) -> str:
+    return (await client.get(f"{process.url}/metrics")).text

@@ -8,10 +8,16 @@ from server import protocol
 from server.protocol import Transient
 from server.session import Session
 from server.signals import (
+    Appended,
     Ask,
     Commit,
     Effect,
+    Evict,
     Opened,
+    Read,
+    ReadDone,
+    Remote,
+    Rest,
     RunStep,
     Show,
     ShownElsewhere,
@@ -19,8 +25,8 @@ from server.signals import (
     TimerFired,
     Wished,
 )
-from tests.builders import ended, event, kinds, line, the
-from tests.pure.sessions import cancel, cold, committing, idle, loaded, news, reload, running
+from tests.builders import committed, ended, event, kinds, line, the
+from tests.pure.sessions import append, cancel, cold, committing, idle, loaded, news, reload, running, say
 
 STATUS = protocol.status(3, "generating", "Almost there")
 
@@ -180,6 +186,34 @@ def test_a_turn_that_is_overheard_ends_those_before_it() -> None:
     effects = machine.deliver(news(event(4, turn=3), ended(5, 3), line(6)))
     reload(machine, effects, loaded(line(6), seq=6, cursor=3, version=2))
     assert kept(machine.deliver(cancel(6))) == "of the next"
+
+
+def test_a_session_that_has_overheard_something_does_not_rest_before_it_is_known_what_became_of_it() -> None:
+    machine = idle(limits={"takeover_ms": 5_000})
+    show(machine, piece(1, "one", reset=True))
+    assert machine.deliver(Rest()) == []
+    effects = machine.deliver(news(line(3), event(4, turn=3), ended(5, 3)))
+    reload(machine, effects, loaded(seq=5, cursor=3, version=2))
+    assert machine.deliver(Rest()) == [Evict()]
+
+
+def test_what_was_overheard_of_a_log_that_was_cut_is_forgotten() -> None:
+    machine = idle(limits={"takeover_ms": 5_000})
+    show(machine, piece(1, "one", turn=6, reset=True))
+    read = the(machine.deliver(Remote(6)), Read)
+    reload(machine, machine.deliver(ReadDone(read.number, [])), loaded())
+    assert machine.catch_up() == []
+    show(machine, piece(1, "another", reset=True))
+    machine.deliver(news(line(3)))
+    assert kept(machine.deliver(cancel())) == "another"
+
+
+def test_a_line_of_ours_that_another_process_began_to_answer_is_another_attempt_here() -> None:
+    machine = idle(limits={"takeover_ms": 5_000})
+    message = say()
+    write = append(machine, message).write
+    show(machine, piece(2, "one two", attempt=2, reset=True))
+    assert the(machine.deliver(Appended(message, committed(write, 2))), RunStep).attempt == 3
 
 
 def test_what_another_process_shows_of_a_turn_that_runs_here_is_passed_on() -> None:
