@@ -1,11 +1,13 @@
 """Migrations of a real PostgreSQL under way: several at once, tables in use, and whatever ends one half way."""
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
+import asyncpg  # type: ignore[import-untyped]
 import pytest
 
 from server.errors import StoreUnavailable
@@ -28,7 +30,23 @@ from tests.databases import (
 from tests.process import ROOT
 from tests.services.postgres import running_server
 
-SLOW = next_schema(OWN + 1, OWN, "create table public.rejoinder_half (x int); select pg_sleep(4);")
+#: A bound and no promise.
+WAIT_S = 60
+#: Half of a migration, and another half that lasts while somebody has this lock.
+HOLD = "select pg_advisory_lock(4711)"
+SLOW = next_schema(
+    OWN + 1,
+    OWN,
+    """
+    create table public.rejoinder_half (x int);
+    do $$ begin
+        while exists (select from pg_locks where locktype = 'advisory' and objid = 4711) loop
+            perform pg_sleep(0.05);
+        end loop;
+    end $$;
+    """,
+)
+AT_WORK = "from pg_stat_activity where query like '%rejoinder_half%' and pid <> pg_backend_pid()"
 MIGRATE = """
 import asyncio, sys
 from server.store import migrate
@@ -88,27 +106,44 @@ async def test_a_table_that_is_in_use_is_not_waited_for_long(empty: str, monkeyp
 
 async def test_a_file_that_runs_for_too_long_is_ended(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migration, "STATEMENT_MS", 200)
-    await is_refused(empty, f"{SLOW} took too long: nothing was changed", (*shipped(), SLOW), OWN + 1)
+    async with locked(empty, HOLD):
+        await is_refused(empty, f"{SLOW} took too long: nothing was changed", (*shipped(), SLOW), OWN + 1)
 
 
 # ---------------------------------------------------------------- kills
 
 
-def start_migration(name: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", MIGRATE, dsn(name)], cwd=ROOT, stderr=subprocess.DEVNULL)
+class Half:
+    """A process that has made half of a migration, and is at work on the other until it may end."""
+
+    def __init__(self, name: str, holder: asyncpg.Connection) -> None:
+        self.process = subprocess.Popen([sys.executable, "-c", MIGRATE, dsn(name)], cwd=ROOT, stderr=subprocess.DEVNULL)
+        self._holder = holder
+
+    def end(self) -> None:
+        """The statement comes to its end, if it can."""
+        self._holder.terminate()
+
+    def close(self) -> None:
+        self.end()
+        self.process.kill()
+        self.process.wait()
 
 
-async def in_the_middle(name: str) -> subprocess.Popen[bytes]:
-    """A process that has made half a migration and is at work on the other."""
-    process = start_migration(name)
-    async with asyncio.timeout(20):
-        while running_server().sql(name, SLEEPERS) != "1":
-            assert process.poll() is None
-            await asyncio.sleep(0.05)
-    return process
-
-
-SLEEPERS = "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()"
+@contextlib.asynccontextmanager
+async def in_the_middle(name: str) -> AsyncIterator[Half]:
+    """It outlives no test, whatever comes of that."""
+    holder = await asyncpg.connect(dsn(name))
+    await holder.execute(HOLD)
+    half = Half(name, holder)
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while running_server().sql(name, f"select count(*) {AT_WORK} and wait_event = 'PgSleep'") != "1":
+                assert half.process.poll() is None
+                await asyncio.sleep(0.05)
+        yield half
+    finally:
+        half.close()
 
 
 @pytest.mark.parametrize("before", ["empty", "migrated"])
@@ -117,29 +152,30 @@ async def test_a_kill_in_the_middle_leaves_the_schema_of_before(empty: str, befo
     if before == "migrated":
         await migrate(dsn(empty))
     old = contents(empty)
-    process = await in_the_middle(empty)
-    match killed:
-        case "the migration":
-            process.send_signal(signal.SIGKILL)
-            process.wait()  # the database notices when its statement has come to an end
-        case "its connection":
-            ended = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'"
-            assert running_server().sql(empty, ended) == "t"
-        case "the database":
-            running_server().restart()
-    assert process.wait(20) != 0
+    async with in_the_middle(empty) as half:
+        match killed:
+            case "the migration":
+                half.process.send_signal(signal.SIGKILL)
+                half.process.wait()
+                half.end()  # then the database notices
+            case "its connection":
+                assert running_server().sql(empty, f"select pg_terminate_backend(pid) {AT_WORK}") == "t"
+            case "the database":
+                running_server().restart()
+        assert half.process.wait(WAIT_S) != 0
     assert contents(empty) == old
     lines = await migrate(dsn(empty), migrations=ADDED, own=OWN + 1)
     assert untimed(lines) == applied([ADDS] if before == "migrated" else ADDED)
 
 
 async def test_a_migration_that_falls_silent_keeps_nobody_waiting(empty: str) -> None:
-    process = await in_the_middle(empty)
-    process.send_signal(signal.SIGSTOP)  # as if its machine were gone: nothing tells the database
-    try:
-        lines = await migrate(dsn(empty), migrations=ADDED, own=OWN + 1)
-        assert untimed(lines) == applied(ADDED)
-    finally:
-        process.send_signal(signal.SIGCONT)
-    assert process.wait(20) != 0
+    async with in_the_middle(empty) as half:
+        half.process.send_signal(signal.SIGSTOP)  # as if its machine were gone: nothing tells the database
+        half.end()
+        try:
+            lines = await migrate(dsn(empty), migrations=ADDED, own=OWN + 1)
+            assert untimed(lines) == applied(ADDED)
+        finally:
+            half.process.send_signal(signal.SIGCONT)
+        assert half.process.wait(WAIT_S) != 0
     assert await migrate(dsn(empty), migrations=ADDED, own=OWN + 1) == [f"nothing to do, the schema is {OWN + 1}"]
