@@ -253,18 +253,19 @@ class Engine:
 
     def _perform(self, key: Key, awake: Awake, effect: signals.Effect) -> None:
         match effect:
-            case signals.AnswerAtOnce(message, line, step):
-                self._later(key, awake, signals.AtOnce(message, line, self._end_at_once(key, awake, step)))
+            case signals.AnswerAtOnce():
+                ended = self._end_at_once(key, awake, effect.step)
+                self._later(key, awake, signals.AtOnce(effect.message, effect.line, ended))
             case signals.Commit(run, write, again):
                 if not self.commit.submit(
                     write, lambda outcome: self._later(key, awake, signals.TurnCommitted(run, outcome)), again=again
                 ):
                     self._later(key, awake, signals.TurnCommitted(run, None, "overloaded"))
-            case signals.Ack(reply_to):
-                if (waiting := self.replies.get(reply_to)) is not None:
+            case signals.Ack():
+                if (waiting := self.replies.get(effect.reply_to)) is not None:
                     waiting.acked(effect)
-            case signals.Publish(events):
-                self.broker.publish(key, events, encode_all(events))
+            case signals.Publish():
+                self.broker.publish(key, effect.events, encode_all(effect.events))
             case signals.Append(message, write):
                 if not self.commit.submit(
                     write, lambda outcome: self._later(key, awake, signals.Appended(message, outcome))

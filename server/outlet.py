@@ -97,11 +97,12 @@ class WebSocketOutlet:
     def flush(self) -> None:
         """Write what may go out now."""
         self._is_due = False
-        self._stop_timers()
         while not self._is_over and (self._queue or self._urgent or self.close_code is not None):
             if not self._wire.is_writable:
-                self._stall = self._loop.call_later(self._stall_s, self._cut)
+                if self._stall is None:  # more frames to write give the peer no more time
+                    self._stall = self._loop.call_later(self._stall_s, self._cut)
                 return
+            self._stop_timers()
             if texts := self._due():
                 self._write(texts)
             elif self._queue:
@@ -162,12 +163,13 @@ class WebSocketOutlet:
         self._wire.abort()
 
     def _append(self, text: bytes, gap_s: float) -> None:
+        if self._is_over:
+            return
         self._queue.append((text, gap_s))
         self._bytes += len(text)
-        if not self._is_due:
-            self._soon()
+        self._soon()
 
     def _soon(self) -> None:
-        if not self._is_due and not self._is_over:
+        if not self._is_due:
             self._is_due = True
             self._loop.call_soon(self.flush)

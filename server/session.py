@@ -127,10 +127,10 @@ class Session:
         match received:
             case signals.Message():
                 return self._message(received, looked=False)
-            case signals.AtOnce(message, line, ended):
-                return self._at_once(message, line, ended)
-            case signals.TurnCommitted(run, outcome, refusal):
-                return self._turn_committed(run, outcome, refusal)
+            case signals.AtOnce():
+                return self._at_once(received.message, received.line, received.ended)
+            case signals.TurnCommitted():
+                return self._turn_committed(received.run, received.outcome, received.refusal)
             case signals.Appended():
                 return self._appended(received)
             case signals.Done() | signals.Failed():

@@ -157,22 +157,24 @@ def check_write(write: Write) -> None:
         raise InvalidWrite("a write has events, and all of them are its session's")
     if (write.update is None) != (write.expected_version is None):
         raise InvalidWrite("a turn has an update and an expected version, an accept has neither")
-    client_ids = [event.client_id for event in write.events if event.client_id is not None]
+    text = write.session_id + write.user_id
+    client_ids, lines = [], 0
+    for event in write.events:
+        text += event.type + event.role + event.message_id
+        lines += event.role == "user"
+        if event.client_id is not None:
+            client_ids.append(event.client_id)
+            text += event.client_id
+        if event.created_at > INTEGER_MAX or event.turn > INTEGER_MAX:
+            raise InvalidWrite("a number is larger than a column can hold")
     if client_ids != ([] if write.client_id is None else [write.client_id]):
         raise InvalidWrite("the client id of a write stands on exactly one of its events")
-    if write.update is not None and any(is_line(event) for event in write.events[1:]):
-        raise InvalidWrite("a turn's own line is its first event")
-    names = [write.session_id, write.user_id, write.client_id or ""]
-    most = 0
-    for event in write.events:
-        names += event.type, event.role, event.message_id
-        most = max(most, event.created_at, event.turn)
     if (update := write.update) is not None:
-        names += update.workflow, update.state, update.card or ""
-        most = max(most, update.cursor)
-    if most > INTEGER_MAX:
-        raise InvalidWrite("a number is larger than a column can hold")
-    text = "".join(names)
+        text += update.workflow + update.state + (update.card or "")
+        if lines > is_line(write.events[0]):
+            raise InvalidWrite("a turn's own line is its first event")
+        if update.cursor > INTEGER_MAX:
+            raise InvalidWrite("a number is larger than a column can hold")
     if "\0" in text or not (text.isascii() or _is_unicode(text)):
         raise InvalidWrite("an id or a name holds a NUL or a lone surrogate")
 

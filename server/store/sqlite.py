@@ -21,7 +21,7 @@ from server.errors import InvalidWrite, StoreClosed, StoreError, StoreUnavailabl
 from server.store.records import INTEGER_MAX, Event, Loaded, Outcome, Summary, Write
 from server.store.rows import EVENT_COLUMNS, SESSION_COLUMNS, encode, event_of, snapshot_of
 from server.store.sqlite_migrate import MIGRATIONS, Migration, check, migrate, transaction
-from server.store.sqlite_writer import Writer
+from server.store.sqlite_writer import Known, prepare_writer, write, write_planned
 
 log = structlog.get_logger()
 
@@ -75,13 +75,13 @@ class SqliteStore:
         self._path = path
         self._synchronous = synchronous
         self._busy_ms = busy_ms
-        self._known_limit = known_limit
+        self._known = Known(known_limit)
         self._migrations = migrations
         self.migrated: list[str] = []  # what `open` did to the schema, a line for each thing
         self._writer = ThreadPoolExecutor(1, "sqlite-writer")
         # A database in memory belongs to its one connection, so there its writer reads, too.
         self._readers = self._writer if path == MEMORY else ThreadPoolExecutor(_READERS, "sqlite-reader")
-        self._own = threading.local()  # `connection`: each thread has one that no other uses; and `writer`, its one
+        self._own = threading.local()  # `connection`: each thread has one that no other uses
         self._connections: list[sqlite3.Connection] = []
         self._opened = False
         self._closing: asyncio.Future[None] | None = None
@@ -112,7 +112,13 @@ class SqliteStore:
 
     async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         """One transaction for the batch, one outcome a write. Raises StoreUnavailable: then nothing was written."""
-        return await self._run(self._writer, lambda _: self._batches().commit(writes))
+        planned = self._known.plan(writes)
+        if planned is not None and await self._run(self._writer, write_planned, planned.changes, planned.log):
+            self._known.keep(planned.heads)
+            return planned.outcomes
+        outcomes, heads = await self._run(self._writer, write, writes)
+        self._known.keep(heads)
+        return outcomes
 
     async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
         """Snapshot, page and inbox of one moment."""
@@ -148,7 +154,8 @@ class SqliteStore:
 
     async def delete(self, session_id: str, user_id: str) -> bool:
         """Remove a session and its log."""
-        return await self._run(self._writer, _delete, session_id, user_id, self._batches)
+        self._known.forget(session_id)
+        return await self._run(self._writer, _delete, session_id, user_id)
 
     async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
         """The user's sessions, latest first."""
@@ -191,12 +198,7 @@ class SqliteStore:
         except BaseException:
             connection.close()  # and let go of its locks
             raise
-        self._own.connection, self._own.writer = connection, Writer(connection, self._known_limit)
-
-    def _batches(self) -> Writer:
-        """What writes, for its thread."""
-        writer: Writer = self._own.writer
-        return writer
+        self._own.connection = connection
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         check(connection, self._migrations[-1].version)
@@ -210,6 +212,7 @@ class SqliteStore:
         self.migrated = migrate(connection, None if self._path == MEMORY else Path(self._path), self._migrations)
         for line in self.migrated:
             log.info("migrated", step=line)
+        prepare_writer(connection)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -304,8 +307,7 @@ def _list(connection: sqlite3.Connection, user_id: str, limit: int) -> list[Summ
     return [Summary(*row) for row in rows]
 
 
-def _delete(connection: sqlite3.Connection, session_id: str, user_id: str, batches: Callable[[], Writer]) -> bool:
-    batches().forget(session_id)
+def _delete(connection: sqlite3.Connection, session_id: str, user_id: str) -> bool:
     with transaction(connection):
         cursor = connection.execute("delete from sessions where session_id = ? and user_id = ?", (session_id, user_id))
         if cursor.rowcount:

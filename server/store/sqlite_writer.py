@@ -1,19 +1,20 @@
-"""What the writer's thread makes of a batch: one transaction, one outcome a write.
+"""How a batch is written: one transaction, one outcome a write.
 
 *The short way*, for sessions that this process wrote last: their heads are known, so the outcomes are worked out before
 anything is asked, and the batch is one statement (`sqlite_write.sql`). It looks whether the sessions are still so, and
 writes nothing where another process was there, or where a client's id took effect before. *The long way*, for all
 else: read what the batch touches, work out the outcomes, write what is new.
 
-Why one statement: each lets go of the interpreter several times and waits to get it back, and a busy event loop keeps
-it for SWITCH_INTERVAL each time. In the short way the loop and the file work at the same time.
+Why one statement, and why its text is made in the event loop: each statement lets go of the interpreter several times
+and waits to get it back from a busy loop, and whatever two threads look at in turns goes from one core's cache to the
+other's. So the thread gets two texts and gives back nothing, and the file and the loop work at the same time.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -44,39 +45,31 @@ _CHANGE: Final = (
 )
 
 
-class Writer:
-    """Writes batches on the one connection that writes; for its thread alone. `known_limit` bounds the known heads."""
+class Planned(NamedTuple):
+    """A batch whose outcomes are worked out: the texts of its statement, and the heads that it leaves behind."""
 
-    def __init__(self, connection: sqlite3.Connection, known_limit: int) -> None:
-        self._connection = connection
-        self._known_limit = known_limit
-        self._known: dict[str, Head] = {}  # as this process left them, the latest last
-        connection.execute("pragma temp_store = memory")
-        for statement in statements(_SHORT):
-            connection.execute(statement)
+    outcomes: list[Outcome]
+    changes: str
+    log: str
+    heads: dict[str, Head]
 
-    def commit(self, writes: Sequence[Write]) -> list[Outcome]:
-        """One outcome a write. Raises InvalidWrite, sqlite3.Error: then nothing was written."""
+
+class Known:
+    """The heads of the sessions that were written last, at most `limit`; for the event loop's thread alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._heads: dict[str, Head] = {}  # the latest last
+
+    def plan(self, writes: Sequence[Write]) -> Planned | None:
+        """The batch by the short way, or None. Its heads are known again when they are kept. Raises InvalidWrite."""
         for write in writes:
             check_write(write)
-        heads = self._take_known(writes)
-        return (heads and self._write_known(heads, writes)) or self._write(writes)
-
-    def forget(self, session_id: str) -> None:
-        """A session is written past this."""
-        self._known.pop(session_id, None)
-
-    def _take_known(self, writes: Sequence[Write]) -> dict[str, Head] | None:
-        """The heads of all sessions that the batch names, if all are known: they are known again once it is written."""
         heads: dict[str, Head] = {}
         for session_id in {write.session_id for write in writes}:
-            if (head := self._known.pop(session_id, None)) is None:
+            if (head := self._heads.pop(session_id, None)) is None:
                 return None  # the others of the batch are read with it
             heads[session_id] = head
-        return heads
-
-    def _write_known(self, heads: dict[str, Head], writes: Sequence[Write]) -> list[Outcome] | None:
-        """The short way; None where it is not sure that every write takes effect. Then nothing was written."""
         before = {
             session_id: (session_id, head.user_id, head.version, head.seq, head.updated_at)
             for session_id, head in heads.items()
@@ -85,52 +78,70 @@ class Writer:
         outcomes = [batch.apply(write) for write in writes]
         if not all(isinstance(outcome, Committed) for outcome in outcomes):
             return None  # the heads may be old: only the file knows
-        changes = [before[session_id] + _changed_columns(head) for session_id, head in heads.items()]
-        try:
-            self._connection.execute(_BATCH, (encode(changes), encode([event_row(event) for event in batch.events])))
-        except sqlite3.IntegrityError:
-            return None
-        self._keep(heads)
-        return outcomes
+        changes = encode([before[session_id] + _changed_columns(head) for session_id, head in heads.items()])
+        return Planned(outcomes, changes, encode([event_row(event) for event in batch.events]), heads)
 
-    def _write(self, writes: Sequence[Write]) -> list[Outcome]:
-        """The long way: a few statements, whatever the size of the batch."""
-        with transaction(self._connection):
-            heads = self._rows(_HEADS, list({write.session_id for write in writes}))
-            keys = {(write.session_id, write.client_id) for write in writes if write.client_id is not None}
-            used = self._rows(_USED, list(keys)) if keys else []
-            batch = Batch({row[0]: Head(row[1:]) for row in heads}, map(event_of, used))
-            outcomes = [batch.apply(write) for write in writes]
-            self._insert(_INSERT, [event_row(event) for event in batch.events])
-            changed = [_session_row(session_id, batch.heads[session_id]) for session_id in batch.changed]
-            self._insert(_UPSERT, changed, _CHANGE)
-        self._keep(batch.heads)
-        return outcomes
-
-    def _keep(self, heads: dict[str, Head]) -> None:
+    def keep(self, heads: dict[str, Head]) -> None:
+        """The heads that a batch has left in the file."""
         for session_id, head in heads.items():
             head.memory = None  # until a write changes it
-            self._known.pop(session_id, None)
-            self._known[session_id] = head
-        while len(self._known) > self._known_limit:
-            del self._known[next(iter(self._known))]
+            self._heads.pop(session_id, None)
+            self._heads[session_id] = head
+        while len(self._heads) > self._limit:
+            del self._heads[next(iter(self._heads))]
 
-    def _rows(self, query: str, asked: Sequence[Any]) -> list[list[Any]]:
-        """The rows that a query gives as one text of JSON, for what it is asked as another."""
-        (text,) = self._connection.execute(query, (encode(asked),)).fetchone()
-        rows: list[list[Any]] = msgspec.json.decode(text)
-        return rows
+    def forget(self, session_id: str) -> None:
+        """A session is written past this."""
+        self._heads.pop(session_id, None)
 
-    def _insert(self, into: str, rows: Sequence[tuple[Any, ...]], rest: str = "") -> None:
-        """Insert rows with few statements, each of a size that comes again, so that it is prepared once."""
-        start = 0
-        for size in _SIZES:
-            while len(rows) - start >= size:
-                chunk = rows[start : start + size]
-                row = f"({', '.join('?' * len(chunk[0]))})"
-                values = ", ".join([row] * size)
-                self._connection.execute(f"{into} values {values}{rest}", list(chain.from_iterable(chunk)))
-                start += size
+
+def prepare_writer(connection: sqlite3.Connection) -> None:
+    """Make what the short way needs, in memory, for this connection."""
+    connection.execute("pragma temp_store = memory")
+    for statement in statements(_SHORT):
+        connection.execute(statement)
+
+
+def write_planned(connection: sqlite3.Connection, changes: str, log: str) -> bool:
+    """The short way; False where a session is not as it was known, or an id was used: then nothing was written."""
+    try:
+        connection.execute(_BATCH, (changes, log))
+    except sqlite3.IntegrityError:
+        return False
+    return True
+
+
+def write(connection: sqlite3.Connection, writes: Sequence[Write]) -> tuple[list[Outcome], dict[str, Head]]:
+    """The long way: a few statements, whatever the size of the batch. Returns the outcomes and the heads."""
+    with transaction(connection):
+        heads = _rows(connection, _HEADS, list({one.session_id for one in writes}))
+        keys = {(one.session_id, one.client_id) for one in writes if one.client_id is not None}
+        used = _rows(connection, _USED, list(keys)) if keys else []
+        batch = Batch({row[0]: Head(row[1:]) for row in heads}, map(event_of, used))
+        outcomes = [batch.apply(one) for one in writes]
+        _insert(connection, _INSERT, map(event_row, batch.events))
+        changed = (_session_row(session_id, batch.heads[session_id]) for session_id in batch.changed)
+        _insert(connection, _UPSERT, changed, _CHANGE)
+    return outcomes, batch.heads
+
+
+def _rows(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[list[Any]]:
+    """The rows that a query gives as one text of JSON, for what it is asked as another."""
+    (text,) = connection.execute(query, (encode(asked),)).fetchone()
+    rows: list[list[Any]] = msgspec.json.decode(text)
+    return rows
+
+
+def _insert(connection: sqlite3.Connection, into: str, made: Iterable[tuple[Any, ...]], rest: str = "") -> None:
+    """Insert rows with few statements, each of a size that comes again, so that it is prepared once."""
+    rows, start = list(made), 0
+    for size in _SIZES:
+        while len(rows) - start >= size:
+            chunk = rows[start : start + size]
+            row = f"({', '.join('?' * len(chunk[0]))})"
+            values = ", ".join([row] * size)
+            connection.execute(f"{into} values {values}{rest}", list(chain.from_iterable(chunk)))
+            start += size
 
 
 def _changed_columns(head: Head) -> tuple[Any, ...]:
