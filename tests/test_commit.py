@@ -117,6 +117,35 @@ async def test_writes_are_resolved_once_and_in_their_order(store: FaultyStore, g
     assert clients[2:] == [f"c{number}" for number in range(QUEUE_LIMIT)]
 
 
+async def test_what_failed_and_is_tried_again_keeps_its_place(store: FaultyStore, group: GroupCommit) -> None:
+    before = await open_session(store.store)
+    store.before = failing(1)
+    ended = [submit(group, accept(before.session_id, f"c{number}")) for number in range(QUEUE_LIMIT)]
+    assert kinds(await asyncio.gather(*ended)) == ["Committed"] * QUEUE_LIMIT
+    clients = [said.client_id for said in await log_of(store, before.session_id)]
+    assert clients[2:] == [f"c{number}" for number in range(QUEUE_LIMIT)]
+
+
+async def test_the_next_batch_is_on_its_way_when_outcomes_are_told(store: FaultyStore, group: GroupCommit) -> None:
+    _, writes = await lines(store.store, BATCH_LIMIT + 1)
+    under_way: list[int] = []
+    for write in writes:
+        assert group.submit(write, lambda _: under_way.append(len(store.batches)))
+    await group.close()
+    assert under_way == [2] * (BATCH_LIMIT + 1)
+
+
+@pytest.mark.parametrize(("queued", "sizes"), [(32, [32]), (33, [32, 1]), (150, [75, 38, 32, 5])])
+async def test_a_long_queue_goes_in_halves(store: FaultyStore, queued: int, sizes: list[int]) -> None:
+    """One is written while the other is told: many who wait for one batch would all come back at once."""
+    group = GroupCommit(store, batch_limit=100, queue_limit=1000)
+    ended = [submit(group, greeting(new_session())) for _ in range(queued)]
+    group.start()
+    assert kinds(await asyncio.gather(*ended)) == ["Committed"] * queued
+    await group.close()
+    assert [len(batch) for batch in store.batches] == sizes
+
+
 async def test_who_is_told_may_submit(store: FaultyStore, group: GroupCommit) -> None:
     """As the engine does: the answer to a line is submitted while the line's own batch is being resolved."""
     before = await open_session(store.store)

@@ -32,6 +32,11 @@ STORE_MUTANTS: Final = (
         "        if (before := None) is not None:\n", STORES, model=False,
     ),
     mutant(
+        "blind-batch", "SQLite writes a batch whatever became of its sessions", "server/store/sqlite_write.sql",
+        "    select raise(abort, 'a session has moved on')\n", "    select 1\n",
+        ("tests/conformance/test_sqlite.py",), model=False,
+    ),
+    mutant(
         "dedupe-batch", "SQLite takes a client id twice within a batch", BATCH,
         "                self._used[event.session_id, event.client_id] = event\n",
         "                pass\n", STORES, model=False,
@@ -92,6 +97,11 @@ GROUP_MUTANTS: Final = (
         "drop-tail", "the last write of a long batch gets no outcome", COMMIT,
         "        for queued, outcome in zip(batch, outcomes, strict=True):\n",
         "        for queued, outcome in zip(batch[:2], outcomes, strict=False):\n", GROUP,
+    ),
+    mutant(
+        "overtaken-batch", "later writes overtake a batch that is tried again", COMMIT,
+        "                following = None if isinstance(outcomes, Exception) else self._begin()\n",
+        "                following = self._begin()\n", GROUP,
     ),
     mutant(
         "out-of-order", "the youngest write goes first", COMMIT,

@@ -47,26 +47,34 @@ def _answers_first(writes: str) -> tuple[Change, ...]:
     return (
         Change(
             "server/store/sqlite.py",
-            "        return await self._run(self._writer, _commit, writes)\n",
-            f"        if not ({writes}):\n"
-            "            return await self._run(self._writer, _commit, writes)\n"
-            "        outcomes = await self._run(self._writer, _foresee, writes)\n"
-            "        self._late = asyncio.ensure_future(self._run(self._writer, _commit_late, writes))\n"
-            "        return outcomes\n",
+            "        planned = self._known.plan(writes)\n",
+            f"        if {writes}:\n"
+            "            outcomes = await self._run(self._writer, _foresee, writes)\n"
+            "            self._late = asyncio.ensure_future(self._run(self._writer, _write_late, writes))\n"
+            "            return outcomes\n"
+            "        planned = self._known.plan(writes)\n",
+        ),
+        Change(
+            "server/store/sqlite_writer.py",
+            "def _rows(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[list[Any]]:\n",
+            "def foresee(connection, writes):\n"
+            "    heads = _rows(connection, _HEADS, list({one.session_id for one in writes}))\n"
+            "    keys = {(one.session_id, one.client_id) for one in writes if one.client_id is not None}\n"
+            "    used = _rows(connection, _USED, list(keys))\n"
+            "    batch = Batch({row[0]: Head(row[1:]) for row in heads}, map(event_of, used))\n"
+            "    return [batch.apply(one) for one in writes]\n\n\n"
+            "def _rows(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[list[Any]]:\n",
         ),
         Change(
             "server/store/sqlite.py",
-            "def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Outcome]:\n",
+            "def _delete(connection: sqlite3.Connection, session_id: str, user_id: str) -> bool:\n",
             "def _foresee(connection, writes):\n"
-            '    connection.execute("begin immediate")\n'
-            "    try:\n"
-            "        return _write_batch(connection, writes)\n"
-            "    finally:\n"
-            '        connection.execute("rollback")\n\n\n'
-            "def _commit_late(connection, writes):\n"
+            "    from server.store.sqlite_writer import foresee\n"
+            "    return foresee(connection, writes)\n\n\n"
+            "def _write_late(connection, writes):\n"
             '    __import__("time").sleep(0.003)\n'
-            "    return _commit(connection, writes)\n\n\n"
-            "def _commit(connection: sqlite3.Connection, writes: Sequence[Write]) -> list[Outcome]:\n",
+            "    return write(connection, writes)\n\n\n"
+            "def _delete(connection: sqlite3.Connection, session_id: str, user_id: str) -> bool:\n",
         ),
     )
 
@@ -108,9 +116,9 @@ BREAKAGES: Final = {
                 "            before = None\n",
             ),
             Change(
-                "server/store/sqlite.sql",
-                "create unique index if not exists events_by_client",
-                "create index if not exists events_by_client",
+                "server/store/sqlite_log.sql",
+                "create unique index events_by_client",
+                "create index events_by_client",
             ),
         ),
     ),
