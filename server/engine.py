@@ -1,7 +1,7 @@
 """The driver: delivers inputs to the session machines and performs their effects.
 
 It owns what the machines must not know: tasks, timers, the clock, fresh ids. One input is taken to its end, effects
-included, before the next; what an effect answers at once waits its turn in the queue.
+included, before the next; what an effect answers at once waits its turn in the queue, but for a step that is over.
 """
 
 import asyncio
@@ -174,7 +174,9 @@ class Engine:
         awake = self._awake.get(key) or self._awaken(key, workflow)
         if awake is None:
             return False
-        self._later(key, awake, received)
+        self._inputs.append((key, awake, received))
+        if not self._delivering:
+            self._run()
         return True
 
     def running(self, key: Key) -> int | None:
@@ -255,7 +257,9 @@ class Engine:
         match effect:
             case signals.AnswerAtOnce():
                 ended = self._end_at_once(key, awake, effect.step)
-                self._later(key, awake, signals.AtOnce(effect.message, effect.line, ended))
+                awake.times.step_ended()
+                for further in awake.machine.deliver(signals.AtOnce(effect.message, effect.line, ended)):
+                    self._perform(key, awake, further)
             case signals.Commit(run, write, again):
                 if not self.commit.submit(
                     write, lambda outcome: self._later(key, awake, signals.TurnCommitted(run, outcome)), again=again

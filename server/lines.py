@@ -70,26 +70,23 @@ class Held:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._asked: list[Asked] = []
-
-    def __bool__(self) -> bool:
-        return bool(self._asked)
+        self.asked: list[Asked] = []
 
     def add(self, asked: Asked) -> list[Reject]:
         """Keep it, or refuse it where there is no room."""
-        if len(self._asked) >= self._limit:
+        if len(self.asked) >= self._limit:
             return [reject(asked, "inbox_full")]
-        self._asked.append(asked)
+        self.asked.append(asked)
         return []
 
     def put_back(self, asked: Asked) -> list[Reject]:
         """Keep it in front of all others, which came later; the last of them makes room."""
-        self._asked.insert(0, asked)
-        return [reject(self._asked.pop(), "inbox_full")] if len(self._asked) > self._limit else []
+        self.asked.insert(0, asked)
+        return [reject(self.asked.pop(), "inbox_full")] if len(self.asked) > self._limit else []
 
     def take(self) -> list[Asked]:
         """All of it, in its order; nothing is left."""
-        asked, self._asked = self._asked, []
+        asked, self.asked = self.asked, []
         return asked
 
     def refuse(self, code: str) -> list[Reject]:

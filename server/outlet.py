@@ -14,10 +14,8 @@ _WRITE_BYTES: Final = 65_536
 class Wire(Protocol):
     """What frames are written to."""
 
-    @property
-    def is_writable(self) -> bool:
-        """Whether the peer has taken enough of what was written; if not, the outlet's `flush` is called when it has."""
-        ...
+    #: Whether the peer has taken enough of what was written; if not, the outlet's `flush` is called when it has.
+    is_writable: bool
 
     def write_texts(self, texts: Sequence[bytes]) -> None:
         """Send text frames. Raises OSError when the peer is gone."""
@@ -167,7 +165,8 @@ class WebSocketOutlet:
             return
         self._queue.append((text, gap_s))
         self._bytes += len(text)
-        self._soon()
+        if not self._is_due:
+            self._soon()
 
     def _soon(self) -> None:
         if not self._is_due:

@@ -118,7 +118,7 @@ class Session:
     def deliver(self, received: signals.Input) -> list[Effect]:
         """Take one input; the effects are to be performed in their order, before the next input."""
         effects = self._take(received)
-        if self._held and self.snapshot and self.phase in (Phase.IDLE, Phase.RUNNING) and not self._asking:
+        if self._held.asked and self.snapshot and self.phase in (Phase.IDLE, Phase.RUNNING) and not self._asking:
             for asked in self._held.take():
                 effects += self._judge(asked)
         return effects

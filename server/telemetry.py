@@ -140,7 +140,7 @@ def _quickly(wrapper: Any) -> Any:
             if "exc_info" in record:
                 super().info(**record)
             else:
-                self._logger.info(render_json(self._logger, "info", record))
+                self._logger.write_soon(render_json(self._logger, "info", record))
 
     return Quick
 

@@ -46,6 +46,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     on_text: Callable[[str], None] | None = None
     #: Set by the application: told when writes go out without a wait again.
     on_writable: Callable[[], None] | None = None
+    #: Whether what is written goes out without a wait.
+    is_writable = True
     _cuts = False  # whether frames are cut here: from the upgrade's end on
     _is_early = False  # the peer spoke before that
     _rest = b""  # the beginning of a text frame
@@ -62,11 +64,13 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
     def pause_writing(self) -> None:
         """The peer does not take what we write: take nothing of it either."""
         super().pause_writing()
+        self.is_writable = False
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The peer reads again."""
         super().resume_writing()
+        self.is_writable = True
         if not self.read_paused:
             self.transport.resume_reading()
         if self.on_writable is not None:
@@ -138,11 +142,6 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     # ------------------------------------------------------------ what goes
 
-    @property
-    def is_writable(self) -> bool:
-        """Whether what is written goes out without a wait."""
-        return self.writable.is_set()
-
     def write_texts(self, texts: Sequence[bytes]) -> None:
         """Send text frames, given as UTF-8, with one write. Raises OSError when the peer is gone."""
         if self.close_sent or self.transport.is_closing():
@@ -152,7 +151,12 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
                 self.conn.send_text(text)
             self.transport.write(b"".join(self.conn.data_to_send()))
         else:
-            self.transport.write(b"".join([part for text in texts for part in (_head(len(text)), text)]))
+            parts: list[bytes] = []
+            for text in texts:
+                size = len(text)
+                parts.append(b"\x81\x7e" + size.to_bytes(2, "big") if 126 <= size < 65_536 else _head(size))
+                parts.append(text)
+            self.transport.write(b"".join(parts))
 
     def abort(self) -> None:
         """End the connection without a word."""
@@ -186,7 +190,5 @@ def _cut(data: bytes, place: int) -> tuple[int, int]:
 
 
 def _head(size: int) -> bytes:
-    """The head of a text frame of `size` bytes."""
-    if size < 126:
-        return bytes((_WHOLE_TEXT, size))
-    return b"\x81\x7e" + size.to_bytes(2, "big") if size < 65_536 else b"\x81\x7f" + size.to_bytes(8, "big")
+    """The head of a text frame whose size has not two bytes."""
+    return bytes((_WHOLE_TEXT, size)) if size < 126 else b"\x81\x7f" + size.to_bytes(8, "big")

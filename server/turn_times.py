@@ -16,7 +16,7 @@ from server.store.records import Committed, Event
 log = structlog.get_logger()
 
 #: The inputs that end a step, and those that tell of a commit.
-_ENDS: Final = frozenset({signals.Done, signals.Failed, signals.Cancel, signals.Interrupted, signals.AtOnce})
+_ENDS: Final = frozenset({signals.Done, signals.Failed, signals.Cancel, signals.Interrupted})
 #: The inputs that `watch` wants to see.
 WATCHED: Final = _ENDS | {signals.TurnCommitted, signals.Appended}
 
@@ -35,6 +35,10 @@ class TurnTimes:
     def step_started(self) -> None:
         """The step of a turn begins."""
         self._started_ms = now_ms()
+
+    def step_ended(self) -> None:
+        """The step of a turn that did not wait has ended."""
+        self._stepped_ms = now_ms()
 
     def watch(self, key: Key, machine: Session, received: signals.Input, at_ms: int) -> None:
         """Take the times of an input that is delivered at `at_ms`; log the turn that it makes durable."""

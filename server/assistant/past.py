@@ -33,7 +33,7 @@ class Past:
     @property
     def messages(self) -> tuple[Message, ...]:
         """What is not in the summary."""
-        return tuple(message for _, message in self.said)
+        return tuple([message for _, message in self.said]) if self.said else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from server.store.records import (
     Missing,
     Outcome,
     Write,
-    is_line,
     is_outrun,
     place,
 )
@@ -77,7 +76,7 @@ class Batch:
         head.created_at = head.created_at or events[0].created_at
         for event in events:
             head.visible += event.type in VISIBLE_TYPES
-            if is_line(event):
+            if event.role == "user":
                 head.lined = event.seq
             if event.client_id is not None:
                 self._used[event.session_id, event.client_id] = event

@@ -194,7 +194,7 @@ def is_line(event: Event) -> bool:
 
 def is_outrun(write: Write, seq: int) -> bool:
     """Whether the line that a turn brings along would not get the `seq` that the turn names, behind the last `seq`."""
-    return write.update is not None and is_line(write.events[0]) and write.update.cursor != seq + 1
+    return write.update is not None and write.events[0].role == "user" and write.update.cursor != seq + 1
 
 
 def count_visible(events: Iterable[Event]) -> int:
@@ -211,7 +211,7 @@ def place(events: Sequence[Event], seq: int, updated_at: int) -> tuple[Event, ..
     for event in events:
         seq += 1
         updated_at = max(event.created_at, updated_at + 1)
-        turn = seq if is_line(event) else event.turn
+        turn = seq if event.role == "user" else event.turn
         placed.append(structs.replace(event, seq=seq, created_at=updated_at, turn=turn))
     return tuple(placed)
 
