@@ -20,6 +20,7 @@ from tests.soak.options import Options
 from tests.soak.server_log import complaints
 from tests.soak.stores import Backing, Run, open_backing
 from tests.soak.talk import Talk, random_habits
+from tests.soak.view import Processes
 from tests.soak.weather import LONG_STALL_KILLS, Trouble, Weather
 
 ROOT: Final = Path(__file__).parents[2]
@@ -152,6 +153,6 @@ async def soak(options: Options, folder: Path, root: Path = ROOT) -> tuple[Verdi
         await run.run()
     recorded = Recorded(run.history.path)
     verdict = judge(recorded)
-    verdict.violations += complaints(run.fleet.log_path, verdict.counts["refused_starts"])
+    verdict.violations += complaints(run.fleet.log_path, Processes(recorded.of("")).excused_starts)
     verdict.seconds = time.monotonic() - began
     return verdict, report(recorded, verdict)

@@ -13,10 +13,10 @@ NO_START: Final = "cannot_start"
 ERRORS: Final = frozenset({"error", "critical"})
 
 
-def complaints(path: Path, refused_starts: int) -> Iterator[Violation]:
+def complaints(path: Path, excused_starts: int) -> Iterator[Violation]:
     """A violation for every record of an error, and for every traceback beside the records.
 
-    `refused_starts` is how many processes had a reason not to start, and may say so.
+    `excused_starts` is how many processes had a reason not to start, and may say so.
     """
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("Traceback"):
@@ -27,8 +27,8 @@ def complaints(path: Path, refused_starts: int) -> Iterator[Violation]:
             continue  # not a record, or one that a kill cut short
         if not isinstance(record, dict) or record.get("level") not in ERRORS or record.get("event") in ASKED_FOR:
             continue
-        if record.get("event") == NO_START and refused_starts > 0:
-            refused_starts -= 1
+        if record.get("event") == NO_START and excused_starts > 0:
+            excused_starts -= 1
             continue
         says = f"{record['event']}: {str(record.get('exception') or record.get('reason') or '')[-300:]}"
         yield Violation(UNEXPLAINED, "error in the log", says, session=record.get("session_id", ""))

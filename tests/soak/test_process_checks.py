@@ -31,7 +31,7 @@ UNABLE = life((12.0, "exit"))
 def test_a_process_may_not_be_able_to_start_while_its_store_is_in_trouble(span: tuple[float, float]) -> None:
     records = [*UNABLE, *trouble("store_killed", *span)]
     assert strange(*records) == []
-    assert processes(*records).refused_starts == 1
+    assert (processes(*records).refused_starts, processes(*records).excused_starts) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,20 @@ def test_a_process_may_not_be_able_to_start_while_its_store_is_in_trouble(span: 
 )
 def test_without_such_a_reason_it_may_not(records: list[Record]) -> None:
     assert strange(*records) == ["exit"]
-    assert processes(*records).refused_starts == 0
+    assert (processes(*records).refused_starts, processes(*records).excused_starts) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("ready", "span", "excused"),
+    [([], (11.0, 11.5), 1), ([], (12.5, 20.0), 0), ([(11.0, "ready")], (11.0, 11.5), 0)],
+    ids=["in trouble", "no trouble", "it had started"],
+)
+def test_a_process_that_is_killed_while_it_says_that_it_cannot_start_may_say_so(
+    ready: list[tuple[float, str]], span: tuple[float, float], excused: int
+) -> None:
+    records = [*life(*ready, (12.0, "exit"), status=-9), *trouble("store_killed", *span)]
+    assert strange(*records) == []
+    assert (processes(*records).refused_starts, processes(*records).excused_starts) == (0, excused)
 
 
 @pytest.mark.parametrize(("event", "check"), [("stuck", "drain without end"), ("unready", "start without end")])

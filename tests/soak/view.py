@@ -219,6 +219,11 @@ class Processes:
         """How many processes could not start, because the store was in trouble."""
         return sum(self._could_not_start(records) for records in self._by_number.values())
 
+    @property
+    def excused_starts(self) -> int:
+        """How many may have said that they cannot start: those, and the ones that were killed while they said so."""
+        return sum(self._could_not_start(records, (NO_START, KILLED)) for records in self._by_number.values())
+
     def strange_ends(self) -> Iterator[Violation]:
         """A process ends because it is killed, or well after it was asked to, or because it cannot start."""
         for number, records in self._by_number.items():
@@ -239,12 +244,12 @@ class Processes:
             if fit and not self.troubled(start.t, events[0].t):
                 yield number, start.t, events[0].t
 
-    def _could_not_start(self, records: Sequence[Record]) -> bool:
-        """Whether this is the life of a process that found no store that it could start on."""
+    def _could_not_start(self, records: Sequence[Record], ends: Sequence[int] = (NO_START,)) -> bool:
+        """Whether this is the life of a process that found no store that it could start on, with one of these ends."""
         start, *events = records
         if start.e != "start" or not events or events[-1].e != "exit" or any(record.e == "ready" for record in events):
             return False
-        return bool(events[-1].q["status"] == NO_START) and self.troubled(start.t, events[-1].t)
+        return events[-1].q["status"] in ends and self.troubled(start.t, events[-1].t)
 
 
 def _spans(records: Sequence[Record]) -> Iterator[tuple[float, float]]:
