@@ -8,12 +8,12 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx
-
 ROOT = Path(__file__).parent.parent
 #: A bound and no promise: the packages of a language model take their time to import on a busy machine.
 START_S = 60.0
-STOP_S = 15.0
+STOP_S = 60.0
+#: A server whose store stalls does not answer: it is asked again.
+READY_S = 2.0
 
 
 class ServerProcess:
@@ -47,8 +47,12 @@ class ServerProcess:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "tests.serve", env=self.environ, stdout=log, stderr=log, cwd=ROOT
             )
-        async with asyncio.timeout(START_S), httpx.AsyncClient() as client:
-            while not await self._is_ready(client):
+        await self._until_ready()
+
+    async def _until_ready(self) -> None:
+        assert self._process is not None
+        async with asyncio.timeout(START_S):
+            while not await is_ready(self.port):
                 if self._process.returncode is not None:
                     raise AssertionError(f"the server ended: {self.log()}")
                 await asyncio.sleep(0.02)  # polling a process that can only be asked
@@ -74,11 +78,21 @@ class ServerProcess:
         async with asyncio.timeout(STOP_S):
             return await self._process.wait()
 
-    async def _is_ready(self, client: httpx.AsyncClient) -> bool:
-        try:
-            return (await client.get(f"{self.url}/readyz")).status_code == 200
-        except httpx.TransportError:
-            return False
+
+async def is_ready(port: int) -> bool:
+    """Ask for `/readyz`, with as little as will do: it is asked very often, and the server needs the time."""
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    try:
+        async with asyncio.timeout(READY_S):
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            return (await reader.readline()).split()[1:2] == [b"200"]
+    except (OSError, TimeoutError):
+        return False
+    finally:
+        writer.close()
 
 
 def free_port() -> int:

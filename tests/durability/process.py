@@ -5,8 +5,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import httpx
-
 from tests.process import ROOT, START_S, ServerProcess
 
 SERVE = (sys.executable, "-m", "tests.serve")
@@ -28,12 +26,7 @@ class WrappedProcess(ServerProcess):
 
     async def start(self) -> None:
         await self.begin()
-        assert self._process is not None
-        async with asyncio.timeout(START_S), httpx.AsyncClient() as client:
-            while not await self._is_ready(client):
-                if self._process.returncode is not None:
-                    raise AssertionError(f"the server ended: {self.log()}")
-                await asyncio.sleep(0.02)  # polling a process that can only be asked
+        await self._until_ready()
 
     async def wait(self) -> int:
         """The exit status of a server that ends by itself."""

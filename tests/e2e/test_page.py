@@ -5,13 +5,19 @@ import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.absent import absent
 from tests.process import ServerProcess
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+#: A bound and no promise: a page on a busy machine takes its time.
+PATIENCE_MS = 60_000
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -31,16 +37,34 @@ def chromium_path() -> str | None:
     return None
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one_browser() -> AsyncIterator[Browser]:
+    """One for all tests: it takes longer to start than most of them last."""
     async with async_playwright() as playwright:
         path = chromium_path()
         if path is None and not await asyncio.to_thread(os.path.exists, playwright.chromium.executable_path):
             message = "there is no Chromium here: install the package chromium, or run `playwright install chromium`"
             absent(message)
         browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        expect.set_options(timeout=PATIENCE_MS)
         yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(one_browser: Browser) -> AsyncIterator[Browser]:
+    """With nothing in it that another test left."""
+    yield one_browser
+    for context in one_browser.contexts:
+        await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    server = ServerProcess(tmp_path)
+    await server.start()
+    yield server
+    await server.close()
 
 
 async def say(page: Page, text: str) -> None:
@@ -79,8 +103,8 @@ async def test_a_conversation_survives_a_refresh_a_second_tab_and_a_kill(
     await server.kill()
     await say(page, "make it 20 minutes")  # typed while the server is away: it waits in the outbox
     await server.start()
-    await expect(second.get_by_role("log")).to_contain_text("20 min", timeout=30_000)
-    await expect(log).to_contain_text("20 min", timeout=30_000)
+    await expect(second.get_by_role("log")).to_contain_text("20 min")
+    await expect(log).to_contain_text("20 min")
 
     await page.get_by_role("button", name="Yes, let's build it!").last.click()
     await expect(page.get_by_role("button", name="Looks perfect!").last).to_be_visible()

@@ -19,7 +19,7 @@ two_ways = pytest.mark.parametrize("between", ["redis", "no-redis"], indirect=Tr
 async def test_a_line_on_another_process_interrupts_and_what_was_said_is_kept(
     start: Start, between: dict[str, str], session_id: str, store: PostgresStore
 ) -> None:
-    first, second = await start(**between), await start(**between)
+    first, second = await asyncio.gather(start(**between), start(**between))
 
     def tab(port: int) -> Client:
         return Client(port, session_id=session_id, workflow="echo-interrupt")
@@ -47,7 +47,7 @@ async def test_a_line_interrupts_though_no_tab_is_left_where_the_turn_runs(
 ) -> None:
     """The page is loaded again and comes to another process."""
     between = {**between, "SWEEP_MS": "600000"}  # which would find the line as well, later
-    first, second = await start(**between), await start(**between)
+    first, second = await asyncio.gather(start(**between), start(**between))
     steps = tmp_path / "steps"
     async with Client(first.port, session_id=session_id, workflow="echo-interrupt") as one:
         await one.until_type("live")
@@ -66,7 +66,7 @@ async def test_a_line_interrupts_though_no_tab_is_left_where_the_turn_runs(
 async def test_a_line_is_refused_while_another_process_runs_a_turn(
     start: Start, between: dict[str, str], session_id: str, store: PostgresStore
 ) -> None:
-    first, second = await start(**between), await start(**between)
+    first, second = await asyncio.gather(start(**between), start(**between))
 
     def tab(port: int) -> Client:
         return Client(port, session_id=session_id, workflow="echo-reject")

@@ -21,7 +21,7 @@ def same_log(first: list[Frame], second: list[Frame]) -> bool:
 async def test_a_conversation_moves_at_each_line_and_two_tabs_see_one_log(
     start: Start, between: dict[str, str], session_id: str, store: PostgresStore
 ) -> None:
-    first, second = await start(**between), await start(**between)
+    first, second = await asyncio.gather(start(**between), start(**between))
     async with Client(first.port, session_id=session_id) as one, Client(second.port, session_id=session_id) as other:
         await one.until_type("live")
         await other.until_type("live")
@@ -43,7 +43,7 @@ async def test_a_conversation_moves_at_each_line_and_two_tabs_see_one_log(
 async def test_lines_typed_at_the_same_instant_in_two_processes_have_one_order(
     start: Start, between: dict[str, str], session_id: str
 ) -> None:
-    first, second = await start(**between), await start(**between)
+    first, second = await asyncio.gather(start(**between), start(**between))
     async with Client(first.port, session_id=session_id) as one, Client(second.port, session_id=session_id) as other:
         await asyncio.gather(one.until_type("live"), other.until_type("live"))
         for number in range(LINES):
@@ -57,7 +57,7 @@ async def test_lines_typed_at_the_same_instant_in_two_processes_have_one_order(
 
 
 async def test_a_greeting_that_two_processes_make_at_once_is_made_once(start: Start, between: dict[str, str]) -> None:
-    first, second = await start(**between), await start(**between)
+    first, second = await asyncio.gather(start(**between), start(**between))
     for number in range(10):
         session_id = f"00000000-0000-0000-0000-{number:012}"
         one, other = Client(first.port, session_id=session_id), Client(second.port, session_id=session_id)
@@ -72,7 +72,7 @@ async def test_without_redis_a_line_reaches_a_tab_on_another_process_within_two_
     start: Start, between: dict[str, str], session_id: str
 ) -> None:
     """A bound that the issue of losing Redis is about, and far above what a poll each second takes."""
-    first, second = await start(**between), await start(**between)
+    first, second = await asyncio.gather(start(**between), start(**between))
     async with Client(first.port, session_id=session_id) as one, Client(second.port, session_id=session_id) as other:
         await asyncio.gather(one.until_type("live"), other.until_type("live"))
         for number in range(5):
@@ -86,7 +86,7 @@ async def test_a_press_on_a_card_that_another_process_made_is_taken(
     start: Start, between: dict[str, str], session_id: str
 ) -> None:
     """The first process knows of no card, and without Redis has not heard of one: it must look before it refuses."""
-    first, second = await start(**between, HEAD_POLL_MS="60000"), await start(**between)
+    first, second = await asyncio.gather(start(**between, HEAD_POLL_MS="60000"), start(**between))
     async with Client(first.port, session_id=session_id) as one, Client(second.port, session_id=session_id) as other:
         await asyncio.gather(one.until_type("live"), other.until_type("live"))
         await one.turn("wake up")

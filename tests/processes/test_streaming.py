@@ -19,7 +19,7 @@ LINE = f"stream 0.05 {' '.join(WORDS)}"
 async def test_a_tab_that_comes_in_mid_answer_on_another_process_sees_all_of_it(
     start: Start, redis: RedisServer, session_id: str
 ) -> None:
-    first, second = await start(REDIS_URL=redis.url), await start(REDIS_URL=redis.url)
+    first, second = await asyncio.gather(start(REDIS_URL=redis.url), start(REDIS_URL=redis.url))
     async with Client(first.port, session_id=session_id) as one, Client(second.port, session_id=session_id) as passive:
         await asyncio.gather(one.until_type("live"), passive.until_type("live"))
         await one.say(LINE)
@@ -41,7 +41,7 @@ async def test_a_tab_that_comes_in_mid_answer_on_another_process_sees_all_of_it(
 async def test_what_was_said_is_kept_by_a_cancel_from_another_process(
     start: Start, redis: RedisServer, session_id: str
 ) -> None:
-    first, second = await start(REDIS_URL=redis.url), await start(REDIS_URL=redis.url)
+    first, second = await asyncio.gather(start(REDIS_URL=redis.url), start(REDIS_URL=redis.url))
     async with Client(first.port, session_id=session_id) as one:
         await one.until_type("live")
         await one.say(LINE)

@@ -35,7 +35,7 @@ def texts(events: list[Event]) -> list[str]:
 async def test_a_turn_whose_process_died_is_taken_over_while_a_tab_waits_elsewhere(
     start: Start, between: dict[str, str], session_id: str
 ) -> None:
-    first, second = await start(**between), await start(**between)
+    first, second = await asyncio.gather(start(**between), start(**between))
     async with Client(second.port, session_id=session_id) as other:
         await other.until_type("live")
         async with Client(first.port, session_id=session_id) as one:
@@ -52,7 +52,7 @@ async def test_a_turn_whose_process_died_is_taken_over_while_a_tab_waits_elsewhe
 async def test_a_process_that_stood_still_and_wakes_up_cannot_write(
     start: Start, between: dict[str, str], session_id: str, store: PostgresStore, tmp_path: Path
 ) -> None:
-    first, second = await start(**between), await start(**between)
+    first, second = await asyncio.gather(start(**between), start(**between))
     steps = tmp_path / "steps"
     async with Client(first.port, session_id=session_id) as one:
         await one.until_type("live")
@@ -77,7 +77,7 @@ async def test_a_step_that_takes_long_is_left_to_the_process_that_runs_it(
     start: Start, redis: RedisServer, session_id: str, store: PostgresStore, tmp_path: Path
 ) -> None:
     """With Redis there are leases, and a step that outlasts TAKEOVER_MS by far is begun once."""
-    first, second = await start(REDIS_URL=redis.url), await start(REDIS_URL=redis.url)
+    first, second = await asyncio.gather(start(REDIS_URL=redis.url), start(REDIS_URL=redis.url))
     steps = tmp_path / "steps"
     async with Client(first.port, session_id=session_id) as one, Client(second.port, session_id=session_id) as other:
         await asyncio.gather(one.until_type("live"), other.until_type("live"))
@@ -97,7 +97,7 @@ async def test_a_step_that_takes_long_is_left_to_the_process_that_runs_it(
 async def test_a_running_turn_is_cancelled_from_a_tab_on_another_process(
     start: Start, between: dict[str, str], session_id: str, store: PostgresStore
 ) -> None:
-    first, second = await start(**between), await start(**between)
+    first, second = await asyncio.gather(start(**between), start(**between))
     async with Client(first.port, session_id=session_id) as one, Client(second.port, session_id=session_id) as other:
         await asyncio.gather(one.until_type("live"), other.until_type("live"))
         await one.say("sleep 30")
@@ -129,7 +129,7 @@ async def test_lines_that_a_dead_process_left_are_begun_once_by_the_others(
     steps, sessions = tmp_path / "steps", [str(uuid.uuid4()) for _ in range(40)]
     # On a busy machine a lease of TAKEOVER_MS may end before it is renewed, and its step be begun once more.
     patient = {**between, "TAKEOVER_MS": str(4 * TAKEOVER_MS)}
-    dying = await start(**patient)
+    dying, *others = await asyncio.gather(*(start(**patient) for _ in range(3)))
 
     async def leave_a_line(session_id: str) -> None:
         async with Client(dying.port, session_id=session_id) as tab:
@@ -137,7 +137,6 @@ async def test_lines_that_a_dead_process_left_are_begun_once_by_the_others(
             await tab.say(f"note {steps} 4")
             await tab.until_type("ack")
 
-    others = [await start(**patient) for _ in range(2)]
     await asyncio.gather(*map(leave_a_line, sessions))
     await dying.kill()
     for session_id in sessions:

@@ -14,6 +14,7 @@ from typing import Final
 from server.workers import VARIABLE as WORKER_FDS
 from server.workers import listen
 from tests.faults.points import VARIABLE
+from tests.process import is_ready
 from tests.soak.history import History
 from tests.soak.ports import free_ports
 from tests.soak.tab import Address
@@ -214,19 +215,3 @@ class Fleet:
         status = await server.process.wait()
         self.kills += status == -signal.SIGKILL
         self._history.note_process("exit", number=server.number, status=status)
-
-
-async def is_ready(port: int) -> bool:
-    """Ask for `/readyz`, with as little as will do: it is asked very often."""
-    try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    try:
-        async with asyncio.timeout(2):
-            writer.write(b"GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-            return (await reader.readline()).split()[1:2] == [b"200"]
-    except (OSError, TimeoutError):
-        return False
-    finally:
-        writer.close()
