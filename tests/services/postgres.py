@@ -103,9 +103,12 @@ class PostgresServer:
         """SIGKILL, to the postmaster and to all of its children at once: nothing is flushed, no client is told."""
         if not self.running:
             return
+        # All stand still before one dies: a postmaster's children notice its death, and end their transactions.
         family = [psutil.Process(self.pid)]
-        family[0].suspend()  # so that no child is born that would be left
+        self._stand_still(family[0])
         family += family[0].children(recursive=True)
+        for process in family[1:]:
+            self._stand_still(process)
         for process in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -183,6 +186,16 @@ class PostgresServer:
         except FileNotFoundError:
             return False
         return said[:1] == [str(self.pid)] and said[7:8] == ["ready   "]
+
+    @staticmethod
+    def _stand_still(process: psutil.Process) -> None:
+        """Return when it does, or is gone."""
+        deadline = time.monotonic() + STOP_S
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
+            while process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+                assert time.monotonic() < deadline, "a process of the server does not stop"
+                time.sleep(0.001)  # polling: nobody is told
 
     def _psql(self, database: str, *arguments: str, user: str = "postgres") -> str:
         url = f"postgresql://{user}@127.0.0.1:{self.port}/{database}?connect_timeout=60"
