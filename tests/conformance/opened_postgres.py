@@ -67,6 +67,16 @@ async def opened(dsn: str, *, timeout_ms: int = 20_000, connections: int = 8) ->
         await store.close()
 
 
+@contextlib.contextmanager
+def hurried(store: PostgresStore, timeout_ms: int = 200) -> Iterator[None]:
+    """The store waits no longer than this, while it can only wait in vain: what has to succeed may be slow."""
+    patience_s, store._timeout_s = store._timeout_s, timeout_ms / 1000
+    try:
+        yield
+    finally:
+        store._timeout_s = patience_s
+
+
 @contextlib.asynccontextmanager
 async def connected(dsn: str) -> AsyncIterator[Any]:
     """A connection beside the store's own."""

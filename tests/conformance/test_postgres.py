@@ -10,7 +10,7 @@ from server.store import Store, postgres
 from server.store.postgres import PostgresStore
 from server.store.records import Committed, fold
 from tests.absent import absent
-from tests.conformance.opened_postgres import Database, locked, new_database, opened, waiting
+from tests.conformance.opened_postgres import Database, hurried, locked, new_database, opened, waiting
 from tests.services import pgbouncer
 from tests.writes import (
     T0_MS,
@@ -182,12 +182,13 @@ async def test_there_are_never_more_connections_than_asked_for(database: Databas
 
 
 async def test_a_wait_for_a_connection_has_its_end(database: Database) -> None:
-    async with opened(database.dsn, connections=1, timeout_ms=300) as store:
+    async with opened(database.dsn, connections=1) as store:
         before = await open_session(store)
         async with locked(database.dsn, before.session_id):
-            outcomes = await asyncio.gather(
-                commit(store, accept(before.session_id)), store.deck("m1"), return_exceptions=True
-            )
+            with hurried(store):
+                outcomes = await asyncio.gather(
+                    commit(store, accept(before.session_id)), store.deck("m1"), return_exceptions=True
+                )
         assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 2
         assert await store.deck("m1") is None
 

@@ -16,6 +16,7 @@ from tests.conformance.opened_postgres import (
     calls,
     connected,
     grouped,
+    hurried,
     locked,
     new_database,
     opened,
@@ -104,14 +105,14 @@ async def test_a_server_that_is_restarted_is_the_same_server(database: Database)
 
 
 async def test_a_server_that_stands_still_has_its_deadline(database: Database) -> None:
-    async with opened(database.dsn, timeout_ms=300) as store:
+    async with opened(database.dsn) as store:
         before = await open_session(store)
         async with connected(database.dsn) as other:
             pids = await other.fetch("select pid from pg_stat_activity where backend_type = 'client backend'")
         processes = [database.server.pid, *(row["pid"] for row in pids if row["pid"] != other.get_server_pid())]
         _send(processes, signal.SIGSTOP)
         try:
-            with pytest.raises(StoreUnavailable, match="in time"):
+            with hurried(store), pytest.raises(StoreUnavailable, match="in time"):
                 await commit(store, accept(before.session_id, "c1"))
         finally:
             _send(processes, signal.SIGCONT)
@@ -140,7 +141,8 @@ async def test_a_lock_that_is_held_too_long_is_given_up_by_the_server_itself(dat
 
 
 async def test_a_statement_that_the_database_finds_too_slow_is_unavailable(database: Database) -> None:
-    database.sql(f"alter database {database.name} set statement_timeout = '50ms'")
+    # Each of the store's own statements may take so long.
+    database.sql(f"alter database {database.name} set statement_timeout = '1s'")
     async with opened(database.dsn) as store:
         before = await open_session(store)
         async with locked(database.dsn, before.session_id):

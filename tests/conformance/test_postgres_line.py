@@ -11,7 +11,17 @@ from server.errors import StoreUnavailable
 from server.store import Store
 from server.store.postgres import PostgresStore
 from server.store.records import Committed, Duplicate, Outcome, Write
-from tests.conformance.opened_postgres import Database, calls, grouped, locked, new_database, opened, submit, waiting
+from tests.conformance.opened_postgres import (
+    Database,
+    calls,
+    grouped,
+    hurried,
+    locked,
+    new_database,
+    opened,
+    submit,
+    waiting,
+)
 from tests.services.proxy import POSTGRES_DONE, Proxy
 from tests.writes import (
     USER,
@@ -149,24 +159,26 @@ async def test_what_is_no_url_is_said_and_not_quoted(dsn: str) -> None:
 
 
 async def test_a_silent_line_has_its_deadline(database: Database) -> None:
-    async with proxied(database, timeout_ms=200) as (store, proxy):
+    async with proxied(database) as (store, proxy):
         before = await open_session(store)
         proxy.stall()
         async with asyncio.timeout(20):
-            assert await all_fail(store, before.session_id) == {"PostgreSQL did not answer in time"}
+            with hurried(store):
+                assert await all_fail(store, before.session_id) == {"PostgreSQL did not answer in time"}
         proxy.go_on()
         await commit(store, accept(before.session_id, "c1"))
         assert (await store.find(before.session_id, USER, "c1")) is not None
 
 
 async def test_a_silent_line_does_not_keep_the_store_from_closing(database: Database) -> None:
-    async with proxied(database, timeout_ms=200) as (store, proxy):
+    async with proxied(database) as (store, proxy):
         before = await open_session(store)
         proxy.stall()
-        asking = [asyncio.create_task(commit(store, accept(before.session_id))) for _ in range(10)]
-        await asyncio.sleep(0)
-        async with asyncio.timeout(20):
-            await store.close()
+        with hurried(store):
+            asking = [asyncio.create_task(commit(store, accept(before.session_id))) for _ in range(10)]
+            await asyncio.sleep(0)
+            async with asyncio.timeout(20):
+                await store.close()
         outcomes = await asyncio.gather(*asking, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 10
 
@@ -174,10 +186,10 @@ async def test_a_silent_line_does_not_keep_the_store_from_closing(database: Data
 async def test_a_commit_that_was_given_up_does_not_wait_on_at_the_server(database: Database) -> None:
     """Its deadline passes while it waits for a lock, and no limit of the server's own would end that."""
     database.sql("alter function rejoinder_commit_v1 set lock_timeout = 0")
-    async with opened(database.dsn, timeout_ms=200) as store:
+    async with opened(database.dsn) as store:
         before = await open_session(store)
         async with locked(database.dsn, before.session_id):
-            with pytest.raises(StoreUnavailable, match="in time"):
+            with hurried(store), pytest.raises(StoreUnavailable, match="in time"):
                 await commit(store, accept(before.session_id, "c1"))
             await waiting(database.dsn, 0)
         assert await snapshot(store, before.session_id) == before
