@@ -42,7 +42,7 @@ async def test_a_bad_write_fails_alone(database: Database) -> None:
         sessions = [await open_session(store) for _ in range(3)]
         database.sql("alter table rejoinder_events add constraint polite check (payload not like '%rude%')")
         rude = {"text": "rude"}
-        new, refused, late = new_session(), new_session(), T0_MS + 2**70
+        new, refused, early = new_session(), new_session(), T0_MS - 2**70
         outcomes = await store.commit(
             [
                 accept(sessions[0].session_id, "c1"),
@@ -51,7 +51,7 @@ async def test_a_bad_write_fails_alone(database: Database) -> None:
                 turn(None, event(refused, payload=rude), session_id=refused),
                 accept(refused, "c1"),
                 greeting(new),
-                accept(sessions[2].session_id, created_at=late),
+                accept(sessions[2].session_id, created_at=early),
                 turn(sessions[2], event(sessions[2].session_id), answers=0),
             ]
         )
