@@ -59,7 +59,7 @@ class WebSocketOutlet:
         if self._queue and self._bytes + len(text) > self._hard_bytes:
             self._was_full = True
             return False
-        self._append(text, gap_ms / 1000)
+        self._append(text, gap_ms / 1000 if gap_ms else 0.0)
         return True
 
     def put_transient(self, text: bytes, *, droppable: bool) -> None:

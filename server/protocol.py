@@ -267,13 +267,15 @@ def encode_transient(frame: Transient, session_id: str, message_id: str, now_ms:
     return _encode(_Envelope(frame.type, frame.message_id or message_id, session_id, at, frame.role, frame.payload))
 
 
-@lru_cache(maxsize=256)  # many frames are of the same moment
 def timestamp(ms: int) -> str:
     """UTC milliseconds as ISO 8601 with a literal `Z`: the existing builder cannot read `+00:00`."""
-    return f"{_second(ms // 1000)}.{ms % 1000:03d}Z"
+    return _second(ms // 1000) + _ENDS[ms % 1000]
 
 
-@lru_cache(maxsize=1024)  # a replay's are of few seconds
+_ENDS: Final = tuple(f".{ms:03d}Z" for ms in range(1000))
+
+
+@lru_cache(maxsize=1024)  # frames of the same second share it, and a replay's are of few
 def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 

@@ -29,13 +29,15 @@ def now_ms() -> int:
 
 def new_id() -> str:
     """A fresh message id: a UUID of version 4, unique among all sessions."""
-    while True:
-        try:
-            return _ids.pop()
-        except IndexError:
-            _draw()
+    if not _ids:
+        _draw()
+    return _ids.pop()
 
 
 def new_ids(count: int) -> list[str]:
     """Message ids for a turn's events."""
-    return [new_id() for _ in range(count)]
+    while len(_ids) < count:
+        _draw()
+    ids = _ids[-count:]
+    del _ids[-count:]
+    return ids

@@ -153,28 +153,32 @@ def check_write(write: Write) -> None:
     Ids and names are text that every database can keep: no NUL, no lone surrogate. Payloads may hold a NUL: JSON has
     a way to write it. Times and places in the log fit into a column.
     """
-    if not write.events or any(event.session_id != write.session_id for event in write.events):
-        raise InvalidWrite("a write has events, and all of them are its session's")
-    if (write.update is None) != (write.expected_version is None):
+    events, update = write.events, write.update
+    if not events:
+        raise InvalidWrite("a write has events")
+    if (update is None) != (write.expected_version is None):
         raise InvalidWrite("a turn has an update and an expected version, an accept has neither")
-    text = write.session_id + write.user_id
-    client_ids, lines = [], 0
-    for event in write.events:
-        text += event.type + event.role + event.message_id
-        lines += event.role == "user"
+    names, client_ids, lines, most = [write.session_id, write.user_id], [], 0, 0
+    for event in events:
+        if event.session_id != write.session_id:
+            raise InvalidWrite("all events of a write are its session's")
+        names += (event.type, event.role, event.message_id)
+        if event.role == "user":
+            lines += 1
         if event.client_id is not None:
             client_ids.append(event.client_id)
-            text += event.client_id
-        if event.created_at > INTEGER_MAX or event.turn > INTEGER_MAX:
-            raise InvalidWrite("a number is larger than a column can hold")
+        if event.created_at > most or event.turn > most:
+            most = max(event.created_at, event.turn)
     if client_ids != ([] if write.client_id is None else [write.client_id]):
         raise InvalidWrite("the client id of a write stands on exactly one of its events")
-    if (update := write.update) is not None:
-        text += update.workflow + update.state + (update.card or "")
-        if lines > is_line(write.events[0]):
+    if update is not None:
+        names += (update.workflow, update.state, update.card or "")
+        most = max(most, update.cursor)
+        if lines > is_line(events[0]):
             raise InvalidWrite("a turn's own line is its first event")
-        if update.cursor > INTEGER_MAX:
-            raise InvalidWrite("a number is larger than a column can hold")
+    if most > INTEGER_MAX:
+        raise InvalidWrite("a number is larger than a column can hold")
+    text = "".join(names + client_ids)
     if "\0" in text or not (text.isascii() or _is_unicode(text)):
         raise InvalidWrite("an id or a name holds a NUL or a lone surrogate")
 
