@@ -25,6 +25,7 @@ from server.store.sqlite_migrate import statements, transaction
 
 _SIZES: Final = (64, 16, 4, 1)  # rows of one insert; 64 of 13 columns are well below SQLite's 32,766 values
 _SHORT: Final = resources.files("server.store").joinpath("sqlite_write.sql").read_text(encoding="utf-8")
+_OLDEST: Final = (3, 33)  # an update that reads another table
 _BATCH: Final = "insert into batch values (?, ?)"
 # All heads are one row of JSON, as are all used ids: each row of a result lets go of the interpreter, too.
 _HEADS: Final = (
@@ -96,7 +97,9 @@ class Known:
 
 
 def prepare_writer(connection: sqlite3.Connection) -> None:
-    """Make what the short way needs, in memory, for this connection."""
+    """Make what the short way needs, in memory, for this connection. Raises sqlite3.Error, for an old SQLite, too."""
+    if sqlite3.sqlite_version_info < _OLDEST:
+        raise sqlite3.NotSupportedError(f"SQLite {sqlite3.sqlite_version} is too old, 3.33 is wanted")
     connection.execute("pragma temp_store = memory")
     for statement in statements(_SHORT):
         connection.execute(statement)
