@@ -12,7 +12,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-WAIT_S = 20.0
+#: A bound and no promise: what is waited for comes much sooner, but on a busy machine.
+WAIT_S = 60.0
 
 Frame = dict[str, Any]
 

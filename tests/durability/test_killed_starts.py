@@ -19,7 +19,7 @@ from tests.durability.process import WrappedProcess
 from tests.durability.soundness import Logs, sound_logs
 from tests.durability.syscalls import strace
 from tests.durability.troubles import wal
-from tests.process import ROOT
+from tests.process import ROOT, START_S
 from tests.wire import Client
 from tests.writes import accept, greeting, new_session
 
@@ -39,7 +39,7 @@ async def start_and_kill(server: WrappedProcess, after_s: float) -> None:
     """Start it, and end it so long after its first sign of life in the file."""
     before = signs(server.database)
     await server.begin()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(START_S):
         while signs(server.database) == before:
             await asyncio.sleep(0.001)  # polling files that another process makes
     await asyncio.sleep(after_s)  # the moment of the kill is what is chosen at random here

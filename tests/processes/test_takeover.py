@@ -15,7 +15,7 @@ from tests.services.redis import RedisServer
 from tests.wire import Client
 
 USER = "anonymous"
-WAIT_S = 20
+WAIT_S = 60
 
 
 async def answered(store: PostgresStore, session_id: str, lines: int) -> list[Event]:

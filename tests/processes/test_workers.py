@@ -16,7 +16,7 @@ from tests.process import ServerProcess
 from tests.wire import Client
 
 WORKERS = 3
-WAIT_S = 20
+WAIT_S = 60
 
 
 @pytest.fixture
