@@ -12,6 +12,7 @@ ordinary store. What is not simulated: sectors with bytes that nobody wrote, and
 
 import random
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, cast
@@ -62,24 +63,29 @@ class Kept:
 
 
 class Disk(apsw.VFS):
-    """The files of one folder. `on_change` is called before each write, truncation, deletion and sync."""
+    """The files of one folder. `on_change` is called before each write, truncation, deletion and sync.
+
+    Several threads work on it, and a photograph shows one moment of all files: whatever changes one holds the lock.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__(name, "")
         self.name = name
         self.files: dict[str, Kept] = {}
+        self.lock = threading.RLock()
         self.on_change: Callable[[], None] = lambda: None
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> "DiskFile":  # noqa: N802
         return DiskFile(name, flags, self)
 
     def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
-        self.on_change()
-        super().xDelete(filename, syncdir)
-        kept = self.files[Path(filename).name]
-        kept.is_made = kept.is_sure = False
-        if syncdir:
-            self.sync_folder()
+        with self.lock:
+            self.on_change()
+            super().xDelete(filename, syncdir)
+            kept = self.files[Path(filename).name]
+            kept.is_made = kept.is_sure = False
+            if syncdir:
+                self.sync_folder()
 
     def sync_folder(self) -> None:
         for kept in self.files.values():
@@ -87,8 +93,9 @@ class Disk(apsw.VFS):
 
     def photograph(self, happened: Callable[[], bool]) -> Files:
         """What a power cut now would leave."""
-        there = {name: kept for name, kept in list(self.files.items()) if kept.is_there(happened)}
-        return {name: kept.survive(happened) for name, kept in there.items()}
+        with self.lock:
+            there = {name: kept for name, kept in self.files.items() if kept.is_there(happened)}
+            return {name: kept.survive(happened) for name, kept in there.items()}
 
 
 class DiskFile(apsw.VFSFile):
@@ -103,29 +110,33 @@ class DiskFile(apsw.VFSFile):
         self._syncs_folder = bool(flags[0] & apsw.SQLITE_OPEN_CREATE and flags[0] & _JOURNALS)
         self._kept = Kept()
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
-        if path is not None:
-            known = disk.files.get(Path(path).name)
-            if known is None or not known.is_made:
-                disk.files[Path(path).name] = self._kept
-            else:
-                self._kept = known
+        with disk.lock:
+            if path is not None:
+                known = disk.files.get(Path(path).name)
+                if known is None or not known.is_made:
+                    disk.files[Path(path).name] = self._kept
+                else:
+                    self._kept = known
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
-        self._disk.on_change()
-        super().xWrite(data, offset)
-        self._kept.unsynced.append((offset, bytes(data)))
+        with self._disk.lock:
+            self._disk.on_change()
+            super().xWrite(data, offset)
+            self._kept.unsynced.append((offset, bytes(data)))
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802
-        self._disk.on_change()
-        super().xTruncate(newsize)
-        self._kept.unsynced.append((newsize, None))
+        with self._disk.lock:
+            self._disk.on_change()
+            super().xTruncate(newsize)
+            self._kept.unsynced.append((newsize, None))
 
     def xSync(self, flags: int) -> None:  # noqa: N802
-        self._disk.on_change()
-        self._kept.sync()  # the device of the tests need not hear of it: what survives is what is kept here
-        if self._syncs_folder:
-            self._syncs_folder = False
-            self._disk.sync_folder()
+        with self._disk.lock:
+            self._disk.on_change()
+            self._kept.sync()  # the device of the tests need not hear of it: what survives is what is kept here
+            if self._syncs_folder:
+                self._syncs_folder = False
+                self._disk.sync_folder()
 
 
 class _Connection(apsw.Connection):

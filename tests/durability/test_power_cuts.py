@@ -74,9 +74,11 @@ class Story:
         self._cut(SHARE_OF_ACKS)
 
     def _cut(self, share: float) -> None:
-        if self._chance.random() < share:
-            files = self.disk.photograph(subset(self._chance.getrandbits(32)))
-            self.cuts.append(Cut(files, self._acked, len(self.batches)))
+        with self.disk.lock:  # the log is copied by a thread of its own
+            if self._chance.random() < share:
+                acked = self._acked  # before the photograph: what is acknowledged while it is taken may not be on it
+                files = self.disk.photograph(subset(self._chance.getrandbits(32)))
+                self.cuts.append(Cut(files, acked, len(self.batches)))
 
 
 def _ids(events: list[Event]) -> set[tuple[str, str]]:

@@ -110,20 +110,20 @@ async def test_a_reader_that_stays_holds_up_nobody(prepare: Prepare) -> None:
         clients = [await stack.enter_async_context(Client(server.port)) for _ in range(8)]
         for client in clients:
             await client.until_type("live")
-        usual = await talk(15)
+        usual = await talk(15)  # less than the log may take before it begins anew
         with contextlib.closing(sqlite3.connect(server.database, isolation_level=None)) as reader:
             reader.execute("begin")
             events = reader.execute("select count(*) from events").fetchone()
-            grown = await talk(20)
+            grown = await talk(45)
             assert reader.execute("select count(*) from events").fetchone() == events, "it still sees its moment"
             reader.execute("rollback")
-        after = await talk(20)
+        after = await talk(45)
     print(f"\nlog: {usual:,} bytes as usual, {grown:,} beside a reader, {after:,} after as much again without it")  # noqa: T201
     assert grown > usual
     assert after < grown, "it has given back what it took"
     assert await server.stop() == 0
     assert not wal(server.database).exists()
-    assert all(len(texts(log, "user")) == 55 for log in sound_logs(server.database).values())
+    assert all(len(texts(log, "user")) == 105 for log in sound_logs(server.database).values())
     assert calm(server)
 
 

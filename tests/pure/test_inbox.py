@@ -50,3 +50,16 @@ def test_what_the_store_will_tell_need_not_be_remembered() -> None:
     inbox.forget()
     inbox.begin(2, [])
     assert not inbox.is_behind
+
+
+def test_a_line_with_its_answer_is_passed_over_where_nothing_else_waits() -> None:
+    inbox = Inbox()
+    inbox.begin(2, [])
+    assert inbox.pass_over([line(3), ended(4, 3)])
+    assert (inbox.head, inbox.lines, inbox.is_behind) == (4, [], False)
+    assert not inbox.pass_over([line(6), ended(7, 6)]), "it does not join on"
+    inbox.hear_of(5)
+    assert not inbox.pass_over([line(5), ended(6, 5)]), "something was heard of that is not here"
+    inbox.begin(4, [line(4)])
+    assert not inbox.pass_over([line(5), ended(6, 5)]), "a line waits"
+    assert inbox.head == 4

@@ -95,6 +95,9 @@ def test_a_payload_may_hold_what_an_id_may_not() -> None:
         (ACCEPT, {"user_id": "\ud800"}),
         (TURN, {"events": (event(0, message_id="a\0b"),)}),
         (TURN, {"update": structs.replace(UPDATE, card="\udfff")}),
+        (ACCEPT, {"events": (line(0, client_id="c1"), structs.replace(event(0), created_at=2**63))}),
+        (TURN, {"events": (event(0, turn=2**63),)}),
+        (TURN, {"update": structs.replace(UPDATE, cursor=2**63)}),
     ],
 )
 def test_what_no_store_takes_is_refused_before_any_is_asked(write: Write, change: dict[str, Any]) -> None:

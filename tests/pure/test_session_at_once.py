@@ -18,6 +18,7 @@ from server.signals import (
     Message,
     Publish,
     Reject,
+    Remote,
     Rest,
     RunStep,
     TurnCommitted,
@@ -52,6 +53,14 @@ def test_a_line_and_its_answer_are_one_write_for_the_place_behind_the_head() -> 
     assert (write.client_id, write.expected_version) == ("c3", 1)
     assert write.update is not None
     assert (write.update.cursor, write.update.memory) == (3, {"a": 1})
+
+
+def test_what_is_heard_of_meanwhile_is_waited_for() -> None:
+    machine, commit = under_way()
+    assert kinds(machine.deliver(Remote(9))) == ["Read"]
+    assert kinds(finish(machine, commit, 2)) == ["Ack", "Publish"]
+    assert machine.inbox.is_behind
+    assert kinds(machine.deliver(say(client_id="c9"))) == ["Append"], "it is not alone"
 
 
 def test_the_sender_is_acked_before_anybody_hears_of_it() -> None:
