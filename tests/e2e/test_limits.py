@@ -214,12 +214,12 @@ async def test_writes_that_wait_for_a_transaction_are_limited(store: FailingStor
 
 
 async def test_a_silent_native_client_is_cut(store: FailingStore) -> None:
-    settings = Settings(heartbeat_ms=50, heartbeat_lost_ms=200)
+    settings = Settings(heartbeat_ms=250, heartbeat_lost_ms=2_000)
     async with serve(store, WORKFLOWS, settings) as port, Client(port) as client:
         await client.until_type("live")
         ping = await client.until_type("ping")
         assert ping["payload"]["head"] == 2
-        for _ in range(6):  # a client that answers lives longer than HEARTBEAT_LOST_MS
+        for _ in range(12):  # a client that answers lives longer than HEARTBEAT_LOST_MS
             await client.until_type("ping")
             await client.send({"type": "pong", "n": 1})
         await client.until_closed()
