@@ -164,9 +164,11 @@ async def test_a_line_that_is_refused_beside_an_answer_is_told_why_and_kept(
     await say(page, "sleep 30")
     await expect(page.get_by_text("Sleeping …").first).to_be_visible()
     await say(page, "and then?")
-    await expect(page.get_by_text("Not sent. An answer is still on its way.")).to_be_visible()
+    # Where it is seen: it is also announced, for a while, to whoever listens to the page.
+    told = page.get_by_role("region", name="Messages").get_by_text("Not sent. An answer is still on its way.")
+    await expect(told).to_be_visible()
     await page.reload()
-    await expect(page.get_by_text("Not sent. An answer is still on its way.")).to_be_visible()
+    await expect(told).to_be_visible()
     await page.get_by_role("button", name="Edit").click()
     await expect(page.get_by_role("textbox").first).to_have_value("and then?")
     await page.get_by_role("button", name="Stop").click()
