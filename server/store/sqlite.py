@@ -3,9 +3,6 @@
 One writer thread owns the only connection that writes; a batch is one transaction (`sqlite_writer.py`). Readers are
 apart, each thread with a connection of its own, and see the last commit (WAL). `synchronous=FULL` syncs the write-ahead
 log at every commit, so what `commit` returned survives power loss; NORMAL would be faster and lose the last commits.
-
-What the log has gathered is copied into the file beside the writer. SQLite would do it in the commit that makes the log
-long, and who waits for that one would wait for megabytes; so only what came meanwhile is left to the writer's thread.
 """
 
 import asyncio
@@ -30,11 +27,8 @@ log = structlog.get_logger()
 
 MEMORY: Final = ":memory:"
 _READERS: Final = 2
-_LOG_PAGES: Final = 4_000  # how long the log gets before it begins anew: a page that changes often is copied once
+_LOG_PAGES: Final = 1_000  # what the log takes between two checkpoints; a line waits for as much
 _LOG_BYTES: Final = _LOG_PAGES * (4_096 + 24)
-_LAST_PAGES: Final = 4 * _LOG_PAGES  # where SQLite itself sees to it, because nothing else did
-_COPY_BYTES: Final = 524_288  # after so much text is written, the log is copied
-_WRITE_BYTES: Final = 2_048  # what a write is taken for whose text was not made
 # Looked up once a statement, not once a row: it names no column of `events`.
 _OWNED: Final = "exists (select 1 from sessions where session_id = :session_id and user_id = :user_id)"
 _PAGE: Final = (
@@ -87,9 +81,6 @@ class SqliteStore:
         self._writer = ThreadPoolExecutor(1, "sqlite-writer")
         # A database in memory belongs to its one connection, so there its writer reads, too.
         self._readers = self._writer if path == MEMORY else ThreadPoolExecutor(_READERS, "sqlite-reader")
-        self._copier = ThreadPoolExecutor(1, "sqlite-copier")
-        self._copying: asyncio.Future[None] | None = None
-        self._written = 0  # bytes of text since the log was copied
         self._own = threading.local()  # `connection`: each thread has one that no other uses
         self._connections: list[sqlite3.Connection] = []
         self._opened = False
@@ -118,19 +109,15 @@ class SqliteStore:
         if self._closing is None:
             self._closing = asyncio.ensure_future(asyncio.to_thread(self._disconnect))
         await asyncio.shield(self._closing)
-        if self._copying is not None:
-            await asyncio.wait({self._copying})
 
     async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         """One transaction for the batch, one outcome a write. Raises StoreUnavailable: then nothing was written."""
         planned = self._known.plan(writes)
         if planned is not None and await self._run(self._writer, write_planned, planned.changes, planned.log):
             self._known.keep(planned.heads)
-            self._note_written(len(planned.changes) + len(planned.log))
             return planned.outcomes
         outcomes, heads = await self._run(self._writer, write, writes)
         self._known.keep(heads)
-        self._note_written(len(writes) * _WRITE_BYTES)
         return outcomes
 
     async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
@@ -190,24 +177,6 @@ class SqliteStore:
         except (sqlite3.Error, OverflowError) as error:
             raise _store_error(error) from error
 
-    def _note_written(self, size: int) -> None:
-        self._written += size
-        if self._written >= _COPY_BYTES and self._copying is None and self._path != MEMORY:
-            self._written = 0
-            self._copying = asyncio.ensure_future(self._copy_log())
-
-    async def _copy_log(self) -> None:
-        """Copy the log into the file; a long one begins anew with the next commit, once all of it is copied."""
-        try:
-            if await self._run(self._copier, _checkpoint) >= _LOG_PAGES:
-                await self._run(self._writer, _checkpoint)
-        except StoreClosed:
-            return
-        except StoreError as error:  # the log holds everything, and is tried again
-            log.warning("checkpoint_failed", error=str(error))
-        finally:
-            self._copying = None
-
     def _connection(self) -> sqlite3.Connection:
         """The connection of this thread; a reader's is made when it is first needed."""
         connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
@@ -239,7 +208,7 @@ class SqliteStore:
         connection.execute(f"pragma synchronous = {self._synchronous}")
         connection.execute("pragma fullfsync = on")  # macOS: its fsync alone stops short of the disk
         connection.execute("pragma checkpoint_fullfsync = on")
-        connection.execute(f"pragma wal_autocheckpoint = {_LAST_PAGES}")
+        connection.execute(f"pragma wal_autocheckpoint = {_LOG_PAGES}")
         connection.execute(f"pragma journal_size_limit = {_LOG_BYTES}")  # a long reader makes it grow: cut it after
         self.migrated = migrate(connection, None if self._path == MEMORY else Path(self._path), self._migrations)
         for line in self.migrated:
@@ -256,7 +225,6 @@ class SqliteStore:
     def _disconnect(self) -> None:
         self._writer.shutdown()
         self._readers.shutdown()
-        self._copier.shutdown()
         for connection in self._connections:
             connection.close()
 
@@ -264,12 +232,6 @@ class SqliteStore:
 def _store_error(error: Exception) -> StoreError:
     kind = InvalidWrite if isinstance(error, _INVALID) else StoreUnavailable
     return kind(f"{type(error).__name__}: {error}")
-
-
-def _checkpoint(connection: sqlite3.Connection) -> int:
-    """Copy what the log holds by now, without waiting for anybody. Returns the pages of the log."""
-    _, pages, _ = connection.execute("pragma wal_checkpoint(passive)").fetchone()
-    return int(pages)
 
 
 def _load(connection: sqlite3.Connection, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:

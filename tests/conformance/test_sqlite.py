@@ -6,15 +6,12 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-import structlog
 
 from server.errors import StoreUnavailable
-from server.store import sqlite
 from server.store.records import Committed, Conflict, Duplicate, Missing, Write
-from server.store.sqlite import _LOG_BYTES, MEMORY, SqliteStore
+from server.store.sqlite import MEMORY, SqliteStore
 from tests.conformance.opened import opened, pragma, writer
 from tests.writes import (
     USER,
@@ -155,45 +152,6 @@ async def test_a_session_that_another_process_has_written_is_looked_up_again(pat
         assert await commit(one, accept(before.session_id, "c1")) == Duplicate(log[2])
         assert await two.delete(before.session_id, USER)
         assert await commit(one, accept(before.session_id, "c3")) == Missing()
-
-
-# ---------------------------------------------------------------- the log
-
-
-def _log_bytes(path: str) -> int:
-    return Path(f"{path}-wal").stat().st_size
-
-
-async def test_the_log_is_copied_beside_the_writer_and_begins_anew(path: str) -> None:
-    """Twice as much is written as the log may hold; SQLite's own turn to copy it would come at four times as much."""
-    async with opened(path) as store:
-        sessions = [await open_session(store) for _ in range(20)]
-        text = {"text": "x" * 40_000}
-        longest = 0
-        for number in range(2 * _LOG_BYTES // (20 * 40_000)):
-            await store.commit([accept(one.session_id, f"c{number}", payload=text) for one in sessions])
-            longest = max(longest, _log_bytes(path))
-        assert _LOG_BYTES / 2 < longest < 1.5 * _LOG_BYTES
-        log = await log_of(store, sessions[0].session_id)
-        assert len(log) == 2 + 2 * _LOG_BYTES // (20 * 40_000)
-
-
-async def test_a_log_that_cannot_be_copied_is_told_and_holds_everything(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(_: sqlite3.Connection) -> int:
-        raise sqlite3.OperationalError("disk I/O error")
-
-    monkeypatch.setattr(sqlite, "_checkpoint", fail)
-    async with opened(path) as store:
-        before = await open_session(store)
-        with structlog.testing.capture_logs() as logs:
-            for number in range(20):
-                await committed(store, accept(before.session_id, f"c{number}", payload={"text": "x" * 40_000}))
-        assert {entry["event"] for entry in logs} == {"checkpoint_failed"}
-    monkeypatch.undo()
-    async with opened(path) as store:
-        assert len(await log_of(store, before.session_id)) == 22
 
 
 # ---------------------------------------------------------------- two stores, one file
