@@ -113,7 +113,7 @@ class SqliteStore:
     async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         """One transaction for the batch, one outcome a write. Raises StoreUnavailable: then nothing was written."""
         planned = self._known.plan(writes)
-        if planned is not None and await self._run(self._writer, write_planned, planned.changes, planned.log):
+        if planned is not None and await self._run(self._writer, write_planned, planned.statement, planned.values):
             self._known.keep(planned.heads)
             return planned.outcomes
         outcomes, heads = await self._run(self._writer, write, writes)

@@ -1,32 +1,30 @@
 """How a batch is written: one transaction, one outcome a write.
 
 *The short way*, for sessions that this process wrote last: their heads are known, so the outcomes are worked out before
-anything is asked, and the batch is one statement (`sqlite_write.sql`). It looks whether the sessions are still so, and
+anything is asked, and the batch is one statement (`sqlite_batch.py`). It looks whether the sessions are still so, and
 writes nothing where another process was there, or where a client's id took effect before. *The long way*, for all
 else: read what the batch touches, work out the outcomes, write what is new.
 
-Why one statement, and why its text is made in the event loop: each statement lets go of the interpreter several times
-and waits to get it back from a busy loop, and whatever two threads look at in turns goes from one core's cache to the
-other's. So the thread gets two texts and gives back nothing, and the file and the loop work at the same time.
+Why the values of that statement are made in the event loop: whatever two threads look at in turns goes from one core's
+cache to the other's. So the thread gets a text and its values and gives back nothing, and the file and the loop work at
+the same time.
 """
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from server.store import sqlite_batch
 from server.store.batch import Batch, Head
 from server.store.records import Committed, Outcome, Write, check_write
 from server.store.rows import EVENT_COLUMNS, HEAD_COLUMNS, SESSION_COLUMNS, encode, event_of, event_row
-from server.store.sqlite_migrate import statements, transaction
+from server.store.sqlite_migrate import transaction
 
 _SIZES: Final = (64, 16, 4, 1)  # rows of one insert; 64 of 13 columns are well below SQLite's 32,766 values
-_SHORT: Final = resources.files("server.store").joinpath("sqlite_write.sql").read_text(encoding="utf-8")
 _OLDEST: Final = (3, 33)  # an update that reads another table
-_BATCH: Final = "insert into batch values (?, ?)"
 # All heads are one row of JSON, as are all used ids: each row of a result lets go of the interpreter, too.
 _HEADS: Final = (
     f"select json_group_array(json_array({HEAD_COLUMNS})) from sessions"
@@ -47,11 +45,11 @@ _CHANGE: Final = (
 
 
 class Planned(NamedTuple):
-    """A batch whose outcomes are worked out: the texts of its statement, and the heads that it leaves behind."""
+    """A batch whose outcomes are worked out: its statement with the values, and the heads that it leaves behind."""
 
     outcomes: list[Outcome]
-    changes: str
-    log: str
+    statement: str
+    values: list[Any]
     heads: dict[str, Head]
 
 
@@ -79,8 +77,9 @@ class Known:
         outcomes = [batch.apply(write) for write in writes]
         if not all(isinstance(outcome, Committed) for outcome in outcomes):
             return None  # the heads may be old: only the file knows
-        changes = encode([before[session_id] + _changed_columns(head) for session_id, head in heads.items()])
-        return Planned(outcomes, changes, encode([event_row(event) for event in batch.events]), heads)
+        changes = [before[session_id] + _changed_columns(head) for session_id, head in heads.items()]
+        made = sqlite_batch.statement(changes, [event_row(event) for event in batch.events])
+        return Planned(outcomes, *made, heads) if made is not None else None
 
     def keep(self, heads: dict[str, Head]) -> None:
         """The heads that a batch has left in the file."""
@@ -100,15 +99,13 @@ def prepare_writer(connection: sqlite3.Connection) -> None:
     """Make what the short way needs, in memory, for this connection. Raises sqlite3.Error, for an old SQLite, too."""
     if sqlite3.sqlite_version_info < _OLDEST:
         raise sqlite3.NotSupportedError(f"SQLite {sqlite3.sqlite_version} is too old, 3.33 is wanted")
-    connection.execute("pragma temp_store = memory")
-    for statement in statements(_SHORT):
-        connection.execute(statement)
+    sqlite_batch.prepare(connection)
 
 
-def write_planned(connection: sqlite3.Connection, changes: str, log: str) -> bool:
+def write_planned(connection: sqlite3.Connection, statement: str, values: list[Any]) -> bool:
     """The short way; False where a session is not as it was known, or an id was used: then nothing was written."""
     try:
-        connection.execute(_BATCH, (changes, log))
+        connection.execute(statement, values)
     except sqlite3.IntegrityError:
         return False
     return True
@@ -148,7 +145,7 @@ def _insert(connection: sqlite3.Connection, into: str, made: Iterable[tuple[Any,
 
 
 def _changed_columns(head: Head) -> tuple[Any, ...]:
-    """What may change of a session, in the order of `sqlite_write.sql`; a memory that did not change is None."""
+    """What may change of a session, the end of CHANGE_COLUMNS; a memory that did not change is None."""
     return (
         head.workflow,
         head.state,

@@ -95,7 +95,8 @@ async def test_a_batch_of_known_sessions_is_one_statement_however_large(tmp_path
         for batch in batches:
             said.clear()
             await store.commit(batch)
-            assert {text.partition(" values ")[0] for text in said} == {"insert into batch"}
+            (kind,) = {text.partition(" values ")[0] for text in said}
+            assert kind.startswith("insert into batch_")
     finally:
         await store.close()
 

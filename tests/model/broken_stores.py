@@ -32,8 +32,8 @@ STORE_MUTANTS: Final = (
         "        if (before := None) is not None:\n", STORES, model=False,
     ),
     mutant(
-        "blind-batch", "SQLite writes a batch whatever became of its sessions", "server/store/sqlite_write.sql",
-        "    select raise(abort, 'a session has moved on')\n", "    select 1\n",
+        "blind-batch", "SQLite writes a batch whatever became of its sessions", "server/store/sqlite_batch.py",
+        "            \" select raise(abort, 'a session has moved on') where changes() <> new.changes;\"\n", "",
         ("tests/conformance/test_sqlite.py",), model=False,
     ),
     mutant(
