@@ -53,7 +53,7 @@ def statement(changes: Sequence[tuple[Any, ...]], events: Sequence[tuple[Any, ..
         if shape[0] >= len(changes) and shape[1] >= len(events):
             break
     sessions, log = shape
-    rows = max(-(-len(changes) // sessions), -(-len(events) // log))
+    rows = max(1, -(-len(changes) // sessions), -(-len(events) // log))
     if rows * _width(shape) > _VALUES_MAX:
         return None
     values: list[Any] = []
