@@ -45,6 +45,8 @@ def prepare(connection: sqlite3.Connection) -> None:
             f" insert into events ({EVENT_COLUMNS}) select * from ({_rows('e', events, _LOGGED)})"
             " where new_session_id is not null; end"
         )
+    for sessions, events in _SHAPES:  # compiling the largest takes milliseconds, for which nobody's line should wait
+        connection.execute(*_bound((sessions, events), 1, (), ()))
 
 
 def statement(changes: Sequence[tuple[Any, ...]], events: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]] | None:
@@ -52,10 +54,16 @@ def statement(changes: Sequence[tuple[Any, ...]], events: Sequence[tuple[Any, ..
     for shape in _SHAPES:
         if shape[0] >= len(changes) and shape[1] >= len(events):
             break
-    sessions, log = shape
-    rows = max(1, -(-len(changes) // sessions), -(-len(events) // log))
+    rows = max(1, -(-len(changes) // shape[0]), -(-len(events) // shape[1]))
     if rows * _width(shape) > _VALUES_MAX:
         return None
+    return _bound(shape, rows, changes, events)
+
+
+def _bound(
+    shape: tuple[int, int], rows: int, changes: Sequence[tuple[Any, ...]], events: Sequence[tuple[Any, ...]]
+) -> tuple[str, list[Any]]:
+    sessions, log = shape
     values: list[Any] = []
     for row in range(rows):
         changed = changes[row * sessions : (row + 1) * sessions]
