@@ -30,6 +30,8 @@ _VALUES_MAX: Final = 32_766
 def prepare(connection: sqlite3.Connection) -> None:
     """Make the views and their triggers, in memory, of this connection. Raises sqlite3.Error."""
     connection.execute("pragma temp_store = memory")
+    # Another process may have made the tables: a plain statement looks again where a trigger's takes its word for it.
+    connection.execute("select 1 from sessions, events limit 0")
     for sessions, events in _SHAPES:
         columns = ["changes", *_names("s", sessions, _CHANGED), *_names("e", events, _LOGGED)]
         view = ", ".join(f"null as {name}" for name in columns)
