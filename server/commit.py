@@ -28,6 +28,8 @@ _GIVE_UP: Final = 2
 _PAGE: Final = 200
 #: A queue that is no longer than this goes whole: halves of it would cost more transactions than they save time.
 _WHOLE: Final = 32
+#: So many are told in one turn of the loop.
+_SLICE: Final = 16
 
 log = structlog.get_logger()
 
@@ -36,6 +38,9 @@ class _Queued(NamedTuple):
     write: Write
     resolve: Resolve
     again: bool
+
+
+_UnderWay = tuple[list[_Queued], "asyncio.Future[list[Outcome]]"]
 
 
 class GroupCommit:
@@ -47,6 +52,8 @@ class GroupCommit:
         self._queue_limit = queue_limit
         self._queue: deque[_Queued] = deque()
         self._wake = asyncio.Event()
+        self._is_idle = False  # nothing is under way, and nobody is being told
+        self._under_way: _UnderWay | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self.batches = 0
@@ -71,40 +78,56 @@ class GroupCommit:
             return False
         self._queue.append(_Queued(write, resolve, again))
         self._wake.set()
+        if self._is_idle and len(self._queue) == _WHOLE:
+            self._begin()  # the loop has more such lines to read before it comes round to the task
         return True
 
     async def _run(self) -> None:
         while True:
+            self._is_idle = True
             await self._wake.wait()
             self._wake.clear()
-            under_way = self._begin()
-            while under_way is not None:
-                batch, commit = under_way
-                outcomes = await commit
+            self._begin()
+            while self._under_way is not None:
+                batch, commit = self._under_way
+                outcomes = await self._outcomes(batch, commit)
+                self._under_way = None
                 # Where it failed, what is tried again must keep its place before what came later.
-                following = None if isinstance(outcomes, Exception) else self._begin()
-                if following is not None:
+                if not isinstance(outcomes, Exception):
+                    self._begin()
+                if self._under_way is not None:
                     await asyncio.sleep(0)  # it sets out before anybody is told
                 await self._resolve_all(batch, outcomes)
-                under_way = following or self._begin()
+                self._begin()
             if self._closing:
                 return
 
-    def _begin(self) -> tuple[list[_Queued], asyncio.Task[list[Outcome] | Exception]] | None:
-        """Commit the next batch, if there is one."""
+    def _begin(self) -> None:
+        """Commit the next batch, if there is one and none is under way."""
+        self._is_idle = False
         waiting = len(self._queue)
-        if not waiting:
-            return None
+        if not waiting or self._under_way is not None:
+            return
         self.batches += 1
         size = min(max(_WHOLE, (waiting + 1) // 2), waiting, self._batch_limit)
         batch = [self._queue.popleft() for _ in range(size)]
-        return batch, asyncio.create_task(self._try([queued.write for queued in batch]), name="commit")
+        self._under_way = batch, self._commit([queued.write for queued in batch])
+
+    def _commit(self, writes: Sequence[Write]) -> "asyncio.Future[list[Outcome]]":
+        try:
+            return asyncio.ensure_future(self._store.commit(writes))
+        except Exception as error:  # noqa: BLE001  as in `_outcomes`
+            failed: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+            failed.set_exception(error)
+            return failed
 
     async def _resolve_all(self, batch: list[_Queued], outcomes: list[Outcome] | Exception) -> None:
         if isinstance(outcomes, Exception):
             await self._commit_alone(batch)
             return
-        for queued, outcome in zip(batch, outcomes, strict=True):
+        for place, (queued, outcome) in enumerate(zip(batch, outcomes, strict=True)):
+            if place % _SLICE == _SLICE - 1:
+                await asyncio.sleep(0)  # what the first were told goes out before the last are
             _resolve(
                 queued, await self._recognise(queued.write, outcome) if queued.again else _taken(queued.write, outcome)
             )
@@ -116,7 +139,7 @@ class GroupCommit:
             if in_vain == _GIVE_UP:
                 _resolve(queued, None)
                 continue
-            outcomes = await self._try([queued.write])
+            outcomes = await self._outcomes([queued], self._commit([queued.write]))
             if isinstance(outcomes, Exception):
                 in_vain += isinstance(outcomes, StoreUnavailable)
                 _resolve(queued, None)
@@ -124,14 +147,16 @@ class GroupCommit:
                 in_vain = 0
                 _resolve(queued, await self._recognise(queued.write, outcomes[0]))
 
-    async def _try(self, writes: Sequence[Write]) -> list[Outcome] | Exception:
+    async def _outcomes(
+        self, batch: Sequence[_Queued], commit: "asyncio.Future[list[Outcome]]"
+    ) -> list[Outcome] | Exception:
         """The outcomes, or why there are none. Whatever it was, it must not end the task that everybody waits for."""
         try:
-            return await self._store.commit(writes)
+            return await commit
         except Exception as error:  # a store's own fault, too: without this task every later write would hang
-            session_id = writes[0].session_id if len(writes) == 1 else None
+            session_id = batch[0].write.session_id if len(batch) == 1 else None
             unknown = None if isinstance(error, StoreError) else error
-            log.warning("commit_failed", writes=len(writes), session_id=session_id, error=str(error), exc_info=unknown)
+            log.warning("commit_failed", writes=len(batch), session_id=session_id, error=str(error), exc_info=unknown)
             return error
 
     async def _recognise(self, write: Write, outcome: Outcome) -> Outcome | None:
@@ -144,7 +169,7 @@ class GroupCommit:
                     return await self._written(write, write.events[-1].turn) or outcome
                 case _:
                     return _taken(write, outcome)
-        except Exception as error:  # as in `_try`
+        except Exception as error:  # as in `_outcomes`
             unknown = None if isinstance(error, StoreError) else error
             log.warning("lookup_failed", session_id=write.session_id, error=str(error), exc_info=unknown)
             return None
@@ -179,5 +204,5 @@ def _resolve(queued: _Queued, outcome: Outcome | None) -> None:
     """Tell whoever waits. What goes wrong there is one session's trouble, not that of the next in the queue."""
     try:
         queued.resolve(outcome)
-    except Exception:  # as in `_try`: the write has its outcome, whatever its waiter makes of it
+    except Exception:  # as in `_outcomes`: the write has its outcome, whatever its waiter makes of it
         log.exception("resolve_failed", session_id=queued.write.session_id)

@@ -16,8 +16,8 @@ One conformance suite runs over every implementation. Rules that all of them kee
 - "not there" is a value (None, Missing); "could not look" is StoreUnavailable.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
 
 from server.store.records import Event, Loaded, Outcome, Summary, Write
 
@@ -38,8 +38,8 @@ class Store(Protocol):
         """Finish what was asked for and disconnect; every later call raises StoreClosed, but for another `close`."""
         ...
 
-    async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
-        """Commit a batch as one transaction: one outcome per write, in order.
+    def commit(self, writes: Sequence[Write]) -> Coroutine[Any, Any, list[Outcome]]:
+        """Commit a batch as one transaction: one outcome per write, in order. It may begin with the call.
 
         Raises StoreUnavailable, or InvalidWrite when one of them cannot be stored; in both cases nothing was written.
         """

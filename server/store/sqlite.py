@@ -10,10 +10,9 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
 
@@ -21,7 +20,8 @@ from server.errors import InvalidWrite, StoreClosed, StoreError, StoreUnavailabl
 from server.store.records import INTEGER_MAX, Event, Loaded, Outcome, Summary, Write
 from server.store.rows import EVENT_COLUMNS, SESSION_COLUMNS, encode, event_of, snapshot_of
 from server.store.sqlite_migrate import MIGRATIONS, Migration, check, migrate, transaction
-from server.store.sqlite_writer import Known, prepare_writer, write, write_planned
+from server.store.sqlite_writer import Known, Planned, prepare_writer, write, write_planned
+from server.store.threads import Threads
 
 log = structlog.get_logger()
 
@@ -78,9 +78,9 @@ class SqliteStore:
         self._known = Known(known_limit)
         self._migrations = migrations
         self.migrated: list[str] = []  # what `open` did to the schema, a line for each thing
-        self._writer = ThreadPoolExecutor(1, "sqlite-writer")
+        self._writer = Threads(1, "sqlite-writer")
         # A database in memory belongs to its one connection, so there its writer reads, too.
-        self._readers = self._writer if path == MEMORY else ThreadPoolExecutor(_READERS, "sqlite-reader")
+        self._readers = self._writer if path == MEMORY else Threads(_READERS, "sqlite-reader")
         self._own = threading.local()  # `connection`: each thread has one that no other uses
         self._connections: list[sqlite3.Connection] = []
         self._opened = False
@@ -99,7 +99,7 @@ class SqliteStore:
         if self._closing is not None:
             raise StoreClosed("the store is closed")
         try:
-            await asyncio.get_running_loop().run_in_executor(self._writer, self._connect_writer)
+            await self._writer.call(self._connect_writer)
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"cannot open {self._path}: {error}") from error
         self._opened = True
@@ -110,12 +110,29 @@ class SqliteStore:
             self._closing = asyncio.ensure_future(asyncio.to_thread(self._disconnect))
         await asyncio.shield(self._closing)
 
-    async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
-        """One transaction for the batch, one outcome a write. Raises StoreUnavailable: then nothing was written."""
-        planned = self._known.plan(writes)
-        if planned is not None and await self._run(self._writer, write_planned, planned.statement, planned.values):
-            self._known.keep(planned.heads)
-            return planned.outcomes
+    def commit(self, writes: Sequence[Write]) -> Coroutine[Any, Any, list[Outcome]]:
+        """One transaction for the batch, one outcome a write. Raises StoreUnavailable: then nothing was written.
+
+        It begins with the call, and not when the loop comes round to it: a burst of lines may keep that busy for long.
+        """
+        planned = self._known.plan(writes) if self._is_open else None
+        if planned is None:
+            return self._commit(writes)
+        begun = self._writer.call(self._write_planned, planned.statement, planned.values)
+        return self._commit_planned(writes, planned, begun)
+
+    def _write_planned(self, statement: str, values: Sequence[Any]) -> bool:
+        return write_planned(self._connection(), statement, values)
+
+    async def _commit_planned(
+        self, writes: Sequence[Write], planned: Planned, begun: "asyncio.Future[bool]"
+    ) -> list[Outcome]:
+        if not await self._end(begun):
+            return await self._commit(writes)
+        self._known.keep(planned.heads)
+        return planned.outcomes
+
+    async def _commit(self, writes: Sequence[Write]) -> list[Outcome]:
         outcomes, heads = await self._run(self._writer, write, writes)
         self._known.keep(heads)
         return outcomes
@@ -161,19 +178,21 @@ class SqliteStore:
         """The user's sessions, latest first."""
         return await self._run(self._readers, _list, user_id, limit)
 
+    @property
+    def _is_open(self) -> bool:
+        return self._opened and self._closing is None
+
     async def _run(
-        self,
-        executor: ThreadPoolExecutor,
-        work: Callable[Concatenate[sqlite3.Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
+        self, threads: Threads, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Work on a thread of `executor`, with its connection. Once begun it is finished, whoever stops waiting."""
-        if not self._opened or self._closing is not None:
+        """Work on one of the threads, with its connection. Once begun it is finished, whoever stops waiting."""
+        if not self._is_open:
             raise StoreClosed("the store is not open")
-        loop = asyncio.get_running_loop()
+        return await self._end(threads.call(lambda: work(self._connection(), *args, **kwargs)))
+
+    async def _end(self, begun: "asyncio.Future[T]") -> T:
         try:
-            return await loop.run_in_executor(executor, lambda: work(self._connection(), *args, **kwargs))
+            return await begun
         except (sqlite3.Error, OverflowError) as error:
             raise _store_error(error) from error
 
@@ -223,8 +242,8 @@ class SqliteStore:
         return connection
 
     def _disconnect(self) -> None:
-        self._writer.shutdown()
-        self._readers.shutdown()
+        self._writer.close()
+        self._readers.close()
         for connection in self._connections:
             connection.close()
 

@@ -102,7 +102,7 @@ def prepare_writer(connection: sqlite3.Connection) -> None:
     sqlite_batch.prepare(connection)
 
 
-def write_planned(connection: sqlite3.Connection, statement: str, values: list[Any]) -> bool:
+def write_planned(connection: sqlite3.Connection, statement: str, values: Sequence[Any]) -> bool:
     """The short way; False where a session is not as it was known, or an id was used: then nothing was written."""
     try:
         connection.execute(statement, values)
