@@ -128,9 +128,10 @@ class GroupCommit:
         for place, (queued, outcome) in enumerate(zip(batch, outcomes, strict=True)):
             if place % _SLICE == _SLICE - 1:
                 await asyncio.sleep(0)  # what the first were told goes out before the last are
-            _resolve(
-                queued, await self._recognise(queued.write, outcome) if queued.again else _taken(queued.write, outcome)
-            )
+            if queued.again:
+                _resolve(queued, await self._recognise(queued.write, outcome))
+            else:
+                _resolve(queued, _taken(queued.write, outcome) if type(outcome) is Failed else outcome)
 
     async def _commit_alone(self, batch: list[_Queued]) -> None:
         """Each write in a transaction of its own, until it is clear that the store is away."""

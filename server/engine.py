@@ -257,7 +257,6 @@ class Engine:
         match effect:
             case signals.AnswerAtOnce():
                 ended = self._end_at_once(key, awake, effect.step)
-                awake.times.step_ended()
                 for further in awake.machine.deliver(signals.AtOnce(effect.message, effect.line, ended)):
                     self._perform(key, awake, further)
             case signals.Commit(run, write, again):
@@ -313,7 +312,7 @@ class Engine:
 
     def _interrupt(self, key: Key, awake: Awake, run: int) -> None:
         if awake.run != run:
-            awake.times.step_started()  # and ended: there is none
+            awake.times.step_ran(awake.touched_ms, awake.touched_ms)  # there is none
         self._later(key, awake, signals.Interrupted(run, new_ids(SPARE_IDS), now_ms(), awake.spent()))
 
     def _set_timer(self, key: Key, awake: Awake, name: str, number: int, wait_ms: int) -> None:
@@ -331,9 +330,10 @@ class Engine:
         awake.step = asyncio.create_task(step, name=f"step {key[1]}")
 
     def _end_at_once(self, key: Key, awake: Awake, step: signals.RunStep) -> signals.Done | signals.Failed | None:
-        awake.times.step_started()
         awake.run, awake.account = step.run, None
-        return None if self.draining else end_at_once(self._means, awake.machine.workflow, step, key)
+        ended = None if self.draining else end_at_once(self._means, awake.machine.workflow, step, key)
+        awake.times.step_ran(awake.touched_ms, awake.touched_ms if ended is None else ended.now_ms)
+        return ended
 
     async def _step(self, key: Key, awake: Awake, effect: signals.RunStep, account: Account) -> None:
         if self.draining:

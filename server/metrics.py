@@ -5,12 +5,15 @@ A turn is counted in plain numbers, in one call: it is the hot path. The library
 
 import os
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
+#: So many different values are kept unsorted.
+_SEEN: Final = 1_000
 MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 #: How a turn ends. There are no others: the label of a series must not grow.
 OUTCOMES: Final = ("answered", "cancelled", "interrupted", "failed")
@@ -53,17 +56,26 @@ SUMS: Final = {
 
 
 class Counts:
-    """One histogram's numbers."""
+    """One histogram's numbers. `seen` is how often each value came since they were last put into the buckets."""
 
-    __slots__ = ("buckets", "ends", "total")
+    __slots__ = ("buckets", "ends", "seen", "total")
 
     def __init__(self, ends: tuple[int, ...]) -> None:
         self.ends = ends
         self.buckets = [0] * (len(ends) + 1)  # the last is for what is above all of them
         self.total = 0
+        self.seen: defaultdict[int, int] = defaultdict(int)
+
+    def sort(self) -> None:
+        """Put what was seen into the buckets."""
+        for value, count in self.seen.items():
+            self.buckets[bisect_left(self.ends, value)] += count
+            self.total += value * count
+        self.seen.clear()
 
     def cumulated(self) -> list[tuple[str, float]]:
         """The buckets as the text format wants them: each holds those below it."""
+        self.sort()
         below, told = 0, []
         for end, count in zip((*map(str, map(float, self.ends)), "+Inf"), self.buckets, strict=True):
             below += count
@@ -90,11 +102,10 @@ class Figures:
         # Everything stands in this one function: each call in it would be one a turn.
         for known in (self._times, self._called) if "calls" in record else (self._times,):
             for field, counts in known.items():
-                value = record.get(field)
-                if value is not None:
-                    value = max(0, value)  # the clock was set back
-                    counts.buckets[bisect_left(counts.ends, value)] += 1
-                    counts.total += value
+                if (value := record.get(field)) is not None:
+                    counts.seen[value] += 1
+                    if len(counts.seen) >= _SEEN:
+                        counts.sort()
         if "calls" in record:
             self._called_turns += 1
             self._unpriced_turns += record["cost_micro_usd"] is None

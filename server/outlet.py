@@ -1,10 +1,12 @@
 """The send queue of one WebSocket: bounded in bytes, with the pauses that the existing builder needs."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from server.errors import CloseCode
+from server.protocol import Encoded
 from server.settings import Settings
 
 #: Frames that wait together go out with one write, up to about this many bytes.
@@ -41,7 +43,8 @@ class WebSocketOutlet:
         self._hard_bytes = settings.send_queue_hard_bytes
         self._stall_s = settings.send_stall_ms / 1000
         self._loop = asyncio.get_running_loop()
-        self._queue: list[tuple[bytes, float]] = []
+        self._queue: list[bytes] = []
+        self._gaps: deque[tuple[int, float]] = deque()  # what is to pass before a frame, by its number
         self._urgent: list[bytes] = []
         self._bytes = 0
         self._was_full = False
@@ -54,18 +57,33 @@ class WebSocketOutlet:
         self.close_code: CloseCode | None = None
         self.sent = 0
 
-    def put(self, text: bytes, *, gap_ms: int) -> bool:
-        """Queue a durable frame; False when it does not fit. One frame always fits into an empty queue."""
-        if self._queue and self._bytes + len(text) > self._hard_bytes:
-            self._was_full = True
-            return False
-        self._append(text, gap_ms / 1000 if gap_ms else 0.0)
-        return True
+    def put(self, frames: Sequence[Encoded], *, gap_ms: int) -> int:
+        """Queue durable frames, as many as fit. One always fits into an empty queue. See `subscriber.Outlet`."""
+        if self._is_over:
+            return len(frames)
+        texts = [frame.text for frame in frames]
+        size = sum(map(len, texts))
+        if gap_ms or self._bytes + size > self._hard_bytes:
+            return self._put_each(frames, gap_ms / 1000)
+        self._queue += texts
+        self._bytes += size
+        self._soon()
+        return len(texts)
+
+    def _put_each(self, frames: Sequence[Encoded], gap_s: float) -> int:
+        for place, frame in enumerate(frames):
+            if self._queue and self._bytes + len(frame.text) > self._hard_bytes:
+                self._was_full = True
+                return place
+            if gap_s and frame.visible:
+                self._gaps.append((self.sent + len(self._queue), gap_s))
+            self._append(frame.text)
+        return len(frames)
 
     def put_transient(self, text: bytes, *, droppable: bool) -> None:
         """Queue a transient frame; a droppable one only where there is room."""
-        if not droppable or self._bytes + len(text) <= self._hard_bytes:
-            self._append(text, 0.0)
+        if not self._is_over and (not droppable or self._bytes + len(text) <= self._hard_bytes):
+            self._append(text)
 
     def put_urgent(self, text: bytes) -> None:
         """Queue a frame ahead of all others: a heartbeat's answer. Only one waits at a time."""
@@ -113,14 +131,19 @@ class WebSocketOutlet:
 
     def _due(self) -> list[bytes]:
         """The urgent frames, and those in front of the queue; a pause that is to pass before one ends them."""
-        due = self._urgent.copy()
+        due = [*self._urgent, *self._queue]
+        if not self._gaps and self._bytes <= _WRITE_BYTES:
+            return due
+        del due[len(self._urgent) :]
         size = 0
-        for text, gap_s in self._queue:
-            if gap_s and self.close_code is None:
-                now = self._loop.time()
-                if now < self._paced_until:
-                    break
-                self._paced_until = now + gap_s
+        for number, text in enumerate(self._queue, self.sent):
+            if self._gaps and self._gaps[0][0] == number:
+                if self.close_code is None:
+                    now = self._loop.time()
+                    if now < self._paced_until:
+                        break
+                    self._paced_until = now + self._gaps[0][1]
+                self._gaps.popleft()
             due.append(text)
             size += len(text)
             if size >= _WRITE_BYTES:
@@ -139,7 +162,7 @@ class WebSocketOutlet:
             self._queue.clear()
             self._bytes = 0
         else:
-            self._bytes -= sum(len(text) for text, _ in self._queue[:sent])
+            self._bytes -= sum(map(len, self._queue[:sent]))
             del self._queue[:sent]
         self.sent += sent
         if self._was_full and self._bytes <= self._soft_bytes:
@@ -160,13 +183,10 @@ class WebSocketOutlet:
         self.closed()
         self._wire.abort()
 
-    def _append(self, text: bytes, gap_s: float) -> None:
-        if self._is_over:
-            return
-        self._queue.append((text, gap_s))
+    def _append(self, text: bytes) -> None:
+        self._queue.append(text)
         self._bytes += len(text)
-        if not self._is_due:
-            self._soon()
+        self._soon()
 
     def _soon(self) -> None:
         if not self._is_due:

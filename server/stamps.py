@@ -1,22 +1,22 @@
 """What the pure modules may not know and are given: the present time, and fresh ids."""
 
 import os
+import struct
 import time
+from binascii import hexlify
 from typing import Final
 
 #: Ids that are drawn at once: one system call, and one conversion to text.
 _DRAWN: Final = 256
-#: What stands for the two bits that say which kind of UUID it is (RFC 9562 §4.1), by the digit that was drawn.
-_VARIANT: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+#: The digits that were drawn, as the groups of UUIDs (RFC 9562 §5.4); those for the version and the variant are set.
+_GROUPS: Final = struct.Struct("8s4sx3sx3s12s" * _DRAWN)
+_UUIDS: Final = b"\n".join([b"%b-%b-4%b-a%b-%b"] * _DRAWN)
 _ids: list[str] = []
 
 
 def _draw() -> None:
-    drawn = os.urandom(16 * _DRAWN).hex()
-    _ids.extend(
-        f"{d[:8]}-{d[8:12]}-4{d[13:16]}-{_VARIANT[d[16]]}{d[17:20]}-{d[20:]}"
-        for d in (drawn[at : at + 32] for at in range(0, len(drawn), 32))
-    )
+    groups = _GROUPS.unpack(hexlify(os.urandom(16 * _DRAWN)))
+    _ids.extend((_UUIDS % groups).decode().split("\n"))
 
 
 os.register_at_fork(after_in_child=_ids.clear)  # a copy of this process must not give the same ids

@@ -17,9 +17,8 @@ from msgspec import structs
 
 from server import signals
 from server.again import Attempts
-from server.assistant import OUR_PROMPTS, Assistant, Prompting
+from server.assistant import OUR_PROMPTS, Assistant, Message, Prompting
 from server.assistant.account import Account, Accounted
-from server.assistant.past import Past
 from server.broker import Key
 from server.errors import ERROR_CODES, StepError, StoreError
 from server.moves import step, step_at_once
@@ -38,7 +37,6 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 #: The line of the turn that opens a session, and what was said before it.
 _NOTHING_SAID = Line(text="", words="")
-_NO_PAST = Past()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +161,8 @@ async def _turn(means: Means, workflow: Workflow, effect: signals.RunStep, key: 
         effect,
         key,
         events=before[-wanted:] if wanted else (),
-        past=past,
+        messages=past.messages,
+        summary=past.summary,
         window_limit=recall.window_limit,
     )
 
@@ -175,10 +174,11 @@ def _see(
     key: Key,
     *,
     events: Sequence[Event] = (),
-    past: Past = _NO_PAST,
+    messages: Sequence[Message] = (),
+    summary: str = "",
     window_limit: int | None = None,
 ) -> Turn:
-    """What the step sees; `events` and `past` are what came before its line."""
+    """What the step sees; `events`, `messages` and `summary` are what came before its line."""
     settings, snapshot, line = means.settings, effect.snapshot, effect.line
     said = _NOTHING_SAID
     if line is not None:
@@ -197,8 +197,8 @@ def _see(
         new_id=new_id,
         public_url=settings.public_url,
         assistant=means.assistant,
-        messages=past.messages,
-        summary=past.summary,
+        messages=messages,
+        summary=summary,
         prompting=OUR_PROMPTS
         if means.assistant is None
         else Prompting(

@@ -5,7 +5,7 @@ A transport (WebSocket, later server-sent events) gives it parsed frames and an 
 
 import itertools
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 
@@ -29,10 +29,13 @@ _DROPPABLE = frozenset({"status_update", "stream_delta", "ping", "presence"})
 
 
 class Outlet(Protocol):
-    """Where frames go. `put` answers False when the queue takes no more; then the frame was not taken."""
+    """Where frames go."""
 
-    def put(self, text: bytes, *, gap_ms: int) -> bool:
-        """Queue a durable frame, at least `gap_ms` behind the one before."""
+    def put(self, frames: Sequence[Encoded], *, gap_ms: int) -> int:
+        """Queue durable frames in their order; how many were taken: not all, when the queue takes no more.
+
+        Those that a person sees go at least `gap_ms` behind the one before.
+        """
         ...
 
     def put_transient(self, text: bytes, *, droppable: bool) -> None:
@@ -191,7 +194,7 @@ class Subscriber:
         for effect in effects:
             match effect:
                 case connection.Send(items, replay):
-                    self._send(items, replay=replay)
+                    self._send(cast("Sequence[Encoded]", items), replay=replay)  # what the machine was given
                 case connection.Subscribe():
                     self._engine.broker.subscribe(self.key, self)
                 case connection.Load():
@@ -208,15 +211,14 @@ class Subscriber:
                 case connection.Close(code):
                     self.close(code)
 
-    def _send(self, items: Sequence[connection.Numbered], *, replay: bool) -> None:
+    def _send(self, items: Sequence[Encoded], *, replay: bool) -> None:
+        # The existing builder loses frames that arrive in one render, but only those that it renders.
         gap_ms = self._replay_gap_ms if replay else self._gap_ms
-        for item in items:
-            assert isinstance(item, Encoded)
-            # The existing builder loses frames that arrive in one render, but only those that it renders.
-            if not self._outlet.put(item.text, gap_ms=gap_ms if item.visible else 0):
-                self._machine.full(item.seq - 1)
-                return
-            self.replayed += replay
+        taken = self._outlet.put(items, gap_ms=gap_ms)
+        self.replayed += taken if replay else 0
+        if taken < len(items):
+            self._machine.full(items[taken].seq - 1)
+            return
         if replay and self._outlet.has_room:
             self._perform(self._machine.drained())
 

@@ -15,6 +15,7 @@ goes to websockets, which sees whole frames only, in their order.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, Final
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
@@ -35,6 +36,9 @@ _WHOLE_TEXT: Final = 0x81
 _FIN: Final = 0x80
 _CONTROL: Final = 0x08
 _MASKED: Final = 0x80
+#: The head of a masked frame whose size has one byte, and what says that a size has eight.
+_SHORTEST: Final = 6
+_WIDE: Final = _MASKED | 127
 #: What a frame may measure that is kept here until it is whole: each of its pieces copies those before it.
 _KEPT_BYTES: Final = 65_536
 
@@ -87,6 +91,15 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         if self._rest:
             data, self._rest = self._rest + data, b""
         place, there = 0, len(data)
+        if there > _SHORTEST and data[0] == _WHOLE_TEXT and not (self._owed or self._in_parts or self.close_sent):
+            # Most of what comes is one line, and nothing else.
+            size = data[1] - _MASKED
+            start = 6 if size < 126 else 8
+            if size == 126:
+                size = data[2] << 8 | data[3]
+            if 0 <= size == there - start and data[1] != _WIDE:
+                self._take(apply_mask(data[start:], data[start - 4 : start]), data)
+                return
         if self._owed:
             place = min(self._owed, there)
             self._owed -= place
@@ -151,12 +164,8 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
                 self.conn.send_text(text)
             self.transport.write(b"".join(self.conn.data_to_send()))
         else:
-            parts: list[bytes] = []
-            for text in texts:
-                size = len(text)
-                parts.append(b"\x81\x7e" + size.to_bytes(2, "big") if 126 <= size < 65_536 else _head(size))
-                parts.append(text)
-            self.transport.write(b"".join(parts))
+            heads = [_HEADS[size] if size < len(_HEADS) else _head(size) for size in map(len, texts)]
+            self.transport.write(b"".join(chain.from_iterable(zip(heads, texts, strict=True))))
 
     def abort(self) -> None:
         """End the connection without a word."""
@@ -190,5 +199,10 @@ def _cut(data: bytes, place: int) -> tuple[int, int]:
 
 
 def _head(size: int) -> bytes:
-    """The head of a text frame whose size has not two bytes."""
-    return bytes((_WHOLE_TEXT, size)) if size < 126 else b"\x81\x7f" + size.to_bytes(8, "big")
+    """The head of a text frame (RFC 6455 §5.2)."""
+    if size < 126:
+        return bytes((_WHOLE_TEXT, size))
+    return b"\x81\x7e" + size.to_bytes(2, "big") if size < 65_536 else b"\x81\x7f" + size.to_bytes(8, "big")
+
+
+_HEADS: Final = tuple(_head(size) for size in range(1024))  # of most frames that there are

@@ -10,11 +10,12 @@ from server.assistant.account import BESIDE
 from server.broker import Key
 from server.metrics import Figures
 from server.session import Session
-from server.stamps import now_ms
 from server.store.records import Committed, Event
 
 log = structlog.get_logger()
 
+#: The intents of turns that did not come to an answer; a workflow's own may have such a name.
+_CUT_SHORT: Final = frozenset({"Cancelled", "Failed"})
 #: The inputs that end a step, and those that tell of a commit.
 _ENDS: Final = frozenset({signals.Done, signals.Failed, signals.Cancel, signals.Interrupted})
 #: The inputs that `watch` wants to see.
@@ -32,13 +33,9 @@ class TurnTimes:
         self._started_ms = self._stepped_ms = 0
         self._acked_after_ms: dict[int, int] = {}
 
-    def step_started(self) -> None:
-        """The step of a turn begins."""
-        self._started_ms = now_ms()
-
-    def step_ended(self) -> None:
-        """The step of a turn that did not wait has ended."""
-        self._stepped_ms = now_ms()
+    def step_ran(self, started_ms: int, ended_ms: int) -> None:
+        """The step of a turn began then; and ended then, unless it waits and its end is watched."""
+        self._started_ms, self._stepped_ms = started_ms, ended_ms
 
     def watch(self, key: Key, machine: Session, received: signals.Input, at_ms: int) -> None:
         """Take the times of an input that is delivered at `at_ms`; log the turn that it makes durable."""
@@ -50,10 +47,10 @@ class TurnTimes:
                 running = machine.running
                 if running is not None and running.run == run:
                     if running.message is not None:
-                        self._acked_after_ms[running.turn] = at_ms - running.message.now_ms
+                        self._acked_after_ms[running.turn] = max(0, at_ms - running.message.now_ms)
                     self._log(key, machine.workflow.name, running.attempt, committed, at_ms)
             case signals.Appended(message, Committed(events, _)):
-                self._acked_after_ms[events[-1].seq] = at_ms - message.now_ms
+                self._acked_after_ms[events[-1].seq] = max(0, at_ms - message.now_ms)  # the clock may be set back
 
     def _log(self, key: Key, workflow: str, attempts: int, committed: Committed, at_ms: int) -> None:
         events = committed.events
@@ -62,7 +59,7 @@ class TurnTimes:
         acked_after_ms = self._acked_after_ms.pop(turn, None)
         if self._acked_after_ms:  # a line that another process answered leaves its time behind
             self._acked_after_ms = {line: ms for line, ms in self._acked_after_ms.items() if line > turn}
-        outcome = _outcome(events)
+        outcome = _outcome(events) if ended["intent"] in _CUT_SHORT else "answered"
         record: dict[str, Any] = {
             "ack_ms": acked_after_ms,
             "step_ms": max(0, self._stepped_ms - self._started_ms),

@@ -26,7 +26,7 @@ from server.store.records import (
     check_write,
     count_visible,
 )
-from server.store.rows import encode, event_of, event_row, snapshot_of
+from server.store.rows import encode, event_of, event_rows, snapshot_of
 from server.store.schema import Schema
 
 #: The schema that this server was written for.
@@ -174,7 +174,7 @@ def _write_row(write: Write) -> dict[str, object]:
         "client_id": write.client_id,
         "expected_version": write.expected_version,
         "visible": count_visible(write.events),
-        "events": [event_row(event) for event in write.events],
+        "events": event_rows(write.events),
         "update": update
         and {
             "workflow": update.workflow,

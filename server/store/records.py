@@ -158,27 +158,23 @@ def check_write(write: Write) -> None:
         raise InvalidWrite("a write has events")
     if (update is None) != (write.expected_version is None):
         raise InvalidWrite("a turn has an update and an expected version, an accept has neither")
-    names, client_ids, lines, most = [write.session_id, write.user_id], [], 0, 0
-    for event in events:
-        if event.session_id != write.session_id:
-            raise InvalidWrite("all events of a write are its session's")
-        names += (event.type, event.role, event.message_id)
-        if event.role == "user":
-            lines += 1
-        if event.client_id is not None:
-            client_ids.append(event.client_id)
-        if event.created_at > most or event.turn > most:
-            most = max(event.created_at, event.turn)
+    # Field by field instead of event by event: every write of every turn comes through here.
+    session_ids, types, roles, message_ids, _, times, _, turns, named = zip(*map(structs.astuple, events), strict=True)
+    if session_ids.count(write.session_id) != len(events):
+        raise InvalidWrite("all events of a write are its session's")
+    client_ids = [client_id for client_id in named if client_id is not None]
     if client_ids != ([] if write.client_id is None else [write.client_id]):
         raise InvalidWrite("the client id of a write stands on exactly one of its events")
+    names = [write.session_id, write.user_id, *types, *roles, *message_ids, *client_ids]
+    most = max(*times, *turns)
     if update is not None:
         names += (update.workflow, update.state, update.card or "")
         most = max(most, update.cursor)
-        if lines > is_line(events[0]):
+        if roles.count("user") > is_line(events[0]):
             raise InvalidWrite("a turn's own line is its first event")
     if most > INTEGER_MAX:
         raise InvalidWrite("a number is larger than a column can hold")
-    text = "".join(names + client_ids)
+    text = "".join(names)
     if "\0" in text or not (text.isascii() or _is_unicode(text)):
         raise InvalidWrite("an id or a name holds a NUL or a lone surrogate")
 
@@ -214,7 +210,7 @@ def place(events: Sequence[Event], seq: int, updated_at: int) -> tuple[Event, ..
     placed: list[Event] = []
     for event in events:
         seq += 1
-        updated_at = max(event.created_at, updated_at + 1)
+        updated_at = event.created_at if event.created_at > updated_at else updated_at + 1
         turn = seq if event.role == "user" else event.turn
         placed.append(structs.replace(event, seq=seq, created_at=updated_at, turn=turn))
     return tuple(placed)

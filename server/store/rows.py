@@ -19,13 +19,14 @@ HEAD_COLUMNS: Final = SESSION_COLUMNS.replace("memory, ", "")
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(dict[str, Any])
+_NO_JSON: Final = (TypeError, ValueError, RecursionError, msgspec.MsgspecError)
 
 
 def encode(value: Any) -> str:
     """JSON text. Raises InvalidWrite for what is not JSON: a lone surrogate, an object, a nesting without end."""
     try:
         return _encoder.encode(value).decode()
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+    except _NO_JSON as error:
         raise InvalidWrite(f"not JSON: {error}") from error
 
 
@@ -37,19 +38,25 @@ def decode(text: str) -> dict[str, Any]:
         raise StoreUnavailable(f"what is stored is damaged: {error}") from error
 
 
-def event_row(event: Event) -> tuple[Any, ...]:
-    """EVENT_COLUMNS of an event."""
-    return (
-        event.session_id,
-        event.seq,
-        event.type,
-        event.role,
-        event.message_id,
-        event.client_id,
-        event.turn,
-        encode(event.payload),
-        event.created_at,
-    )
+def event_rows(events: Sequence[Event]) -> list[tuple[Any, ...]]:
+    """EVENT_COLUMNS of each event. Raises InvalidWrite as `encode` does."""
+    try:
+        return [
+            (
+                event.session_id,
+                event.seq,
+                event.type,
+                event.role,
+                event.message_id,
+                event.client_id,
+                event.turn,
+                _encoder.encode(event.payload).decode(),
+                event.created_at,
+            )
+            for event in events
+        ]
+    except _NO_JSON as error:
+        raise InvalidWrite(f"not JSON: {error}") from error
 
 
 def event_of(row: Sequence[Any]) -> Event:

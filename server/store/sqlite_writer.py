@@ -20,7 +20,7 @@ import msgspec
 from server.store import sqlite_batch
 from server.store.batch import Batch, Head
 from server.store.records import Committed, Outcome, Write, check_write
-from server.store.rows import EVENT_COLUMNS, HEAD_COLUMNS, SESSION_COLUMNS, encode, event_of, event_row
+from server.store.rows import EVENT_COLUMNS, HEAD_COLUMNS, SESSION_COLUMNS, encode, event_of, event_rows
 from server.store.sqlite_migrate import transaction
 
 _SIZES: Final = (64, 16, 4, 1)  # rows of one insert; 64 of 13 columns are well below SQLite's 32,766 values
@@ -78,7 +78,7 @@ class Known:
         if not all(isinstance(outcome, Committed) for outcome in outcomes):
             return None  # the heads may be old: only the file knows
         changes = [before[session_id] + _changed_columns(head) for session_id, head in heads.items()]
-        made = sqlite_batch.statement(changes, [event_row(event) for event in batch.events])
+        made = sqlite_batch.statement(changes, event_rows(batch.events))
         return Planned(outcomes, *made, heads) if made is not None else None
 
     def keep(self, heads: dict[str, Head]) -> None:
@@ -119,7 +119,7 @@ def write(connection: sqlite3.Connection, writes: Sequence[Write]) -> tuple[list
         used = _rows(connection, _USED, list(keys)) if keys else []
         batch = Batch({row[0]: Head(row[1:]) for row in heads}, map(event_of, used))
         outcomes = [batch.apply(one) for one in writes]
-        _insert(connection, _INSERT, map(event_row, batch.events))
+        _insert(connection, _INSERT, event_rows(batch.events))
         changed = (_session_row(session_id, batch.heads[session_id]) for session_id in batch.changed)
         _insert(connection, _UPSERT, changed, _CHANGE)
     return outcomes, batch.heads
