@@ -174,9 +174,7 @@ class Engine:
         awake = self._awake.get(key) or self._awaken(key, workflow)
         if awake is None:
             return False
-        self._inputs.append((key, awake, received))
-        if not self._delivering:
-            self._run()
+        self._later(key, awake, received)
         return True
 
     def running(self, key: Key) -> int | None:

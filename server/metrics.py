@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-#: So many different values are kept unsorted.
+#: So many turns that took different times are kept unsorted.
 _SEEN: Final = 1_000
 MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 #: How a turn ends. There are no others: the label of a series must not grow.
@@ -56,26 +56,24 @@ SUMS: Final = {
 
 
 class Counts:
-    """One histogram's numbers. `seen` is how often each value came since they were last put into the buckets."""
+    """One histogram's numbers."""
 
-    __slots__ = ("buckets", "ends", "seen", "total")
+    __slots__ = ("buckets", "ends", "total")
 
     def __init__(self, ends: tuple[int, ...]) -> None:
         self.ends = ends
         self.buckets = [0] * (len(ends) + 1)  # the last is for what is above all of them
         self.total = 0
-        self.seen: defaultdict[int, int] = defaultdict(int)
 
-    def sort(self) -> None:
-        """Put what was seen into the buckets."""
-        for value, count in self.seen.items():
-            self.buckets[bisect_left(self.ends, value)] += count
-            self.total += value * count
-        self.seen.clear()
+    def add(self, value: int | None, times: int = 1) -> None:
+        """Count a value; None is not known and not counted, and a clock that was set back makes no negative one."""
+        if value is not None:
+            value = max(0, value)
+            self.buckets[bisect_left(self.ends, value)] += times
+            self.total += value * times
 
     def cumulated(self) -> list[tuple[str, float]]:
         """The buckets as the text format wants them: each holds those below it."""
-        self.sort()
         below, told = 0, []
         for end, count in zip((*map(str, map(float, self.ends)), "+Inf"), self.buckets, strict=True):
             below += count
@@ -87,6 +85,7 @@ class Figures:
     """The figures of one process. `workflows` are the names of those that it runs."""
 
     def __init__(self, workflows: Iterable[str]) -> None:
+        self._seen: defaultdict[tuple[str, str, int | None, int, int], int] = defaultdict(int)
         self._turns = {(workflow, outcome): 0 for workflow in workflows for outcome in OUTCOMES}
         self._times = {shape.field: Counts(shape.ends) for shape in TIMES}
         self._called = {shape.field: Counts(shape.ends) for shape in CALLED}
@@ -96,24 +95,32 @@ class Figures:
     def count(self, workflow: str, outcome: str, record: Mapping[str, Any]) -> None:
         """Count a turn that is durable: its outcome (one of OUTCOMES) and what the log tells of it.
 
-        A field that is not there, or None, is not known and not counted.
+        `ack_ms`, `step_ms` and `commit_ms` are there; what is None, or of the others not there, is not known.
         """
-        self._turns[workflow, outcome] = self._turns.get((workflow, outcome), 0) + 1
-        # Everything stands in this one function: each call in it would be one a turn.
-        for known in (self._times, self._called) if "calls" in record else (self._times,):
-            for field, counts in known.items():
-                if (value := record.get(field)) is not None:
-                    counts.seen[value] += 1
-                    if len(counts.seen) >= _SEEN:
-                        counts.sort()
+        # A turn is one step here, and many that took the same are put into the buckets together.
+        self._seen[workflow, outcome, record["ack_ms"], record["step_ms"], record["commit_ms"]] += 1
+        if len(self._seen) >= _SEEN:
+            self._sort()
         if "calls" in record:
+            for field, counts in self._called.items():
+                counts.add(record.get(field))
             self._called_turns += 1
             self._unpriced_turns += record["cost_micro_usd"] is None
             for field in self._sums:
                 self._sums[field] += record[field] or 0
 
+    def _sort(self) -> None:
+        ack, step, commit = self._times["ack_ms"], self._times["step_ms"], self._times["commit_ms"]
+        for (workflow, outcome, ack_ms, step_ms, commit_ms), count in self._seen.items():
+            self._turns[workflow, outcome] = self._turns.get((workflow, outcome), 0) + count
+            ack.add(ack_ms, count)
+            step.add(step_ms, count)
+            commit.add(commit_ms, count)
+        self._seen.clear()
+
     def collect(self) -> Iterator[Metric]:
         """What the library writes out. Every series carries the process: another one's numbers are its own."""
+        self._sort()
         process = str(os.getpid())
         turns = CounterMetricFamily(
             "rejoinder_turns", "Turns that ended; a greeting is none", labels=("process", "workflow", "outcome")

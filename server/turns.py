@@ -215,20 +215,22 @@ def turn_write(
     }
     if before is None:
         ended["workflow"] = workflow.name
-    events = [] if line is None else [line]
-    for place, frame in enumerate([*ending.frames, Frame("state_update", ended)]):
-        events.append(
-            Event(
-                session_id=session_id,
-                type=frame.type,
-                role="system" if frame.type in _SYSTEM_TYPES else "assistant",
-                message_id=frame.message_id or ids[place],
-                payload=frame.payload,
-                created_at=now_ms,
-                turn=running.turn,
-                client_id=ending.client_id if frame.type == "turn_cancelled" else None,
-            )
+    turn = running.turn
+    events = [
+        Event(
+            session_id=session_id,
+            type=frame.type,
+            role="system" if frame.type in _SYSTEM_TYPES else "assistant",
+            message_id=frame.message_id or message_id,
+            payload=frame.payload,
+            created_at=now_ms,
+            turn=turn,
+            client_id=ending.client_id if frame.type == "turn_cancelled" else None,
         )
+        for frame, message_id in zip([*ending.frames, Frame("state_update", ended)], ids, strict=False)
+    ]
+    if line is not None:
+        events.insert(0, line)
     remembered = merge_memory(known, changes) if changes or before is None else None
     update = Update(
         workflow=before.workflow if before else workflow.name,

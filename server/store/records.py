@@ -208,11 +208,10 @@ def place(events: Sequence[Event], seq: int, updated_at: int) -> tuple[Event, ..
     A line's `turn` is its own `seq`, known only here.
     """
     placed: list[Event] = []
-    for event in events:
-        seq += 1
+    for number, event in enumerate(events, seq + 1):
         updated_at = event.created_at if event.created_at > updated_at else updated_at + 1
-        turn = seq if event.role == "user" else event.turn
-        placed.append(structs.replace(event, seq=seq, created_at=updated_at, turn=turn))
+        turn = number if event.role == "user" else event.turn
+        placed.append(structs.replace(event, seq=number, created_at=updated_at, turn=turn))
     return tuple(placed)
 
 
