@@ -83,6 +83,7 @@ def machine(folder: Path) -> dict[str, object]:
         "kernel": platform.release(),
         "file_system": usage.file_system(folder),
         "fdatasync_us": round(usage.sync_us(folder), 1),
+        "slow_share": round(usage.slow_share(), 4),
     }
 
 

@@ -71,6 +71,7 @@ def test_every_figure_was_measured(found: Found, told: dict[str, Any]) -> None:
     assert told["policies"]["sqlite"].startswith("SQLite, WAL, synchronous=FULL")
     assert told["machine"]["fdatasync_us"] > 0
     assert told["machine"]["open_files"] > 0
+    assert 0 <= told["machine"]["slow_share"] < 1
     assert told["client"]["two_vs_one"] > 0
     text = table(found)
     assert "Turns, by sessions at a time" in text

@@ -16,6 +16,7 @@ import psutil  # type: ignore[import-untyped]
 _IDLE: Final = 0.05
 _LOOK_S: Final = 0.1
 _SYNCS: Final = 50
+_LOOK_FOR_S: Final = 3.0
 
 
 def family(roots: Iterable[int]) -> Iterator[psutil.Process]:
@@ -89,6 +90,24 @@ def sync_us(folder: Path) -> float:
         os.close(descriptor)
         path.unlink()
     return median(times) * 1e6
+
+
+def slow_share() -> float:
+    """The share of three seconds in which the same work took at least three times as long as usual.
+
+    A host or its neighbours may slow a machine down for tens of milliseconds at a time, every second or so: then a 99th
+    percentile tells of that more than of a server.
+    """
+    times = list[float]()
+    end = time.perf_counter() + _LOOK_FOR_S
+    began = time.perf_counter()
+    while began < end:
+        for _ in range(2_000):
+            pass
+        times.append(time.perf_counter() - began)
+        began = time.perf_counter()
+    usual = median(times)
+    return sum(one for one in times if one >= 3 * usual) / sum(times)
 
 
 def file_system(folder: Path) -> str:
