@@ -57,6 +57,7 @@ class RedisBroker(LocalBroker):
     ) -> None:
         super().__init__()
         self.node = uuid.uuid4().hex
+        self._own = f'"{self.node}"'.encode()
         self._listener: Listener | None = None
         self._on_change: Callable[[], None] = lambda: None
         self._prefix = f"{prefix}session:"
@@ -146,7 +147,9 @@ class RedisBroker(LocalBroker):
         self._on_change()
 
     def _take(self, channel: str, text: bytes) -> None:
-        """A message from Redis; our own come back, too."""
+        """A message from Redis; our own come back, too, and are known by their second field before they are read."""
+        if text.startswith(self._own, text.find(b",") + 1):
+            return
         session_id, _, user_id = channel.removeprefix(self._prefix).partition(":")
         key = (user_id, session_id)
         try:
@@ -155,7 +158,7 @@ class RedisBroker(LocalBroker):
             log.warning("news_unreadable", session_id=session_id, error=str(error))
             self._changed()
             return
-        if message.node == self.node or self._listener is None:
+        if self._listener is None:
             return
         match message:
             case News(_, head, events):
