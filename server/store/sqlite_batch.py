@@ -6,6 +6,7 @@ sessions and events, the trigger behind it does the work with a statement for ea
 null. JSON in the place of the columns takes SQLite twice as long.
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from functools import lru_cache
@@ -47,8 +48,11 @@ def prepare(connection: sqlite3.Connection) -> None:
             f" insert into events ({EVENT_COLUMNS}) select * from ({_rows('e', events, _LOGGED)})"
             " where new_session_id is not null; end"
         )
-    for sessions, events in _SHAPES:  # compiling the largest takes milliseconds, for which nobody's line should wait
-        connection.execute(*_bound((sessions, events), 1, (), ()))
+    for shape in _SHAPES:
+        # Compiling the largest takes milliseconds, for which nobody's line should wait. Without values it is compiled
+        # and not run, so that a start needs no lock.
+        with contextlib.suppress(sqlite3.ProgrammingError):
+            connection.execute(_text(shape, 1))
 
 
 def statement(changes: Sequence[tuple[Any, ...]], events: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]] | None:

@@ -238,6 +238,14 @@ def locked(path: str) -> Iterator[Callable[[], None]]:
             process.communicate("\n\n", timeout=60)
 
 
+async def test_a_start_waits_for_no_lock(path: str) -> None:
+    async with opened(path) as store:
+        before = await open_session(store)
+    with locked(path):
+        async with opened(path, busy_ms=0) as store:
+            assert (await store.load(before.session_id, before.user_id, 0, 10)) is not None
+
+
 async def test_a_lock_is_waited_for(path: str) -> None:
     async with opened(path, busy_ms=60_000) as store:
         before = await open_session(store)
