@@ -1,8 +1,10 @@
 """Group commit: what queues while a commit runs goes together, what fails fails alone, what happened is recognised."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -362,3 +364,68 @@ async def test_giving_up_on_close_loses_nothing(store: FaultyStore, group: Group
 async def test_an_idle_group_closes(group: GroupCommit) -> None:
     await group.close()
     assert group.batches == 0
+
+
+class AtOnceStore(FaultyStore):
+    """A store whose commits begin with the call; `begun` are their sizes. It may refuse at once, too."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.begun: list[int] = []
+        self.refusing = 0
+
+    def commit(self, writes: Sequence[Write]) -> Coroutine[Any, Any, list[Outcome]]:
+        self.begun.append(len(writes))
+        if self.refusing:
+            self.refusing -= 1
+            raise StoreUnavailable("not now")
+        return super().commit(writes)
+
+
+async def started(store: Store) -> tuple[AtOnceStore, GroupCommit]:
+    at_once = AtOnceStore(store)
+    group = GroupCommit(at_once, batch_limit=100, queue_limit=1000)
+    group.start()
+    await asyncio.sleep(0)  # its task comes to where it waits
+    return at_once, group
+
+
+async def test_a_burst_is_written_before_the_loop_has_read_all_of_it(store: FaultyStore) -> None:
+    at_once, group = await started(store.store)
+    ended = [submit(group, greeting(new_session())) for _ in range(31)]
+    assert at_once.begun == []
+    ended += [submit(group, greeting(new_session())) for _ in range(40)]
+    assert at_once.begun == [32]  # and no second one beside it
+    assert kinds(await asyncio.gather(*ended)) == ["Committed"] * 71
+    assert sum(at_once.begun) == 71
+    await group.close()
+
+
+async def test_a_store_that_refuses_at_once_harms_no_later_write(store: FaultyStore) -> None:
+    at_once, group = await started(store.store)
+    at_once.refusing = 2  # the batch, and the write alone
+    assert kinds([await submit(group, greeting(new_session()))]) == ["NoneType"]
+    assert kinds([await submit(group, greeting(new_session()))]) == ["Committed"]
+    await group.close()
+
+
+async def test_outcomes_are_told_a_few_in_each_turn_of_the_loop(store: FaultyStore) -> None:
+    _, group = await started(store.store)
+    turns, told, ended = [0], Counter[int](), asyncio.Event()
+
+    def tick() -> None:
+        turns[0] += 1
+        if not ended.is_set():
+            asyncio.get_running_loop().call_soon(tick)
+
+    def resolve(_: Outcome | None) -> None:
+        told[turns[0]] += 1
+        if told.total() == 60:
+            ended.set()
+
+    tick()
+    for _ in range(60):
+        assert group.submit(greeting(new_session()), resolve)
+    await ended.wait()
+    assert max(told.values()) <= 16
+    await group.close()
