@@ -44,7 +44,8 @@ class WebSocketOutlet:
         self._stall_s = settings.send_stall_ms / 1000
         self._loop = asyncio.get_running_loop()
         self._queue: list[bytes] = []
-        self._gaps: deque[tuple[int, float]] = deque()  # what is to pass before a frame, by its number
+        # What is to pass before a frame, by its number; None until there is one: a deque is half a kilobyte.
+        self._gaps: deque[tuple[int, float]] | None = None
         self._urgent: list[bytes] = []
         self._bytes = 0
         self._was_full = False
@@ -76,6 +77,8 @@ class WebSocketOutlet:
                 self._was_full = True
                 return place
             if gap_s and frame.visible:
+                if self._gaps is None:
+                    self._gaps = deque()
                 self._gaps.append((self.sent + len(self._queue), gap_s))
             self._append(frame.text)
         return len(frames)

@@ -118,16 +118,16 @@ class SqliteStore:
         planned = self._known.plan(writes) if self._is_open else None
         if planned is None:
             return self._commit(writes)
-        begun = self._writer.call(self._write_planned, planned.statement, planned.values)
-        return self._commit_planned(writes, planned, begun)
+        written = self._end(self._writer.call(self._write_planned, planned.statement, planned.values))
+        return self._commit_planned(writes, planned, written)
 
     def _write_planned(self, statement: str, values: Sequence[Any]) -> bool:
         return write_planned(self._connection(), statement, values)
 
     async def _commit_planned(
-        self, writes: Sequence[Write], planned: Planned, begun: "asyncio.Future[bool]"
+        self, writes: Sequence[Write], planned: Planned, written: Coroutine[Any, Any, bool]
     ) -> list[Outcome]:
-        if not await self._end(begun):
+        if not await written:
             return await self._commit(writes)
         self._known.keep(planned.heads)
         return planned.outcomes
@@ -195,6 +195,8 @@ class SqliteStore:
             return await begun
         except (sqlite3.Error, OverflowError) as error:
             raise _store_error(error) from error
+        finally:
+            del begun  # it has the error, which has this frame: they would keep each other until the collector comes
 
     def _connection(self) -> sqlite3.Connection:
         """The connection of this thread; a reader's is made when it is first needed."""
@@ -266,7 +268,7 @@ def _load(connection: sqlite3.Connection, session_id: str, user_id: str, after: 
         inbox: list[Event] = []
         if snapshot.lined > snapshot.cursor:
             waiting = {"session_id": session_id, "user_id": user_id, "cursor": snapshot.cursor}
-            inbox = [event_of(line) for line in connection.execute(_INBOX, waiting)]
+            inbox = [event_of(line) for line in connection.execute(_INBOX, waiting).fetchall()]
         return Loaded(snapshot, tuple(page), tuple(inbox))
     finally:
         connection.execute("rollback")
@@ -274,11 +276,12 @@ def _load(connection: sqlite3.Connection, session_id: str, user_id: str, after: 
 
 def _read(connection: sqlite3.Connection, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
     asked = {"session_id": session_id, "user_id": user_id, "after": min(after, INTEGER_MAX), "limit": max(limit, 0)}
-    return [event_of(row) for row in connection.execute(_PAGE, asked)]
+    # All at once: a row that cannot be read must not leave a statement open, in which the connection would stay behind.
+    return [event_of(row) for row in connection.execute(_PAGE, asked).fetchall()]
 
 
 def _last(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]]) -> list[int]:
-    return [seq for (seq,) in connection.execute(_LAST, (encode(list(sessions)),))]
+    return [seq for (seq,) in connection.execute(_LAST, (encode(list(sessions)),)).fetchall()]
 
 
 def _hold(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> list[bool]:
