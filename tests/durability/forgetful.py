@@ -15,7 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import apsw
 
@@ -144,6 +144,13 @@ class _Connection(apsw.Connection):
 
     def executescript(self, script: str) -> None:
         self.execute(script)
+
+    def execute(self, *args: Any, **kwargs: Any) -> apsw.Cursor:
+        """Raises what the standard library raises where values are missing."""
+        try:
+            return super().execute(*args, **kwargs)
+        except apsw.BindingsError as error:
+            raise sqlite3.ProgrammingError(str(error)) from error
 
 
 class ForgetfulStore(SqliteStore):

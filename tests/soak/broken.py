@@ -47,12 +47,19 @@ def _answers_first(writes: str) -> tuple[Change, ...]:
     return (
         Change(
             "server/store/sqlite.py",
-            "        planned = self._known.plan(writes)\n",
+            "        planned = self._known.plan(writes) if self._is_open else None\n",
             f"        if {writes}:\n"
-            "            outcomes = await self._run(self._writer, _foresee, writes)\n"
-            "            self._late = asyncio.ensure_future(self._run(self._writer, _write_late, writes))\n"
-            "            return outcomes\n"
-            "        planned = self._known.plan(writes)\n",
+            "            return self._answer_first(writes)\n"
+            "        planned = self._known.plan(writes) if self._is_open else None\n",
+        ),
+        Change(
+            "server/store/sqlite.py",
+            "    async def _commit(self, writes: Sequence[Write]) -> list[Outcome]:\n",
+            "    async def _answer_first(self, writes):\n"
+            "        outcomes = await self._run(self._writer, _foresee, writes)\n"
+            "        self._late = asyncio.ensure_future(self._run(self._writer, _write_late, writes))\n"
+            "        return outcomes\n\n"
+            "    async def _commit(self, writes: Sequence[Write]) -> list[Outcome]:\n",
         ),
         Change(
             "server/store/sqlite_writer.py",
@@ -152,7 +159,7 @@ BREAKAGES: Final = {
         (
             Change(
                 "server/store/records.py",
-                "updated_at = max(event.created_at, updated_at + 1)",
+                "updated_at = event.created_at if event.created_at > updated_at else updated_at + 1",
                 "updated_at = max(event.created_at, updated_at)",
             ),
         ),
