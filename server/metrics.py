@@ -13,7 +13,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
 #: So many turns that took different times are kept unsorted.
-_SEEN: Final = 1_000
+_SEEN: Final = 100
 MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 #: How a turn ends. There are no others: the label of a series must not grow.
 OUTCOMES: Final = ("answered", "cancelled", "interrupted", "failed")

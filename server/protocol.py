@@ -267,7 +267,7 @@ def encode_transient(frame: Transient, session_id: str, message_id: str, now_ms:
     return _encode(_Envelope(frame.type, frame.message_id or message_id, session_id, at, frame.role, frame.payload))
 
 
-@lru_cache(maxsize=1024)  # what is committed together has few times, which go to the log, too
+@lru_cache(maxsize=64)  # what is committed together has few times, which go to the log, too
 def timestamp(ms: int) -> str:
     """UTC milliseconds as ISO 8601 with a literal `Z`: the existing builder cannot read `+00:00`."""
     return _second(ms // 1000) + _ENDS[ms % 1000]
