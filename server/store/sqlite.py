@@ -118,16 +118,20 @@ class SqliteStore:
         planned = self._known.plan(writes) if self._is_open else None
         if planned is None:
             return self._commit(writes)
-        written = self._end(self._writer.call(self._write_planned, planned.statement, planned.values))
-        return self._commit_planned(writes, planned, written)
+        begun = self._writer.call(self._write_planned, planned.statement, planned.values)
+        return self._commit_planned(writes, planned, begun)
 
     def _write_planned(self, statement: str, values: Sequence[Any]) -> bool:
         return write_planned(self._connection(), statement, values)
 
     async def _commit_planned(
-        self, writes: Sequence[Write], planned: Planned, written: Coroutine[Any, Any, bool]
+        self, writes: Sequence[Write], planned: Planned, begun: "asyncio.Future[bool]"
     ) -> list[Outcome]:
-        if not await written:
+        try:
+            is_written = await self._end(begun)
+        finally:
+            del begun  # as in `_end`
+        if not is_written:
             return await self._commit(writes)
         self._known.keep(planned.heads)
         return planned.outcomes
