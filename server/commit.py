@@ -95,8 +95,6 @@ class GroupCommit:
                 # Where it failed, what is tried again must keep its place before what came later.
                 if not isinstance(outcomes, Exception):
                     self._begin()
-                if self._under_way is not None:
-                    await asyncio.sleep(0)  # it sets out before anybody is told
                 await self._resolve_all(batch, outcomes)
                 self._begin()
             if self._closing:
@@ -126,8 +124,9 @@ class GroupCommit:
             await self._commit_alone(batch)
             return
         for place, (queued, outcome) in enumerate(zip(batch, outcomes, strict=True)):
-            if place % _SLICE == _SLICE - 1:
-                await asyncio.sleep(0)  # what the first were told goes out before the last are
+            if place % _SLICE == 0:
+                # The next batch sets out before anybody is told, and what the first were told before the last are.
+                await asyncio.sleep(0)
             if queued.again:
                 _resolve(queued, await self._recognise(queued.write, outcome))
             else:
@@ -205,5 +204,5 @@ def _resolve(queued: _Queued, outcome: Outcome | None) -> None:
     """Tell whoever waits. What goes wrong there is one session's trouble, not that of the next in the queue."""
     try:
         queued.resolve(outcome)
-    except Exception:  # as in `_outcomes`: the write has its outcome, whatever its waiter makes of it
+    except Exception:  # whatever a waiter raises: the write has its outcome, and those behind it must hear of theirs
         log.exception("resolve_failed", session_id=queued.write.session_id)

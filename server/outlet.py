@@ -134,10 +134,9 @@ class WebSocketOutlet:
 
     def _due(self) -> list[bytes]:
         """The urgent frames, and those in front of the queue; a pause that is to pass before one ends them."""
-        due = [*self._urgent, *self._queue]
         if not self._gaps and self._bytes <= _WRITE_BYTES:
-            return due
-        del due[len(self._urgent) :]
+            return [*self._urgent, *self._queue]
+        due = self._urgent.copy()
         size = 0
         for number, text in enumerate(self._queue, self.sent):
             if self._gaps and self._gaps[0][0] == number:

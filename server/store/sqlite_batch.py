@@ -60,16 +60,10 @@ def statement(changes: Sequence[tuple[Any, ...]], events: Sequence[tuple[Any, ..
     for shape in _SHAPES:
         if shape[0] >= len(changes) and shape[1] >= len(events):
             break
-    rows = max(1, -(-len(changes) // shape[0]), -(-len(events) // shape[1]))
+    sessions, log = shape
+    rows = max(1, -(-len(changes) // sessions), -(-len(events) // log))
     if rows * _width(shape) > _VALUES_MAX:
         return None
-    return _bound(shape, rows, changes, events)
-
-
-def _bound(
-    shape: tuple[int, int], rows: int, changes: Sequence[tuple[Any, ...]], events: Sequence[tuple[Any, ...]]
-) -> tuple[str, list[Any]]:
-    sessions, log = shape
     values: list[Any] = []
     for row in range(rows):
         changed = changes[row * sessions : (row + 1) * sessions]
