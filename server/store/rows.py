@@ -38,8 +38,11 @@ def decode(text: str) -> dict[str, Any]:
         raise StoreUnavailable(f"what is stored is damaged: {error}") from error
 
 
-def event_rows(events: Sequence[Event]) -> list[tuple[Any, ...]]:
-    """EVENT_COLUMNS of each event. Raises InvalidWrite as `encode` does."""
+def event_rows(events: Sequence[Event], nothing: Any = None) -> list[tuple[Any, ...]]:
+    """EVENT_COLUMNS of each event, `nothing` in the place of a client id that there is not.
+
+    Raises InvalidWrite as `encode` does.
+    """
     try:
         return [
             (
@@ -48,7 +51,7 @@ def event_rows(events: Sequence[Event]) -> list[tuple[Any, ...]]:
                 event.type,
                 event.role,
                 event.message_id,
-                event.client_id,
+                nothing if event.client_id is None else event.client_id,
                 event.turn,
                 _encoder.encode(event.payload).decode(),
                 event.created_at,

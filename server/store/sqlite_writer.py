@@ -21,6 +21,7 @@ from server.store import sqlite_batch
 from server.store.batch import Batch, Head
 from server.store.records import Committed, Outcome, Write, check_write
 from server.store.rows import EVENT_COLUMNS, HEAD_COLUMNS, SESSION_COLUMNS, encode, event_of, event_rows
+from server.store.sqlite_batch import NOTHING
 from server.store.sqlite_migrate import transaction
 
 _SIZES: Final = (64, 16, 4, 1)  # rows of one insert; 64 of 13 columns are well below SQLite's 32,766 values
@@ -78,7 +79,7 @@ class Known:
         if not all(isinstance(outcome, Committed) for outcome in outcomes):
             return None  # the heads may be old: only the file knows
         changes = [before[session_id] + _changed_columns(head) for session_id, head in heads.items()]
-        made = sqlite_batch.statement(changes, event_rows(batch.events))
+        made = sqlite_batch.statement(changes, event_rows(batch.events, NOTHING))
         return Planned(outcomes, *made, heads) if made is not None else None
 
     def keep(self, heads: dict[str, Head]) -> None:
@@ -145,22 +146,22 @@ def _insert(connection: sqlite3.Connection, into: str, made: Iterable[tuple[Any,
 
 
 def _changed_columns(head: Head) -> tuple[Any, ...]:
-    """What may change of a session, the end of CHANGE_COLUMNS; a memory that did not change is None."""
+    """What may change of a session, the end of CHANGE_COLUMNS; NOTHING is no card, or a memory that did not change."""
     return (
         head.workflow,
         head.state,
-        None if head.memory is None else encode(head.memory),
+        NOTHING if head.memory is None else encode(head.memory),
         head.version,
         head.seq,
         head.cursor,
         head.lined,
         head.visible,
-        head.card,
+        NOTHING if head.card is None else head.card,
         head.updated_at,
     )
 
 
 def _session_row(session_id: str, head: Head) -> tuple[Any, ...]:
     """SESSION_COLUMNS of a session; a memory that did not change is the empty text."""
-    workflow, state, memory, *rest, updated_at = _changed_columns(head)
-    return (session_id, head.user_id, workflow, state, memory or "", *rest, head.created_at, updated_at)
+    workflow, state, memory, *rest, _, updated_at = _changed_columns(head)
+    return (session_id, head.user_id, workflow, state, memory or "", *rest, head.card, head.created_at, updated_at)

@@ -19,6 +19,7 @@ from tests.writes import (
     commit,
     committed,
     event,
+    greeting,
     log_of,
     open_session,
     snapshot,
@@ -138,6 +139,36 @@ async def test_a_batch_of_any_shape_is_one_statement_and_all_of_it_is_written(
             assert loaded is not None
             assert loaded.snapshot == fold(loaded.events, before.user_id)
             assert (loaded.snapshot.seq, loaded.snapshot.memory) == (before.seq + said + 1, {"said": said})
+
+
+@pytest.mark.parametrize("path", [MEMORY])
+async def test_no_value_of_a_batch_has_to_be_adapted(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library looks for an adapter for every None, and for most values makes an error when it finds none."""
+    adapted: list[None] = []
+    monkeypatch.setitem(sqlite3.adapters, (type(None), sqlite3.PrepareProtocol), adapted.append)
+    async with opened(path) as store:
+        before = [await open_session(store) for _ in range(5)]
+        adapted.clear()  # the greetings came by the long way
+        for outcome in await store.commit([turn(one) for one in before]):
+            assert isinstance(outcome, Committed)
+        assert adapted == []
+
+
+@pytest.mark.parametrize("path", [MEMORY])
+async def test_what_is_null_comes_back_as_null_and_a_nought_as_it_was(path: str) -> None:
+    async with opened(path) as store:
+        await committed(store, greeting("0", user_id="0"))
+        before = await snapshot(store, "0", user_id="0")
+        await committed(store, accept("0", "0", user_id="0"))
+        asked = event("0", "action_request", message_id="0")
+        await committed(store, turn(before, asked, memory={"kept": 0}, user_id="0"))
+        known = await snapshot(store, "0", user_id="0")
+        assert (known.card, known.memory) == ("0", {"kept": 0})
+        assert await store.find("0", "0", "0") is not None
+        await committed(store, turn(known, to="ELSEWHERE", user_id="0"))
+        last = await snapshot(store, "0", user_id="0")
+        assert (last.card, last.memory) == (None, {"kept": 0})
+        assert [one.client_id for one in await store.read("0", "0", 0, 100)].count("0") == 1
 
 
 @pytest.mark.parametrize("path", [MEMORY])
