@@ -219,6 +219,23 @@ async def test_without_redis_publishing_costs_nothing_and_keeps_nothing(server: 
         assert not one.broker.connected
 
 
+async def test_what_waits_goes_together_also_when_redis_has_forgotten_how(
+    pair: tuple[Process, Process], server: RedisServer
+) -> None:
+    one, two = pair
+    await two.listen()
+    for turn in range(2):
+        server.command("SCRIPT", "FLUSH")
+        server.command("CONFIG", "RESETSTAT")
+        for seq in range(20 * turn + 1, 20 * turn + 21):
+            one.broker.publish(KEY, *news(seq))
+        await two.until(lambda: len(two.listener.heard) == 20 * turn + 20)  # noqa: B023
+        assert [frame.seq for frame in two.listener.heard] == list(range(1, 20 * turn + 21))
+        calls = {name: told["calls"] for name, told in server.command("INFO", "commandstats").items()}
+        assert (calls["cmdstat_publish"], calls["cmdstat_evalsha"]) == (20, 2)  # the first try: it was forgotten
+    assert one.broker.lost == 0
+
+
 async def test_the_queue_to_redis_has_a_bound(pair: tuple[Process, Process]) -> None:
     one, two = pair
     await two.listen()
