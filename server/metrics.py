@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-#: So many turns that took different times are kept unsorted.
-_SEEN: Final = 100
+#: So many different values of a time are kept unsorted.
+_SEEN: Final = 200
 MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 #: How a turn ends. There are no others: the label of a series must not grow.
 OUTCOMES: Final = ("answered", "cancelled", "interrupted", "failed")
@@ -85,8 +85,10 @@ class Figures:
     """The figures of one process. `workflows` are the names of those that it runs."""
 
     def __init__(self, workflows: Iterable[str]) -> None:
-        self._seen: defaultdict[tuple[str, str, int | None, int, int], int] = defaultdict(int)
-        self._turns = {(workflow, outcome): 0 for workflow in workflows for outcome in OUTCOMES}
+        self._turns: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._turns.update(((workflow, outcome), 0) for workflow in workflows for outcome in OUTCOMES)
+        #: How many turns took so many milliseconds, of each time; not in the buckets yet.
+        self._seen: tuple[defaultdict[int | None, int], ...] = tuple(defaultdict(int) for _ in TIMES)
         self._times = {shape.field: Counts(shape.ends) for shape in TIMES}
         self._called = {shape.field: Counts(shape.ends) for shape in CALLED}
         self._sums = dict.fromkeys(SUMS, 0)
@@ -97,9 +99,13 @@ class Figures:
 
         `ack_ms`, `step_ms` and `commit_ms` are there; what is None, or of the others not there, is not known.
         """
-        # A turn is one step here, and many that took the same are put into the buckets together.
-        self._seen[workflow, outcome, record["ack_ms"], record["step_ms"], record["commit_ms"]] += 1
-        if len(self._seen) >= _SEEN:
+        self._turns[workflow, outcome] += 1
+        # Those that took the same are put into the buckets together.
+        ack, step, commit = self._seen
+        ack[record["ack_ms"]] += 1
+        step[record["step_ms"]] += 1
+        commit[record["commit_ms"]] += 1
+        if len(ack) + len(step) + len(commit) >= _SEEN:
             self._sort()
         if "calls" in record:
             for field, counts in self._called.items():
@@ -110,13 +116,10 @@ class Figures:
                 self._sums[field] += record[field] or 0
 
     def _sort(self) -> None:
-        ack, step, commit = self._times["ack_ms"], self._times["step_ms"], self._times["commit_ms"]
-        for (workflow, outcome, ack_ms, step_ms, commit_ms), count in self._seen.items():
-            self._turns[workflow, outcome] = self._turns.get((workflow, outcome), 0) + count
-            ack.add(ack_ms, count)
-            step.add(step_ms, count)
-            commit.add(commit_ms, count)
-        self._seen.clear()
+        for counts, seen in zip(self._times.values(), self._seen, strict=True):
+            for value, times in seen.items():
+                counts.add(value, times)
+            seen.clear()
 
     def collect(self) -> Iterator[Metric]:
         """What the library writes out. Every series carries the process: another one's numbers are its own."""

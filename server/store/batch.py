@@ -74,12 +74,13 @@ class Batch:
         events = place(write.events, head.seq, head.updated_at)
         head.seq, head.updated_at = events[-1].seq, events[-1].created_at
         head.created_at = head.created_at or events[0].created_at
-        head.visible += sum([event.type in VISIBLE_TYPES for event in events])
-        if lines := [event.seq for event in events if event.role == "user"]:
-            head.lined = lines[-1]
-        if write.client_id is not None:
-            (used,) = [event for event in events if event.client_id is not None]
-            self._used[write.session_id, write.client_id] = used
+        for event in events:
+            if event.type in VISIBLE_TYPES:
+                head.visible += 1
+            if event.role == "user":
+                head.lined = event.seq
+            if event.client_id is not None:
+                self._used[event.session_id, event.client_id] = event
         if (update := write.update) is not None:
             head.version += 1
             head.workflow, head.state = update.workflow, update.state

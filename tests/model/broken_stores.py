@@ -38,8 +38,8 @@ STORE_MUTANTS: Final = (
     ),
     mutant(
         "dedupe-batch", "SQLite takes a client id twice within a batch", BATCH,
-        "            self._used[write.session_id, write.client_id] = used\n",
-        "            pass\n", STORES, model=False,
+        "                self._used[event.session_id, event.client_id] = event\n",
+        "                pass\n", STORES, model=False,
     ),
     mutant(
         "owner-sqlite", "SQLite appends to anybody's session", BATCH,
