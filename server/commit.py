@@ -3,9 +3,9 @@
 One task takes what queued while the last transaction ran (no timer: an idle server adds no wait, a busy one makes large
 batches), commits it, and resolves each write while the next transaction runs. So that there is a next one, a long queue
 goes in halves: sessions that all wait for one transaction would come back all at once, and store and loop would work in
-turns. A batch that fails is tried again write by write, so that a
-bad one fails alone. Trying again is safe although the first outcome is unknown: an accept carries a client id, a turn a
-version, so a commit that did happen comes back as Duplicate or Conflict and is recognised by its message ids.
+turns. A batch that fails is tried again write by write, so that a bad one fails alone. Trying again is safe although
+the first outcome is unknown: an accept carries a client id, a turn a version, so a commit that did happen comes back as
+Duplicate or Conflict and is recognised by its message ids.
 """
 
 import asyncio

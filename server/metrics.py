@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-#: So many different values of a time are kept unsorted.
+#: So many different values of the three times are kept unsorted.
 _SEEN: Final = 200
 MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 #: How a turn ends. There are no others: the label of a series must not grow.
@@ -87,7 +87,7 @@ class Figures:
     def __init__(self, workflows: Iterable[str]) -> None:
         self._turns: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._turns.update(((workflow, outcome), 0) for workflow in workflows for outcome in OUTCOMES)
-        #: How many turns took so many milliseconds, of each time; not in the buckets yet.
+        # How many turns took so many milliseconds, of each time; not in the buckets yet.
         self._seen: tuple[defaultdict[int | None, int], ...] = tuple(defaultdict(int) for _ in TIMES)
         self._times = {shape.field: Counts(shape.ends) for shape in TIMES}
         self._called = {shape.field: Counts(shape.ends) for shape in CALLED}

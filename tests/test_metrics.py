@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import pytest
 
-from server.metrics import CALLED, OUTCOMES, SUMS, TIMES, Exposed, Figures
+from server.metrics import CALLED, OUTCOMES, SUMS, TIMES, Counts, Exposed, Figures
 from tests.figures import Read
 
 QUICK: Final = {"ack_ms": 3, "step_ms": 7, "commit_ms": 2}
@@ -43,6 +43,24 @@ def test_before_the_first_turn_every_series_is_there_and_says_zero() -> None:
         assert (found(f"{shape.field}_count"), found(f"{shape.field}_sum")) == (0, 0)
     assert [found(f"{field}_total") for field in (*SUMS, "model_turns", "unpriced_turns")] == [0] * (len(SUMS) + 2)
     assert (found("connections"), found("sessions")) == (5, 6)
+
+
+def test_many_different_times_are_all_counted_and_few_of_them_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    added, add = list[int | None](), Counts.add
+
+    def adding(counts: Counts, value: int | None, times: int = 1) -> None:
+        added.append(value)
+        add(counts, value, times)
+
+    monkeypatch.setattr(Counts, "add", adding)
+    figures = Figures(["chat"])
+    for ms in range(1_000):
+        figures.count("chat", "answered", {"ack_ms": ms, "step_ms": 7, "commit_ms": None if ms % 2 else ms})
+        assert ms < 200 or added  # what was kept until then is in the buckets
+    found = Read(Exposed(figures, int, int).text().decode())
+    assert found("turns_total", workflow="chat", outcome="answered") == 1_000
+    assert [found(f"{name}_count") for name in ("ack_ms", "step_ms", "commit_ms")] == [1_000, 1_000, 500]
+    assert [found(f"{name}_sum") for name in ("ack_ms", "step_ms", "commit_ms")] == [499_500, 7_000, 249_500]
 
 
 def test_a_turn_with_a_model_feeds_the_window() -> None:

@@ -27,7 +27,9 @@ CHANGE_COLUMNS: Final = (
 )
 _CHANGED: Final = CHANGE_COLUMNS.split(", ")
 _LOGGED: Final = EVENT_COLUMNS.split(", ")
-_EVENT: Final = ", ".join(f"new_{name}" for name in _LOGGED).replace("new_client_id", "nullif(new_client_id, 0)")
+_EVENT: Final = ", ".join(
+    f"nullif(new_{name}, {NOTHING})" if name == "client_id" else f"new_{name}" for name in _LOGGED
+)
 #: Values that SQLite binds to one statement.
 _VALUES_MAX: Final = 32_766
 
@@ -44,14 +46,14 @@ def prepare(connection: sqlite3.Connection) -> None:
         connection.execute(
             f"create temp trigger write_{sessions} instead of insert on batch_{sessions} begin"
             " update sessions set workflow = new_workflow, state = new_state,"
-            " memory = iif(new_memory = 0, memory, new_memory), version = new_version, seq = new_seq,"
-            " cursor = new_cursor, lined = new_lined, visible = new_visible, card = nullif(new_card, 0),"
+            f" memory = iif(new_memory = {NOTHING}, memory, new_memory), version = new_version, seq = new_seq,"
+            f" cursor = new_cursor, lined = new_lined, visible = new_visible, card = nullif(new_card, {NOTHING}),"
             f" updated_at = new_updated_at from ({_rows('s', sessions, _CHANGED)})"
-            " where new_session_id <> 0 and session_id = new_session_id and user_id = new_user_id"
+            f" where new_session_id <> {NOTHING} and session_id = new_session_id and user_id = new_user_id"
             " and version = new_was_version and seq = new_was_seq and updated_at = new_was_updated_at;"
             " select raise(abort, 'a session has moved on') where changes() <> new.changes;"
             f" insert into events ({EVENT_COLUMNS}) select {_EVENT} from ({_rows('e', events, _LOGGED)})"
-            " where new_session_id <> 0; end"
+            f" where new_session_id <> {NOTHING}; end"
         )
     for shape in _SHAPES:
         # Compiling the largest takes milliseconds, for which nobody's line should wait. Without values it is compiled

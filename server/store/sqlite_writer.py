@@ -21,7 +21,6 @@ from server.store import sqlite_batch
 from server.store.batch import Batch, Head
 from server.store.records import Committed, Outcome, Write, check_write
 from server.store.rows import EVENT_COLUMNS, HEAD_COLUMNS, SESSION_COLUMNS, encode, event_of, event_rows
-from server.store.sqlite_batch import NOTHING
 from server.store.sqlite_migrate import transaction
 
 _SIZES: Final = (64, 16, 4, 1)  # rows of one insert; 64 of 13 columns are well below SQLite's 32,766 values
@@ -79,7 +78,7 @@ class Known:
         if not all(isinstance(outcome, Committed) for outcome in outcomes):
             return None  # the heads may be old: only the file knows
         changes = [before[session_id] + _changed_columns(head) for session_id, head in heads.items()]
-        made = sqlite_batch.statement(changes, event_rows(batch.events, NOTHING))
+        made = sqlite_batch.statement(changes, event_rows(batch.events, sqlite_batch.NOTHING))
         return Planned(outcomes, *made, heads) if made is not None else None
 
     def keep(self, heads: dict[str, Head]) -> None:
@@ -150,13 +149,13 @@ def _changed_columns(head: Head) -> tuple[Any, ...]:
     return (
         head.workflow,
         head.state,
-        NOTHING if head.memory is None else encode(head.memory),
+        sqlite_batch.NOTHING if head.memory is None else encode(head.memory),
         head.version,
         head.seq,
         head.cursor,
         head.lined,
         head.visible,
-        NOTHING if head.card is None else head.card,
+        sqlite_batch.NOTHING if head.card is None else head.card,
         head.updated_at,
     )
 

@@ -9,6 +9,7 @@ import pytest
 from server.broker import Key
 from server.errors import CloseCode
 from server.protocol import Encoded, Transient, encode_all, status
+from server.redis import outbox
 from server.redis.broker import RedisBroker
 from server.redis.pool import open_pool
 from server.store.records import Event
@@ -234,6 +235,22 @@ async def test_what_waits_goes_together_also_when_redis_has_forgotten_how(
         calls = {name: told["calls"] for name, told in server.command("INFO", "commandstats").items()}
         assert (calls["cmdstat_publish"], calls["cmdstat_evalsha"]) == (20, 2)  # the first try: it was forgotten
     assert one.broker.lost == 0
+
+
+async def test_what_comes_soon_after_a_message_is_gathered_and_the_first_does_not_wait(
+    pair: tuple[Process, Process], server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_PAUSE_S", 2.0)
+    one, two = pair
+    await two.listen()
+    one.broker.publish(KEY, *news(1))
+    await two.until(lambda: len(two.listener.heard) == 1)
+    server.command("CONFIG", "RESETSTAT")
+    for seq in range(2, 12):
+        one.broker.publish(KEY, *news(seq))
+        await asyncio.sleep(0)  # each in a turn of its own
+    await two.until(lambda: len(two.listener.heard) == 11)
+    assert server.command("INFO", "commandstats")["cmdstat_evalsha"]["calls"] == 1
 
 
 async def test_the_queue_to_redis_has_a_bound(pair: tuple[Process, Process]) -> None:
