@@ -143,6 +143,27 @@ async def test_the_page_fits_a_phone(browser: Browser, server: ServerProcess, sc
     assert width <= 390
 
 
+async def test_nothing_in_the_bar_covers_its_neighbour_while_the_server_is_away(
+    browser: Browser, server: ServerProcess
+) -> None:
+    page = await browser.new_page()
+    await page.goto(server.url)
+    await expect(page.get_by_role("log")).to_contain_text("Hello")
+    await server.kill()
+    await expect(page.locator("#link-text")).to_have_text("Reconnecting")
+    for width in (880, 1000, 1264, 1280, 1366, 1400, 1401, 1440, 1920):
+        await page.set_viewport_size({"width": width, "height": 800})
+        boxes = await page.evaluate(
+            """() => [...document.querySelectorAll(".brand-name, .brand-product, .steps li, .tools > *")]
+                .map(one => one.getBoundingClientRect())
+                .filter(box => box.width > 0).map(box => [box.left, box.right])"""
+        )
+        edges = [edge for box in boxes for edge in box]
+        assert edges == sorted(edges), width
+        assert len(boxes) >= 10
+        assert edges[-1] <= width
+
+
 async def page_of(browser: Browser, server: ServerProcess, workflow: str) -> Page:
     """The page over another workflow than its own."""
     page = await browser.new_page()
