@@ -121,6 +121,14 @@ def charts(samples: Samples) -> Mapping[str, str]:
     words = ("From a reconnect to live", "SQLite; shorter is better", "{:,.1f} ms")
     if rows := _bars(Chart("bench-reconnect.svg", "reconnect", "", "p50_ms", *words), cases):
         drawn["bench-reconnect.svg"] = bars(*words[:2], rows)
+    ages = (
+        (f"{name}, {age}", samples.spread("storage", case, name, "turns_per_s"), name.startswith(_OURS))
+        for name in samples.contenders("storage")
+        for case, age in (("early", "young"), ("late", "old"))
+    )
+    words = ("Turns a second, as a conversation grows", "young: its first turns; old: a thousand later", "{:,.0f}")
+    if rows := _bars(Chart("bench-growth.svg", "storage", "", "turns_per_s", *words), ages):
+        drawn["bench-growth.svg"] = bars(*words[:2], rows)
     return drawn
 
 

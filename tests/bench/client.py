@@ -119,9 +119,11 @@ async def _say_at_random(tabs: list[Tab], rng: random.Random, rate: float, secon
 async def _fill(crowd: Crowd, job: Job) -> Told:
     tabs = [tab for tab, _ in await crowd.open(0, job.tabs)]
     began = _now()
+    stretches: list[float] = []
     for stop in job.stops:
         going = len(tabs)
         there = asyncio.Event()
+        set_out = _now()
 
         def next_line(tab: Tab, stop: int = stop, there: asyncio.Event = there) -> None:
             nonlocal going
@@ -136,8 +138,9 @@ async def _fill(crowd: Crowd, job: Job) -> Told:
             tab.on_end = next_line
             tab.say()
         await there.wait()
+        stretches.append(_now() - set_out)
         await tell_and_wait(f"turn {stop}")
-    return Told(seconds=_now() - began, turns=sum(tab.number for tab in tabs))
+    return Told(seconds=_now() - began, turns=sum(tab.number for tab in tabs), stretches=stretches)
 
 
 async def _reconnect(crowd: Crowd, job: Job) -> Told:

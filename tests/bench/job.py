@@ -58,6 +58,8 @@ class Told(Struct, frozen=True, kw_only=True):
     #: Processor time of the client program in that time.
     cpu_s: float = 0.0
     turns: int = 0
+    #: Of `fill`: how long it took from each stop to the next.
+    stretches: Sequence[float] = ()
     acks: Sequence[float] = ()
     replies: Sequence[float] = ()
     opened: Sequence[float] = ()

@@ -25,8 +25,9 @@ class Plan:
     quick: bool = False
     #: A rival's window is so many times as long: some take a second for a turn.
     patience: float = 2.0
-    #: Turns up to which sessions are filled: what is between the first two is early, between the last two late.
-    fill: tuple[int, int, int, int] = (1, 20, 990, 1_010)
+    #: Turns up to which sessions are filled. Bytes are those between the first two and the last two, turns a second
+    #: those between the first three and the last three.
+    fill: tuple[int, int, int, int, int, int] = (1, 20, 100, 900, 990, 1_010)
     fill_tabs: int = 32
     histories: tuple[int, ...] = (10, 1_000, 100_000)
     missed: tuple[int, ...] = (0, 10, 1_000)
@@ -56,7 +57,7 @@ QUICK: Final = Plan(
     warm_s=0.25,
     quick=True,
     patience=3.0,
-    fill=(1, 20, 190, 210),
+    fill=(1, 20, 60, 150, 190, 210),
     fill_tabs=16,
     reconnects=20,
     connections=(500, 1_000),

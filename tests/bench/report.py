@@ -38,7 +38,10 @@ COLUMNS: Final[Mapping[str, tuple[str, Sequence[Column]]]] = {
         ),
     ),
     "latency": (f"Latency at half load, {SESSIONS} sessions", (_RATE, *_LATENCIES)),
-    "storage": ("Stored", (Column("bytes_per_turn", "bytes a turn", 0), Column("turn", "at turn", 0))),
+    "storage": (
+        "As a conversation grows",
+        (Column("turn", "at turn", 0), Column("bytes_per_turn", "bytes a turn", 0), _RATE),
+    ),
     "reconnect": ("Reconnect", (Column("p50_ms", "p50 ms", 2), Column("p99_ms", "p99 ms", 2))),
     "idle": ("Idle connections", (Column("bytes_per_connection", "KiB each", 1, 1 / 1024),)),
     "storm": (

@@ -106,6 +106,10 @@ def ratios(samples: Samples) -> dict[str, Spread | None]:
             samples.rounds("storage", "late", OURS, "bytes_per_turn"),
             samples.rounds("storage", "early", OURS, "bytes_per_turn"),
         ),
+        "turns_late_vs_early": ratio(
+            samples.rounds("storage", "late", OURS, "turns_per_s"),
+            samples.rounds("storage", "early", OURS, "turns_per_s"),
+        ),
         "idle_memory_vs_floor": ratio(
             most("idle", OURS, "bytes_per_connection"), most("idle", FLOOR, "bytes_per_connection")
         ),

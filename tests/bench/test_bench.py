@@ -18,7 +18,7 @@ TINY: Final = Plan(
     warm_s=0.1,
     levels=(64,),
     quick=True,
-    fill=(1, 3, 6, 8),
+    fill=(1, 3, 4, 5, 6, 8),
     fill_tabs=8,
     histories=(10, 1_000),
     missed=(0, 10),
@@ -35,6 +35,7 @@ COMPUTED: Final = {
     "turns_vs_floor",
     "reconnect_long_vs_short",
     "bytes_late_vs_early",
+    "turns_late_vs_early",
     "idle_memory_vs_floor",
     "storm_vs_floor",
 }
@@ -89,11 +90,14 @@ def test_what_was_counted_adds_up(found: Found) -> None:
         assert 1 <= syncs <= SYNCS_A_TURN
     [early] = samples.rounds("storage", "early", "sqlite", "turn").values()
     assert early == 2.0
+    for case in ("early", "late"):
+        [rate] = samples.rounds("storage", case, "sqlite", "turns_per_s").values()
+        assert rate > 0
 
 
 def test_charts_are_pictures(found: Found) -> None:
     drawn = charts(found.samples)
-    assert set(drawn) == {"bench-turns.svg", "bench-latency.svg", "bench-memory.svg", "bench-reconnect.svg"}
+    assert set(drawn) == {f"bench-{name}.svg" for name in ("turns", "latency", "memory", "reconnect", "growth")}
     for chart in drawn.values():
         assert ElementTree.fromstring(chart).tag.endswith("svg")
 

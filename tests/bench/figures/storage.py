@@ -1,4 +1,4 @@
-"""What a turn takes on the disk, at the beginning of a conversation and a thousand turns later."""
+"""What a turn takes, of the disk and of the time, at the beginning of a conversation and a thousand turns later."""
 
 from collections.abc import Sequence
 
@@ -30,9 +30,17 @@ def _fill(plan: Plan, samples: Samples, server: Running, number: int) -> None:
         settle(server)  # some write when they have answered
         sizes.append(stored())
 
-    run(Job(kind="fill", target=server.target, tabs=tabs, stops=plan.fill), look)
-    first, second, third, fourth = plan.fill
-    early = (sizes[1] - sizes[0]) / (second - first) / tabs
-    late = (sizes[3] - sizes[2]) / (fourth - third) / tabs
-    samples.add("storage", "early", server.name, number, bytes_per_turn=early, turn=(first + second) / 2)
-    samples.add("storage", "late", server.name, number, bytes_per_turn=late, turn=(third + fourth) / 2)
+    stops = plan.fill
+    stretches = run(Job(kind="fill", target=server.target, tabs=tabs, stops=stops), look).stretches
+    # What is stored in few turns can be told, and how long they take can not: a commit more would be in it or not.
+    for case, near, far, timed in (("early", 0, 1, slice(1, 3)), ("late", 4, 5, slice(4, 6))):
+        turns = stops[timed.stop - 1] - stops[timed.start - 1]
+        samples.add(
+            "storage",
+            case,
+            server.name,
+            number,
+            turn=(stops[near] + stops[far]) / 2,
+            bytes_per_turn=(sizes[far] - sizes[near]) / (stops[far] - stops[near]) / tabs,
+            turns_per_s=turns * tabs / sum(stretches[timed]),
+        )
