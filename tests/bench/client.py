@@ -15,6 +15,7 @@ import msgspec
 import uvloop
 
 from tests.bench.job import Job, Kind, Mark, Told, session_of, user_of
+from tests.bench.pulse import Beat, beat, is_quiet, slow_moments
 from tests.bench.speech import Native, speech
 from tests.bench.tab import DELTA, Tab, Times
 
@@ -96,24 +97,46 @@ async def _turns(crowd: Crowd, job: Job) -> Told:
 async def _paced(crowd: Crowd, job: Job) -> Told:
     tabs = [tab for tab, _ in await crowd.open(0, job.tabs)]
     rng = random.Random(job.tabs)
+    beats: list[Beat] = []
+    pulse = asyncio.create_task(beat(beats))
     await _say_at_random(tabs, rng, job.rate, job.warm_s)
     window = Window(crowd.times)
     await _say_at_random(tabs, rng, job.rate, job.seconds)
     deadline = _now() + _DRAIN_S
     while any(tab.is_waiting for tab in tabs) and _now() < deadline:
         await asyncio.sleep(0.005)  # the answers of the window count, however late
-    return window.close()
+    told = window.close()
+    pulse.cancel()
+    slow, times = slow_moments(beats), crowd.times
+    quiet = [took for took, at in zip(times.acks, times.acked_at, strict=True) if is_quiet(slow, at - took, at)]
+    return msgspec.structs.replace(told, quiet_acks=quiet)
 
 
 async def _say_at_random(tabs: list[Tab], rng: random.Random, rate: float, seconds: float) -> None:
-    """Lines at moments that do not depend on answers; a moment that was overslept is caught up with."""
-    due = _now()
-    end = due + seconds
-    while due < end:
-        while due <= _now():
-            rng.choice(tabs).say()
-            due += rng.expovariate(rate)
-        await asyncio.sleep(max(0.0, due - _now()))
+    """Lines at moments that do not depend on answers; a moment that was overslept is caught up with.
+
+    A thread waits for them: the loop's timers know whole milliseconds, and what is shorter the loop spends awake, which
+    would take half of a core from the server.
+    """
+    loop = asyncio.get_running_loop()
+
+    def wait() -> None:
+        due = _now()
+        end = due + seconds
+        while due < end:
+            time.sleep(max(0.0, due - _now()))
+            speakers: list[Tab] = []
+            while due <= _now():
+                speakers.append(rng.choice(tabs))
+                due += rng.expovariate(rate)
+            loop.call_soon_threadsafe(_all_say, speakers)
+
+    await asyncio.to_thread(wait)
+
+
+def _all_say(tabs: list[Tab]) -> None:
+    for tab in tabs:
+        tab.say()
 
 
 async def _fill(crowd: Crowd, job: Job) -> Told:

@@ -62,6 +62,8 @@ class Told(Struct, frozen=True, kw_only=True):
     stretches: Sequence[float] = ()
     acks: Sequence[float] = ()
     replies: Sequence[float] = ()
+    #: Of `paced`: those of the acks for which the machine was as fast as usual.
+    quiet_acks: Sequence[float] = ()
     opened: Sequence[float] = ()
     paths: Sequence[Sequence[float]] = ()
     missed: Sequence[int] = ()

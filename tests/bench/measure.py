@@ -33,7 +33,8 @@ class Cost(Struct, frozen=True, kw_only=True):
 class Load(Struct, frozen=True, kw_only=True):
     """What came of turns: rates a second, seconds of processor time per 1,000 turns, latencies in milliseconds.
 
-    `client_share` is the part of one core that the client program used. A latency that nobody told of is None.
+    `client_share` is the part of one core that the client program used, `quiet_share` that of the acks for which the
+    machine was as fast as usual. A latency that nobody told of is None.
     """
 
     turns_per_s: float
@@ -43,6 +44,8 @@ class Load(Struct, frozen=True, kw_only=True):
     ack_p99_ms: float | None
     reply_p50_ms: float | None
     reply_p99_ms: float | None
+    quiet_ack_p99_ms: float | None
+    quiet_share: float | None
     client_share: float
 
 
@@ -113,6 +116,8 @@ def load(server: Running, job: Job) -> Load:
         ack_p99_ms=acks[1],
         reply_p50_ms=replies[0],
         reply_p99_ms=replies[1],
+        quiet_ack_p99_ms=percentiles(told.quiet_acks)[1],
+        quiet_share=len(told.quiet_acks) / len(told.acks) if told.quiet_acks else None,
         client_share=told.cpu_s / told.seconds,
     )
 

@@ -6,7 +6,16 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tests.bench.bench import Found
-from tests.bench.samples import SESSIONS, Samples, Spread, ack_over_floor_ms, cpu_ratios, flat, ratios
+from tests.bench.samples import (
+    SESSIONS,
+    Samples,
+    Spread,
+    ack_over_floor_ms,
+    cpu_ratios,
+    flat,
+    quiet_ack_over_floor_ms,
+    ratios,
+)
 
 
 class Column(NamedTuple):
@@ -37,7 +46,16 @@ COLUMNS: Final[Mapping[str, tuple[str, Sequence[Column]]]] = {
             Column("client_share", "client CPU", 2),
         ),
     ),
-    "latency": (f"Latency at half load, {SESSIONS} sessions", (_RATE, *_LATENCIES)),
+    "latency": (
+        f"Latency at half load, {SESSIONS} sessions",
+        (
+            _RATE,
+            *_LATENCIES,
+            Column("quiet_ack_p99_ms", "ack p99 in quiet", 2),
+            Column("quiet_share", "of all", 2),
+            Column("client_share", "client CPU", 2),
+        ),
+    ),
     "storage": (
         "As a conversation grows",
         (Column("turn", "at turn", 0), Column("bytes_per_turn", "bytes a turn", 0), _RATE),
@@ -86,6 +104,7 @@ def _lines(found: Found) -> Iterator[str]:
     for name, spread in ratios(found.samples).items():
         yield f"  {name:28} {_cell(spread, 3)}"
     yield f"  {'ack p99 over floor, ms':28} {_cell(ack_over_floor_ms(found.samples), 2)}"
+    yield f"  {'the same in quiet, ms':28} {_cell(quiet_ack_over_floor_ms(found.samples), 2)}"
     yield from ("", "The same by processor time of the server, which neighbours blur less")
     for name, spread in cpu_ratios(found.samples).items():
         yield f"  {name:28} {_cell(spread, 3)}"
@@ -126,6 +145,7 @@ def _cell(spread: Spread | None, digits: int, scale: float = 1.0) -> str:
 def as_json(found: Found) -> bytes:
     """Every round, and the ratios: `ratios` is flat, null where one side was not measured."""
     judged, late = ratios(found.samples), ack_over_floor_ms(found.samples)
+    quiet = quiet_ack_over_floor_ms(found.samples)
     content = {
         "seconds": round(found.seconds, 1),
         "machine": found.machine,
@@ -135,6 +155,7 @@ def as_json(found: Found) -> bytes:
         "ratios": flat(judged),
         "cpu_ratios": flat(cpu_ratios(found.samples)),
         "ack_p99_over_floor_ms": late.median if late else None,
+        "quiet_ack_p99_over_floor_ms": quiet.median if quiet else None,
         "ratio_spreads": {name: [spread.low, spread.high] for name, spread in judged.items() if spread},
         "medians": _medians(found.samples),
         "rounds": found.samples.all,

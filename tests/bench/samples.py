@@ -137,8 +137,17 @@ def cpu_ratios(samples: Samples) -> dict[str, Spread | None]:
 def ack_over_floor_ms(samples: Samples) -> Spread | None:
     """By how much the 99th percentile of our acks at half load is later than that of the floor's replies."""
     ours = samples.rounds("latency", HALF, OURS, "ack_p99_ms")
-    floor = samples.rounds("latency", HALF, FLOOR, "reply_p99_ms")
-    return spread([ours[number] - floor[number] for number in sorted(ours.keys() & floor.keys())])
+    return _later(ours, samples.rounds("latency", HALF, FLOOR, "reply_p99_ms"))
+
+
+def quiet_ack_over_floor_ms(samples: Samples) -> Spread | None:
+    """The same of the acks, ours and the floor's, for which the machine was as fast as usual."""
+    ours, floor = (samples.rounds("latency", HALF, name, "quiet_ack_p99_ms") for name in (OURS, FLOOR))
+    return _later(ours, floor)
+
+
+def _later(above: Rounds, below: Rounds) -> Spread | None:
+    return spread([above[number] - below[number] for number in sorted(above.keys() & below.keys())])
 
 
 def ratio(above: Rounds, below: Rounds) -> Spread | None:

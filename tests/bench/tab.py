@@ -17,13 +17,17 @@ _now = time.perf_counter
 
 
 class Times:
-    """Seconds from a line to its ack and to its answer, and how many turns ended, while `running`."""
+    """Seconds from a line to its ack and to its answer, and how many turns ended, while `running`.
 
-    __slots__ = ("acks", "ended", "replies", "running")
+    `acked_at` has the moment of each ack.
+    """
+
+    __slots__ = ("acked_at", "acks", "ended", "replies", "running")
 
     def __init__(self) -> None:
         self.running = False
         self.acks: list[float] = []
+        self.acked_at: list[float] = []
         self.replies: list[float] = []
         self.ended = 0
 
@@ -110,7 +114,9 @@ class Tab(asyncio.Protocol):
     def acked(self) -> None:
         began = self._waiting_ack.popleft()
         if self.times.running:
-            self.times.acks.append(_now() - began)
+            now = _now()
+            self.times.acks.append(now - began)
+            self.times.acked_at.append(now)
 
     def replied(self, frame: bytes) -> None:
         if not self._waiting_reply:

@@ -64,6 +64,7 @@ def test_every_ratio_is_there_and_what_can_be_computed_is_positive(told: dict[st
     assert all(low <= ratios[name] <= high for name, (low, high) in told["ratio_spreads"].items())
     assert told["cpu_ratios"].keys() <= ratios.keys()
     assert isinstance(told["ack_p99_over_floor_ms"], float)
+    assert isinstance(told["quiet_ack_p99_over_floor_ms"], float)
 
 
 def test_every_figure_was_measured(found: Found, told: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from websockets.streams import StreamReader
 
 from tests.bench.frames import CLOSE, PING, TEXT, Inbound, NotAFrame, mask, upgrade
 from tests.bench.measure import percentiles
+from tests.bench.pulse import AFTERMATH_S, Beat, beat, is_quiet, slow_moments
 from tests.bench.samples import Samples, Spread, flat, ratio, ratios
 from tests.bench.speech import speech
 from tests.bench.tab import Tab, Times
@@ -178,6 +179,39 @@ def test_what_was_not_measured_on_both_sides_is_no_ratio(above: dict[int, float]
 )
 def test_percentiles(seconds: list[float], expected: tuple[float | None, float | None]) -> None:
     assert percentiles(seconds) == pytest.approx(expected) if seconds else percentiles(seconds) == expected
+
+
+def test_a_machine_is_slow_when_the_same_work_takes_three_times_as_long() -> None:
+    assert slow_moments([Beat(at, 3 if at in (2, 5) else 1) for at in range(9)]) == [2, 5]
+    assert slow_moments([Beat(at, 2.9 if at == 2 else 1) for at in range(9)]) == []
+    assert slow_moments([]) == []
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "quiet"),
+    [
+        (0.0, 0.9, True),
+        (0.9, 1.1, False),
+        (1.0, 1.0, False),
+        (1.0 + AFTERMATH_S / 2, 1.2, False),
+        (1.001 + AFTERMATH_S, 1.2, True),
+        (1.2, 2.1, False),
+        (3.0, 9.0, True),
+    ],
+)
+def test_what_met_no_slow_moment_nor_its_aftermath_is_quiet(began: float, ended: float, quiet: bool) -> None:
+    assert is_quiet([1.0, 2.0], began, ended) is quiet
+    assert is_quiet([], began, ended)
+
+
+async def test_the_pulse_goes_on_until_it_is_stopped() -> None:
+    beats: list[Beat] = []
+    pulse = asyncio.create_task(beat(beats))
+    while len(beats) < 3:
+        await asyncio.sleep(0.001)
+    pulse.cancel()
+    assert [one.at for one in beats] == sorted(one.at for one in beats)
+    assert all(one.took > 0 for one in beats)
 
 
 def test_the_rivals_are_served_by_what_serves_us() -> None:
