@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from tests.bench.contenders import Running
-from tests.bench.figures.turns import BASIC, in_turn, job_of_turns, metrics
+from tests.bench.figures.turns import BASIC, full_rate, in_turn, metrics
 from tests.bench.job import Job
 from tests.bench.measure import load
 from tests.bench.options import Plan
@@ -13,17 +13,11 @@ from tests.bench.samples import HALF, SESSIONS, Samples
 def measure_latency(plan: Plan, samples: Samples, servers: Sequence[Running]) -> None:
     """Lines at random moments, half as many as the server has shown that it can answer, in 64 sessions."""
     wanted = [server for server in servers if not plan.quick or server.name in BASIC]
-    rates = {server.name: max(1.0, _full_rate(plan, samples, server) / 2) for server in wanted}
+    rates = {server.name: max(1.0, full_rate(plan, samples, server) / 2) for server in wanted}
     for number in range(plan.rounds):
         for server in in_turn(plan, wanted, number):
             found = load(server, _job(plan, server, rates[server.name]))
             samples.add("latency", HALF, server.name, number, **metrics(found))
-
-
-def _full_rate(plan: Plan, samples: Samples, server: Running) -> float:
-    """Turns a second, measured now if they were not before."""
-    known = samples.spread("turns", SESSIONS, server.name, "turns_per_s")
-    return known.median if known else load(server, job_of_turns(plan, server, SESSIONS)).turns_per_s
 
 
 def _job(plan: Plan, server: Running, rate: float) -> Job:

@@ -38,6 +38,12 @@ def job_of_turns(plan: Plan, server: Running, sessions: int) -> Job:
     )
 
 
+def full_rate(plan: Plan, samples: Samples, server: Running) -> float:
+    """Its turns a second in 64 sessions, measured now if they were not before."""
+    known = samples.spread("turns", SESSIONS, server.name, "turns_per_s")
+    return known.median if known else load(server, job_of_turns(plan, server, SESSIONS)).turns_per_s
+
+
 def in_turn(plan: Plan, servers: Sequence[Running], number: int) -> list[Running]:
     """Who is measured in a round, and in which order: the floor and SQLite in all of them."""
     present = [server for server in servers if server.name in BASIC or number < plan.long_rounds]
