@@ -6,6 +6,7 @@ Marks go to standard output, a JSON line each, and then what was found. A mark t
 import asyncio
 import random
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -99,9 +100,9 @@ async def _paced(crowd: Crowd, job: Job) -> Told:
     rng = random.Random(job.tabs)
     beats: list[Beat] = []
     pulse = asyncio.create_task(beat(beats))
-    await _say_at_random(tabs, rng, job.rate, job.warm_s)
+    await say_at_random(tabs, rng, job.rate, job.warm_s)
     window = Window(crowd.times)
-    await _say_at_random(tabs, rng, job.rate, job.seconds)
+    await say_at_random(tabs, rng, job.rate, job.seconds)
     deadline = _now() + _DRAIN_S
     while any(tab.is_waiting for tab in tabs) and _now() < deadline:
         await asyncio.sleep(0.005)  # the answers of the window count, however late
@@ -112,18 +113,18 @@ async def _paced(crowd: Crowd, job: Job) -> Told:
     return msgspec.structs.replace(told, quiet_acks=quiet)
 
 
-async def _say_at_random(tabs: list[Tab], rng: random.Random, rate: float, seconds: float) -> None:
+async def say_at_random(tabs: list[Tab], rng: random.Random, rate: float, seconds: float) -> None:
     """Lines at moments that do not depend on answers; a moment that was overslept is caught up with.
 
     A thread waits for them: the loop's timers know whole milliseconds, and what is shorter the loop spends awake, which
     would take half of a core from the server.
     """
-    loop = asyncio.get_running_loop()
+    loop, given_up = asyncio.get_running_loop(), threading.Event()
 
     def wait() -> None:
         due = _now()
         end = due + seconds
-        while due < end:
+        while due < end and not given_up.is_set():
             time.sleep(max(0.0, due - _now()))
             speakers: list[Tab] = []
             while due <= _now():
@@ -131,7 +132,10 @@ async def _say_at_random(tabs: list[Tab], rng: random.Random, rate: float, secon
                 due += rng.expovariate(rate)
             loop.call_soon_threadsafe(_all_say, speakers)
 
-    await asyncio.to_thread(wait)
+    try:
+        await asyncio.to_thread(wait)
+    finally:
+        given_up.set()
 
 
 def _all_say(tabs: list[Tab]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
+from tests.bench.client import say_at_random
 from tests.bench.frames import CLOSE, PING, TEXT, Inbound, NotAFrame, mask, upgrade
 from tests.bench.measure import percentiles
 from tests.bench.pulse import AFTERMATH_S, Beat, beat, is_quiet, slow_moments
@@ -202,6 +204,28 @@ def test_a_machine_is_slow_when_the_same_work_takes_three_times_as_long() -> Non
 def test_what_met_no_slow_moment_nor_its_aftermath_is_quiet(began: float, ended: float, quiet: bool) -> None:
     assert is_quiet([1.0, 2.0], began, ended) is quiet
     assert is_quiet([], began, ended)
+
+
+class Counted(Tab):
+    """Says nothing, and counts how often it should have."""
+
+    said = 0
+
+    def say(self) -> None:
+        Counted.said += 1
+
+
+async def test_lines_at_random_are_said_at_their_rate_and_end_when_they_are_given_up() -> None:
+    tabs: list[Tab] = [Counted(speech("native"), Times(), lambda _: None)]
+    await say_at_random(tabs, random.Random(1), rate=2_000, seconds=0.1)
+    assert 100 <= Counted.said <= 300  # two hundred, give or take what chance does
+    long = asyncio.create_task(say_at_random(tabs, random.Random(1), rate=2_000, seconds=20))
+    already = Counted.said
+    async with asyncio.timeout(10):
+        while Counted.said < already + 3:
+            await asyncio.sleep(0.001)
+        long.cancel()
+        await asyncio.get_running_loop().shutdown_default_executor()  # waits for the thread
 
 
 async def test_the_pulse_goes_on_until_it_is_stopped() -> None:
