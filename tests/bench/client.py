@@ -127,7 +127,7 @@ async def say_at_random(tabs: list[Tab], rng: random.Random, rate: float, second
         while due < end and not given_up.is_set():
             time.sleep(max(0.0, due - _now()))
             speakers: list[Tab] = []
-            while due <= _now():
+            while due <= min(_now(), end):
                 speakers.append(rng.choice(tabs))
                 due += rng.expovariate(rate)
             loop.call_soon_threadsafe(_all_say, speakers)

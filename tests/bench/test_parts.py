@@ -218,7 +218,7 @@ class Counted(Tab):
 async def test_lines_at_random_are_said_at_their_rate_and_end_when_they_are_given_up() -> None:
     tabs: list[Tab] = [Counted(speech("native"), Times(), lambda _: None)]
     await say_at_random(tabs, random.Random(1), rate=2_000, seconds=0.1)
-    assert 100 <= Counted.said <= 300  # two hundred, give or take what chance does
+    assert 150 <= Counted.said <= 250  # the same in every run: two hundred, give or take what this chance does
     long = asyncio.create_task(say_at_random(tabs, random.Random(1), rate=2_000, seconds=20))
     already = Counted.said
     async with asyncio.timeout(10):
