@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -145,7 +146,8 @@ async def test_a_batch_of_any_shape_is_one_statement_and_all_of_it_is_written(
 async def test_no_value_of_a_batch_has_to_be_adapted(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library looks for an adapter for every None, and for most values makes an error when it finds none."""
     adapted: list[None] = []
-    monkeypatch.setitem(sqlite3.adapters, (type(None), sqlite3.PrepareProtocol), adapted.append)
+    adapters: dict[Any, Any] = sqlite3.adapters  # of its own key type mypy, started cold, infers nothing in some runs
+    monkeypatch.setitem(adapters, (type(None), sqlite3.PrepareProtocol), adapted.append)
     async with opened(path) as store:
         before = [await open_session(store) for _ in range(5)]
         adapted.clear()  # the greetings came by the long way
