@@ -76,6 +76,22 @@ class Chart(NamedTuple):
     scale: float = 1.0
 
 
+_RECONNECT: Final = Chart(
+    "bench-reconnect.svg",
+    *("reconnect", "", "p50_ms"),
+    "From a reconnect to live",
+    "SQLite; shorter is better",
+    "{:,.1f} ms",
+)
+_GROWTH: Final = Chart(
+    "bench-growth.svg",
+    *("storage", "", "turns_per_s"),
+    "Turns a second, as a conversation grows",
+    "young: its first turns; old: a thousand later",
+    "{:,.0f}",
+)
+
+
 def _by_contender(samples: Samples) -> Sequence[Chart]:
     most = (samples.cases("idle") or [""])[-1]
     return (
@@ -118,17 +134,14 @@ def charts(samples: Samples) -> Mapping[str, str]:
         if rows:
             drawn[chart.file] = bars(chart.title, chart.subtitle, rows)
     cases = ((case, samples.spread("reconnect", case, OURS, "p50_ms"), True) for case in samples.cases("reconnect"))
-    words = ("From a reconnect to live", "SQLite; shorter is better", "{:,.1f} ms")
-    if rows := _bars(Chart("bench-reconnect.svg", "reconnect", "", "p50_ms", *words), cases):
-        drawn["bench-reconnect.svg"] = bars(*words[:2], rows)
     ages = (
         (f"{name}, {age}", samples.spread("storage", case, name, "turns_per_s"), name.startswith(_OURS))
         for name in samples.contenders("storage")
         for case, age in (("early", "young"), ("late", "old"))
     )
-    words = ("Turns a second, as a conversation grows", "young: its first turns; old: a thousand later", "{:,.0f}")
-    if rows := _bars(Chart("bench-growth.svg", "storage", "", "turns_per_s", *words), ages):
-        drawn["bench-growth.svg"] = bars(*words[:2], rows)
+    for chart, found in ((_RECONNECT, cases), (_GROWTH, ages)):
+        if rows := _bars(chart, found):
+            drawn[chart.file] = bars(chart.title, chart.subtitle, rows)
     return drawn
 
 

@@ -125,7 +125,7 @@ async def say_at_random(tabs: list[Tab], rng: random.Random, rate: float, second
         due = _now()
         end = due + seconds
         while due < end and not given_up.is_set():
-            time.sleep(max(0.0, due - _now()))
+            time.sleep(max(0.0, due - _now()))  # until the next line is due: this is the load, and waits for nobody
             speakers: list[Tab] = []
             while due <= min(_now(), end):
                 speakers.append(rng.choice(tabs))

@@ -12,6 +12,8 @@ from typing import Final
 
 import psutil  # type: ignore[import-untyped]
 
+from tests.bench.pulse import SLOW
+
 #: Idle is whoever spends less than this share of a core.
 _IDLE: Final = 0.05
 _LOOK_S: Final = 0.1
@@ -107,7 +109,7 @@ def slow_share() -> float:
         times.append(time.perf_counter() - began)
         began = time.perf_counter()
     usual = median(times)
-    return sum(one for one in times if one >= 3 * usual) / sum(times)
+    return sum(one for one in times if one >= SLOW * usual) / sum(times)
 
 
 def file_system(folder: Path) -> str:
