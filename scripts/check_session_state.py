@@ -22,11 +22,11 @@ try:
 
     import msgspec
 
-    from server.diagnosis import TEXT_CHARS, Entry, Report, diagnose, one_line, utc
     from server.errors import ConfigError, StoreError
+    from server.ops.diagnosis import TEXT_CHARS, Entry, Report, diagnose, one_line, utc
     from server.settings import Settings
-    from server.store.inspector import Damaged
-    from server.store.inspectors import open_inspector
+    from server.store.inspect.contract import Damaged
+    from server.store.inspect.open import open_inspector
 except (ImportError, SyntaxError, TypeError) as missing:  # a python3 without our packages, or older than ours
     folder = Path(__file__).resolve().parents[1]
     fitted = folder / ".venv" / "bin" / "python"

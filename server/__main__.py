@@ -13,14 +13,14 @@ import structlog
 import uvicorn
 from starlette.applications import Starlette
 
-from server import migrate, telemetry
 from server.app import create_app
 from server.errors import ConfigError, StoreUnavailable
+from server.ops import logs, migrate
+from server.ops.workers import Inherited, Supervisor, inherited, listen
 from server.settings import Settings
-from server.transport import BoundedWebSocketProtocol
-from server.websocket import Gateway
-from server.workers import Inherited, Supervisor, inherited, listen
-from server.workflow import Workflow
+from server.web.uvicorn_socket import BoundedWebSocketProtocol
+from server.web.websocket import Gateway
+from server.workflows.table import Workflow
 
 log = structlog.get_logger()
 
@@ -97,7 +97,7 @@ def main(workflows: Mapping[str, Workflow] | None = None) -> int:
     """Run the server with the environment's settings; the exit status says whether it could start."""
     try:
         settings = Settings.from_env(os.environ)
-        telemetry.configure(settings.log_level, settings.log_format)
+        logs.configure(settings.log_level, settings.log_format)
         app = create_app(settings, workflows=workflows)
     except ConfigError as error:
         print("The server cannot start:", *error.complaints, sep="\n  ", file=sys.stderr)  # noqa: T201

@@ -11,22 +11,22 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from server.api import STATIC, Health, pages
 from server.assistant.breaker import Breaker
 from server.assistant.guarded import Guarded
 from server.assistant.vendors import open_model
-from server.engine import Engine
-from server.fanout import open_fanout
-from server.leases import LocalLeases, StoreLeases
-from server.metrics import Exposed
-from server.migrate import at_start
-from server.rounds import Rounds
+from server.broker.open import open_fanout
+from server.engine.engine import Engine
+from server.engine.leases import LocalLeases, StoreLeases
+from server.engine.upkeep import Rounds
+from server.ops.metrics import Exposed
+from server.ops.migrate import at_start
 from server.settings import Settings, mask_url
 from server.store import Store
-from server.store.url import is_shared, open_store
-from server.websocket import Gateway
-from server.workflow import Workflow
-from server.workflows import WORKFLOWS
+from server.store.open import is_shared, open_store
+from server.web.pages import STATIC, Health, pages
+from server.web.websocket import Gateway
+from server.workflows.registry import WORKFLOWS
+from server.workflows.table import Workflow
 
 log = structlog.get_logger()
 

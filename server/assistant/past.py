@@ -11,7 +11,7 @@ from typing import Any, Final
 from server.assistant import Message
 from server.assistant.tokens import CHARS_PER_TOKEN, estimate_tokens
 from server.assistant.window import read_messages
-from server.store.records import Event
+from server.records import Event
 
 #: Where a session's memory keeps its summary: {"through": seq, "text": str}. Everything up to `through` is in it.
 SUMMARY_KEY: Final = "summary"

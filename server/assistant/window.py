@@ -11,7 +11,7 @@ from typing import Final
 from server.assistant import Message
 from server.assistant.quotes import quote
 from server.assistant.tokens import estimate_input, estimate_tokens
-from server.store.records import Event
+from server.records import Event
 
 LEAST_MESSAGES: Final = 1
 MOST_MESSAGES: Final = 200

@@ -19,7 +19,7 @@ One conformance suite runs over every implementation. Rules that all of them kee
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
-from server.store.records import Event, Loaded, Outcome, Summary, Write
+from server.records import Event, Loaded, Outcome, Summary, Write
 
 
 class Store(Protocol):

@@ -6,7 +6,7 @@ No I/O here. Writes are taken in their order, and each sees what those before it
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from server.store.records import (
+from server.records import (
     VISIBLE_TYPES,
     Committed,
     Conflict,

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from server.errors import InvalidWrite, StoreUnavailable
-from server.store.records import Event, Snapshot
+from server.records import Event, Snapshot
 
 EVENT_COLUMNS: Final = "session_id, seq, type, role, message_id, client_id, turn, payload, created_at"
 SESSION_COLUMNS: Final = (

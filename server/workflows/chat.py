@@ -6,7 +6,7 @@ from typing import Final
 
 from server.assistant import Prompt, Usage
 from server.assistant.prompts import CHAT as CHAT_PROMPT
-from server.workflow import STAY, Delta, Output, State, Turn, Workflow, chat
+from server.workflows.table import STAY, Delta, Output, State, Turn, Workflow, chat
 
 _GREETING: Final = "Hello! What would you like to talk about?"
 _NO_MODEL: Final = "There is no language model here to talk to: this server's ASSISTANT is its own rules."

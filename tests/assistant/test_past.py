@@ -10,7 +10,7 @@ from server.assistant import Message
 from server.assistant.past import MOST_CHARS, SUMMARY_KEY, Fold, Past, choose_fold, due, recall_said, recall_summary
 from server.assistant.tokens import estimate_tokens
 from server.assistant.window import Window, choose_window
-from server.store.records import Event
+from server.records import Event
 from tests.assistant.calls import assistant_said, person
 
 PLENTY = 1_000_000

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from server.assistant import Message
 from server.assistant.tokens import estimate_input, estimate_tokens
 from server.assistant.window import Used, choose_window, read_messages
-from server.store.records import Event
+from server.records import Event
 from tests.assistant.calls import assistant_said, person
 
 TEN = [Message("assistant" if n % 2 else "user", f"message {n}") for n in range(10)]  # 9 characters, 3 tokens each

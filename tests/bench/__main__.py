@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from server import telemetry
+from server.ops import logs
 from tests.bench.bench import Unknown, bench
 from tests.bench.charts import write_charts
 from tests.bench.contenders import ROOT
@@ -24,7 +24,7 @@ INTERRUPTED: Final = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = read_options(arguments)
-    telemetry.configure("error", "json")  # of our own writing to the stores; the servers have logs of their own
+    logs.configure("error", "json")  # of our own writing to the stores; the servers have logs of their own
     for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGINT, too: in the background it may be ignored
         signal.signal(name, _stop)
     PLACE.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,8 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from server.records import Committed, Event, Update, Write
 from server.store import Store
-from server.store.records import Committed, Event, Update, Write
 from tests.bench.job import session_of, user_of
 from tests.bench.speech import WORDS
 

@@ -18,11 +18,11 @@ from server import __main__ as program
 from server.app import create_app
 from server.settings import Settings
 from server.store import Store
-from server.store.url import open_store
-from server.workflow import Workflow
-from server.workflows import WORKFLOWS
-from tests import example_workflows
-from tests.passing_store import PassingStore
+from server.store.open import open_store
+from server.workflows.registry import WORKFLOWS
+from server.workflows.table import Workflow
+from tests.support import example_workflows
+from tests.support.passing_store import PassingStore
 
 VARIABLE: Final = "BENCH_CALLS"
 

@@ -19,18 +19,18 @@ from typing import Final
 import pytest
 import uvicorn
 
+from server.records import Write
 from server.settings import Settings
-from server.store.records import Write
-from server.store.sqlite import MEMORY, SqliteStore
+from server.store.sqlite.store import MEMORY, SqliteStore
 from tests.bench import floor
 from tests.bench.speech import speech
 from tests.bench.tab import Tab, Times
 from tests.durability.syscalls import moments, strace, whole
-from tests.example_workflows import WORKFLOWS
-from tests.process import ROOT, free_port
-from tests.wire import Client
-from tests.wrapped import serve
-from tests.writes import accept, event, open_session, turn
+from tests.support.example_workflows import WORKFLOWS
+from tests.support.process import ROOT, free_port
+from tests.support.wire import Client
+from tests.support.wrapped import serve
+from tests.support.writes import accept, event, open_session, turn
 
 SESSIONS: Final = 32
 NATIVE: Final = {"Sec-WebSocket-Protocol": "rejoinder.v1"}
@@ -103,8 +103,8 @@ async def test_a_batch_of_known_sessions_is_one_statement_however_large(tmp_path
 
 COMMITS: Final = """
 import asyncio, sys
-from server.store.sqlite import SqliteStore
-from tests.writes import accept, open_session
+from server.store.sqlite.store import SqliteStore
+from tests.support.writes import accept, open_session
 
 async def main() -> None:
     store = SqliteStore(sys.argv[1])

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from tests.process import ROOT
+from tests.support.process import ROOT
 
 WAIT_S: Final = 20.0
 #: A bench that starts a process, which starts another one.

@@ -19,7 +19,7 @@ from tests.bench.pulse import AFTERMATH_S, Beat, beat, is_quiet, slow_moments
 from tests.bench.samples import Samples, Spread, flat, ratio, ratios
 from tests.bench.speech import speech
 from tests.bench.tab import Tab, Times
-from tests.process import ROOT
+from tests.support.process import ROOT
 
 UPGRADED: Final = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from server.errors import StoreUnavailable
-from server.store.records import Snapshot
-from server.store.sqlite import SqliteStore
-from server.store.sqlite_migrate import MIGRATIONS, Migration
-from tests.next_schemas import ADDED, OWN
-from tests.writes import accept, committed, open_session, snapshot
+from server.records import Snapshot
+from server.store.sqlite.migrate import MIGRATIONS, Migration
+from server.store.sqlite.store import SqliteStore
+from tests.support.next_schemas import ADDED, OWN
+from tests.support.writes import accept, committed, open_session, snapshot
 
 COPY = f"store.db.backup-v{OWN}"
 

@@ -4,7 +4,7 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
 
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 
 
 @contextlib.asynccontextmanager

@@ -7,12 +7,12 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg  # type: ignore[import-untyped]
 
-from server.commit import GroupCommit
+from server.engine.group_commit import GroupCommit
+from server.records import Outcome, Write
 from server.store import Store
-from server.store.postgres import PostgresStore
-from server.store.records import Outcome, Write
+from server.store.postgres.store import PostgresStore
 from tests.services.postgres import PostgresServer, running_server
-from tests.writes import T0_MS, USER, accept, new_session
+from tests.support.writes import T0_MS, USER, accept, new_session
 
 _WAITING: Final = (
     "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"

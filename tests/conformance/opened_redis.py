@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from server.store.redis import RedisStore
+from server.store.redis.store import RedisStore
 from tests.services.redis import RedisServer
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Final
 
 from server.store import Store
-from server.store.postgres import PostgresStore
-from server.store.redis import RedisStore
-from server.store.sqlite import MEMORY, SqliteStore
-from server.store.supabase import SupabaseStore
-from tests.dict_store import DictStore
+from server.store.postgres.store import PostgresStore
+from server.store.redis.store import RedisStore
+from server.store.sqlite.store import MEMORY, SqliteStore
+from server.store.supabase.store import SupabaseStore
 from tests.services.postgres import running_server
 from tests.services.redis import empty_server
 from tests.services.supabase import SECRET_KEY, empty_project
+from tests.support.dict_store import DictStore
 
 #: Makes a store over empty storage, not opened yet, and cleans the storage up afterwards. The folder is the test's own.
 Empty = Callable[[Path], AbstractAsyncContextManager[Store]]

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-from server.store.supabase import SupabaseStore
+from server.store.supabase.store import SupabaseStore
 from tests.services.supabase import SECRET_KEY, SupabaseServer
 
 COMMIT: Final = "rejoinder_commit_v1"

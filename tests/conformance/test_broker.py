@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from server.broker import Broker, Key
 from server.errors import CloseCode
-from server.protocol import Encoded, Transient, encode_event
-from server.store.records import Event
-from tests.writes import event
+from server.records import Event
+from server.wire.protocol import Encoded, Transient, encode_event
+from tests.support.writes import event
 
 KEY: Key = ("ann", "session")
 

@@ -6,23 +6,14 @@ from collections.abc import Iterator
 import pytest
 
 from server.errors import StoreUnavailable
-from server.store import Store, postgres
-from server.store.postgres import PostgresStore
-from server.store.records import Committed, fold
-from tests.absent import absent
+from server.records import Committed, fold
+from server.store import Store
+from server.store.postgres import store as postgres
+from server.store.postgres.store import PostgresStore
 from tests.conformance.opened_postgres import Database, hurried, locked, new_database, opened, waiting
 from tests.services import pgbouncer
-from tests.writes import (
-    T0_MS,
-    USER,
-    accept,
-    commit,
-    committed,
-    event,
-    open_session,
-    snapshot,
-    turn,
-)
+from tests.support.absent import absent
+from tests.support.writes import T0_MS, USER, accept, commit, committed, event, open_session, snapshot, turn
 
 
 @pytest.fixture

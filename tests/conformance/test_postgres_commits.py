@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from server.errors import StoreUnavailable
+from server.records import Committed, Conflict, Failed, Missing, Write, fold
 from server.store import Store
-from server.store.functions import _write_row
-from server.store.postgres import PostgresStore
-from server.store.records import Committed, Conflict, Failed, Missing, Write, fold
+from server.store.postgres.functions import _write_row
+from server.store.postgres.store import PostgresStore
 from server.store.rows import encode
 from tests.conformance.opened_postgres import Database, connected, new_database, opened, waiting
-from tests.writes import (
+from tests.support.writes import (
     T0_MS,
     USER,
     accept,

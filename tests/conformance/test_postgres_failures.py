@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from server.errors import InvalidWrite, StoreUnavailable
-from server.store.postgres import PostgresStore
-from server.store.records import Committed, Conflict, Duplicate, Outcome
+from server.records import Committed, Conflict, Duplicate, Outcome
+from server.store.postgres.store import PostgresStore
 from tests.conformance.opened_postgres import (
     Database,
     calls,
@@ -23,15 +23,7 @@ from tests.conformance.opened_postgres import (
     submit,
     waiting,
 )
-from tests.writes import (
-    accept,
-    commit,
-    committed,
-    log_of,
-    open_session,
-    snapshot,
-    turn,
-)
+from tests.support.writes import accept, commit, committed, log_of, open_session, snapshot, turn
 
 SECRET = "what the user said"
 

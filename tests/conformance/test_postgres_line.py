@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from server.errors import StoreUnavailable
+from server.records import Committed, Duplicate, Outcome, Write
 from server.store import Store
-from server.store.postgres import PostgresStore
-from server.store.records import Committed, Duplicate, Outcome, Write
+from server.store.postgres.store import PostgresStore
 from tests.conformance.opened_postgres import (
     Database,
     calls,
@@ -23,7 +23,7 @@ from tests.conformance.opened_postgres import (
     waiting,
 )
 from tests.services.proxy import POSTGRES_DONE, Proxy
-from tests.writes import (
+from tests.support.writes import (
     USER,
     accept,
     commit,

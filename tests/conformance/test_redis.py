@@ -7,11 +7,11 @@ import pytest
 from msgspec import structs
 
 from server.errors import InvalidWrite, StoreUnavailable
-from server.store.records import Committed, Conflict, Failed, Write
-from server.store.redis import RedisStore
+from server.records import Committed, Conflict, Failed, Write
+from server.store.redis.store import RedisStore
 from tests.conformance.opened_redis import calls, opened, restarted
 from tests.services.redis import DURABLE, RedisServer, empty_server, redis_server
-from tests.writes import (
+from tests.support.writes import (
     STRANGER,
     T0_MS,
     USER,

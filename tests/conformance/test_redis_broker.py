@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from server.broker import Key
+from server.broker.redis import outbox
+from server.broker.redis.broker import RedisBroker
+from server.broker.redis.pool import open_pool
 from server.errors import CloseCode
-from server.protocol import Encoded, Transient, encode_all, status
-from server.redis import outbox
-from server.redis.broker import RedisBroker
-from server.redis.pool import open_pool
-from server.store.records import Event
+from server.records import Event
+from server.wire.protocol import Encoded, Transient, encode_all, status
 from tests.services.redis import RedisServer, empty_server, redis_server
-from tests.writes import event
+from tests.support.writes import event
 
 KEY: Key = ("ann:o'neil", "00000000-0000-0000-0000-000000000001")
 OTHER: Key = ("eve", KEY[1])

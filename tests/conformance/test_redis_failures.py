@@ -9,14 +9,14 @@ from typing import Final
 import pytest
 from redis.exceptions import ResponseError
 
-from server.commit import GroupCommit
+from server.engine.group_commit import GroupCommit
 from server.errors import StoreUnavailable
-from server.store.records import Committed, Duplicate, Outcome, Write
-from server.store.redis import RedisStore
+from server.records import Committed, Duplicate, Outcome, Write
+from server.store.redis.store import RedisStore
 from tests.conformance.opened_redis import calls, opened
 from tests.services.proxy import Proxy
 from tests.services.redis import DURABLE, RedisServer, redis_server
-from tests.writes import USER, accept, commit, committed, event, log_of, open_session, snapshot, turn
+from tests.support.writes import USER, accept, commit, committed, event, log_of, open_session, snapshot, turn
 
 DEADLINE_MS: Final = 300
 

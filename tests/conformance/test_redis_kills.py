@@ -10,10 +10,10 @@ from typing import TypeVar
 import pytest
 
 from server.errors import StoreUnavailable
-from server.store.records import Committed, Conflict, Duplicate, fold
+from server.records import Committed, Conflict, Duplicate, fold
 from tests.conformance.opened_redis import opened
 from tests.services.redis import DURABLE, RedisServer, redis_server
-from tests.writes import USER, accept, committed, event, log_of, open_session, snapshot, turn
+from tests.support.writes import USER, accept, committed, event, log_of, open_session, snapshot, turn
 
 T = TypeVar("T")
 

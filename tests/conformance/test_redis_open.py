@@ -5,19 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from server.errors import ConfigError, StoreClosed, StoreUnavailable
-from server.store.redis import RedisStore
-from server.store.redis_durability import refusal
+from server.store.redis.durability import refusal
+from server.store.redis.store import RedisStore
 from tests.conformance.opened_redis import opened, restarted
 from tests.services.redis import DURABLE, RedisServer, empty_server, redis_server
-from tests.writes import (
-    USER,
-    accept,
-    commit,
-    committed,
-    greeting,
-    new_session,
-    open_session,
-)
+from tests.support.writes import USER, accept, commit, committed, greeting, new_session, open_session
 
 
 @pytest.fixture

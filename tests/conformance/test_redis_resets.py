@@ -12,10 +12,10 @@ from typing import Final
 
 import uvloop
 
+from server.broker.redis.broker import RedisBroker
+from server.broker.redis.pool import open_pool
 from server.errors import StoreUnavailable
-from server.redis.broker import RedisBroker
-from server.redis.pool import open_pool
-from server.store.redis import RedisStore
+from server.store.redis.store import RedisStore
 
 TIMES: Final = 20
 WAIT_S: Final = 20

@@ -11,21 +11,10 @@ from typing import Any
 import pytest
 
 from server.errors import StoreUnavailable
-from server.store.records import Committed, Conflict, Duplicate, Missing, Write, fold
-from server.store.sqlite import MEMORY, SqliteStore
+from server.records import Committed, Conflict, Duplicate, Missing, Write, fold
+from server.store.sqlite.store import MEMORY, SqliteStore
 from tests.conformance.opened import opened, pragma, writer
-from tests.writes import (
-    USER,
-    accept,
-    commit,
-    committed,
-    event,
-    greeting,
-    log_of,
-    open_session,
-    snapshot,
-    turn,
-)
+from tests.support.writes import USER, accept, commit, committed, event, greeting, log_of, open_session, snapshot, turn
 
 HOLD_THE_LOCK = """
 import sqlite3, sys

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from server.errors import InvalidWrite, StoreClosed, StoreUnavailable
-from server.store.records import Committed
-from server.store.sqlite import SqliteStore
-from server.store.sqlite_migrate import MIGRATIONS
+from server.records import Committed
+from server.store.sqlite.migrate import MIGRATIONS
+from server.store.sqlite.store import SqliteStore
 from tests.conformance.opened import opened, pragma, writer
-from tests.writes import (
+from tests.support.writes import (
     USER,
     accept,
     commit,

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from server.store.sqlite_inspector import SqliteInspector
-from server.store.sqlite_migrate import COPIES_LIMIT, MIGRATIONS, Migration
+from server.store.sqlite.inspector import SqliteInspector
+from server.store.sqlite.migrate import COPIES_LIMIT, MIGRATIONS, Migration
 from tests.conformance.migrated import (
     COPY,
     beside,
@@ -23,8 +23,8 @@ from tests.conformance.migrated import (
 from tests.conformance.opened import opened
 from tests.durability.soundness import sound_logs
 from tests.durability.troubles import small_disk, wal
-from tests.next_schemas import ADDED, ADDS, FAILED, OWN, TAKEN
-from tests.writes import committed, event, log_of, open_session, snapshot, turn
+from tests.support.next_schemas import ADDED, ADDS, FAILED, OWN, TAKEN
+from tests.support.writes import committed, event, log_of, open_session, snapshot, turn
 
 # ---------------------------------------------------------------- forward
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from server.errors import StoreUnavailable
-from server.store.sqlite import SqliteStore
-from server.store.sqlite_inspector import SqliteInspector
-from server.store.sqlite_migrate import MIGRATIONS, _apply, plan, transaction
+from server.store.sqlite.inspector import SqliteInspector
+from server.store.sqlite.migrate import MIGRATIONS, _apply, plan, transaction
+from server.store.sqlite.store import SqliteStore
 from tests.conformance.migrated import (
     COPY,
     beside,
@@ -24,8 +24,8 @@ from tests.conformance.migrated import (
     version,
 )
 from tests.conformance.opened import opened
-from tests.next_schemas import ADDED, ADDS, OWN, TAKEN
-from tests.writes import USER, accept, committed, greeting, log_of, new_session, open_session, snapshot, turn
+from tests.support.next_schemas import ADDED, ADDS, OWN, TAKEN
+from tests.support.writes import USER, accept, committed, greeting, log_of, new_session, open_session, snapshot, turn
 
 # ---------------------------------------------------------------- at once
 

@@ -7,9 +7,9 @@ import pytest
 from msgspec import structs
 
 from server.errors import InvalidWrite
+from server.records import Committed, Conflict, Duplicate, Missing, Write
 from server.store import Store
-from server.store.records import Committed, Conflict, Duplicate, Missing, Write
-from tests.writes import (
+from tests.support.writes import (
     STRANGER,
     T0_MS,
     accept,

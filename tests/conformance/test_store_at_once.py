@@ -6,9 +6,9 @@ import pytest
 from msgspec import structs
 
 from server.errors import InvalidWrite
+from server.records import Committed, Conflict, Duplicate, Missing, Snapshot, Write, fold
 from server.store import Store
-from server.store.records import Committed, Conflict, Duplicate, Missing, Snapshot, Write, fold
-from tests.writes import (
+from tests.support.writes import (
     STRANGER,
     USER,
     accept,

@@ -6,10 +6,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from server.records import Outcome, Snapshot, Write, fold
 from server.store import Store
-from server.store.records import Outcome, Snapshot, Write, fold
-from tests.dict_store import DictStore
-from tests.writes import STRANGER, T0_MS, USER, accept, event, log_of, new_session, turn
+from tests.support.dict_store import DictStore
+from tests.support.writes import STRANGER, T0_MS, USER, accept, event, log_of, new_session, turn
 
 SESSIONS = 2
 

@@ -11,9 +11,20 @@ import pytest
 from msgspec import structs
 
 from server.errors import InvalidWrite
+from server.records import Duplicate, Write
 from server.store import Store
-from server.store.records import Duplicate, Write
-from tests.writes import USER, accept, commit, committed, event, greeting, new_session, open_session, snapshot, turn
+from tests.support.writes import (
+    USER,
+    accept,
+    commit,
+    committed,
+    event,
+    greeting,
+    new_session,
+    open_session,
+    snapshot,
+    turn,
+)
 
 
 def _nested(depth: int) -> Any:

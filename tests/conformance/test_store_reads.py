@@ -7,9 +7,9 @@ import pytest
 from msgspec import structs
 
 from server.errors import StoreClosed
+from server.records import Committed, Conflict, Duplicate, Missing, Outcome, Summary, Write, fold
 from server.store import Store
-from server.store.records import Committed, Conflict, Duplicate, Missing, Outcome, Summary, Write, fold
-from tests.writes import (
+from tests.support.writes import (
     STRANGER,
     T0_MS,
     USER,

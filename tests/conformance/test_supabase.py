@@ -9,22 +9,13 @@ from typing import Final
 import pytest
 
 from server.errors import InvalidWrite, StoreUnavailable
-from server.store.records import Committed
-from server.store.supabase import SupabaseStore
+from server.records import Committed
+from server.store.supabase.store import SupabaseStore
 from tests.conformance.supabase_store import CALLS, COMMIT, PATIENCE_S, READ, opened
 from tests.services.gateway import PREFIX, Fault
 from tests.services.postgres import MIGRATIONS
 from tests.services.supabase import SECRET_KEY, SupabaseServer, empty_project
-from tests.writes import (
-    USER,
-    accept,
-    commit,
-    greeting,
-    log_of,
-    new_session,
-    open_session,
-    snapshot,
-)
+from tests.support.writes import USER, accept, commit, greeting, log_of, new_session, open_session, snapshot
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from server.commit import GroupCommit
+from server.engine.group_commit import GroupCommit
 from server.errors import StoreUnavailable
-from server.store.records import Committed, Outcome, Write
-from server.store.supabase import SupabaseStore
+from server.records import Committed, Outcome, Write
+from server.store.supabase.store import SupabaseStore
 from tests.conformance.supabase_store import CALLS, COMMIT, PATIENCE_S, READ, opened
 from tests.services.gateway import PREFIX, Fault
 from tests.services.supabase import SupabaseServer, empty_project
-from tests.writes import (
+from tests.support.writes import (
     USER,
     accept,
     commit,

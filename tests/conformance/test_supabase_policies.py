@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 import httpx
 import pytest
 
-from server.store.supabase import SupabaseStore
+from server.store.supabase.store import SupabaseStore
 from tests.services.supabase import PUBLISHABLE_KEY, SECRET_KEY, SupabaseServer, supabase_server, token, user_token
-from tests.writes import accept, committed, open_session
+from tests.support.writes import accept, committed, open_session
 
 CUID: Final = "cm3k9x2ab0000qw08f7h2d1zz"
 UUID: Final = "8f4b8a0e-8c1e-4a55-9d2c-0f6f3c1a7b11"

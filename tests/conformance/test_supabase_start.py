@@ -20,9 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from server.errors import ConfigError, StoreUnavailable
-from server.store.supabase import SupabaseStore
+from server.store.supabase.store import SupabaseStore
 from tests.conformance.supabase_store import PATIENCE_S, opened
-from tests.process import ROOT, ServerProcess, free_port
 from tests.services.supabase import (
     PUBLISHABLE_KEY,
     SECRET_KEY,
@@ -32,7 +31,8 @@ from tests.services.supabase import (
     token,
     user_token,
 )
-from tests.writes import open_session
+from tests.support.process import ROOT, ServerProcess, free_port
+from tests.support.writes import open_session
 
 FOREIGN_TOKEN: Final = jwt.encode({"role": "service_role"}, "the secret of another project altogether", "HS256")
 

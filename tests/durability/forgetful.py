@@ -19,7 +19,7 @@ from typing import Any, Final, cast
 
 import apsw
 
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 
 #: What a device writes all of or nothing of.
 SECTOR: Final = 512

@@ -5,9 +5,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.process import ROOT, START_S, ServerProcess
+from tests.support.process import ROOT, START_S, ServerProcess
 
-SERVE = (sys.executable, "-m", "tests.serve")
+SERVE = (sys.executable, "-m", "tests.support.serve")
 
 
 class WrappedProcess(ServerProcess):

@@ -5,10 +5,10 @@ import sqlite3
 from collections.abc import Collection
 from pathlib import Path
 
-from server.diagnosis import diagnose
-from server.store.inspector import Damaged
-from server.store.records import Event
-from server.store.sqlite_inspector import SqliteInspector
+from server.ops.diagnosis import diagnose
+from server.records import Event
+from server.store.inspect.contract import Damaged
+from server.store.sqlite.inspector import SqliteInspector
 
 Logs = dict[str, list[Event]]
 

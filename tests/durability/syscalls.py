@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from tests.absent import absent
+from tests.support.absent import absent
 
 WRITES: Final = frozenset({"write", "writev", "sendto", "sendmsg", "pwrite64", "pwritev", "pwritev2"})
 READS: Final = frozenset({"read", "readv", "recvfrom", "recvmsg"})

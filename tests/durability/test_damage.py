@@ -10,14 +10,14 @@ from typing import Final
 
 import pytest
 
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 from tests.durability.conftest import Prepare
 from tests.durability.process import WrappedProcess
 from tests.durability.soundness import sound_logs, texts
 from tests.durability.test_troubles import QUICK, calm, warnings
 from tests.durability.troubles import write_lock
-from tests.wire import Client
-from tests.writes import T0_MS, accept, greeting
+from tests.support.wire import Client
+from tests.support.writes import T0_MS, accept, greeting
 
 PAGE: Final = 4096
 #: The first byte of a page of rows at the end of a branch: nobody's way to his own events leads through it.

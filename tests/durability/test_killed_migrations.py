@@ -12,18 +12,18 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 from tests.durability.soundness import Logs, sound_logs
 from tests.durability.syscalls import strace
 from tests.durability.troubles import wal
-from tests.next_schemas import ADDED, ADDS, OWN
-from tests.process import ROOT
-from tests.writes import accept, greeting, new_session
+from tests.support.next_schemas import ADDED, ADDS, OWN
+from tests.support.process import ROOT
+from tests.support.writes import accept, greeting, new_session
 
 MIGRATE: Final = """
 import asyncio, sys
-from server.store.sqlite import SqliteStore
-from tests.next_schemas import ADDED
+from server.store.sqlite.store import SqliteStore
+from tests.support.next_schemas import ADDED
 asyncio.run(SqliteStore(sys.argv[1], migrations=ADDED).open())
 """
 #: What touches a file. Which of them a Python uses for a rename or a change of mode is its own affair.

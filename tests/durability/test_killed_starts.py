@@ -13,21 +13,21 @@ from typing import Final
 
 import pytest
 
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 from tests.durability.conftest import Prepare
 from tests.durability.process import WrappedProcess
 from tests.durability.soundness import Logs, sound_logs
 from tests.durability.syscalls import strace
 from tests.durability.troubles import wal
-from tests.process import ROOT, START_S
-from tests.wire import Client
-from tests.writes import accept, greeting, new_session
+from tests.support.process import ROOT, START_S
+from tests.support.wire import Client
+from tests.support.writes import accept, greeting, new_session
 
 KILLS: Final = 20
 SEED: Final = 20_250_101
 OPEN: Final = """
 import asyncio, sys
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 asyncio.run(SqliteStore(sys.argv[1]).open())
 """
 #: What an open may do to its files; a kill strikes at the nth of these.

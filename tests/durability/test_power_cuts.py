@@ -8,11 +8,11 @@ from typing import Final, NamedTuple
 
 import pytest
 
-from server.store.records import Committed, Event, Write
-from server.store.sqlite import SqliteStore
+from server.records import Committed, Event, Write
+from server.store.sqlite.store import SqliteStore
 from tests.durability.forgetful import Disk, Files, ForgetfulStore, subset
 from tests.durability.soundness import sound_logs
-from tests.writes import accept, event, greeting, new_session, snapshot, turn
+from tests.support.writes import accept, event, greeting, new_session, snapshot, turn
 
 SEEDS: Final = range(4)
 SESSIONS: Final = 4

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import Final
 
-from server.store.records import Write
-from server.store.sqlite import SqliteStore
+from server.records import Write
+from server.store.sqlite.store import SqliteStore
 from tests.durability.conftest import Prepare
 from tests.durability.soundness import sound_logs, texts
-from tests.wire import Client
-from tests.writes import accept, greeting, new_session
+from tests.support.wire import Client
+from tests.support.writes import accept, greeting, new_session
 
 SESSIONS: Final = 10_000
 UNANSWERED: Final = 1_000

@@ -7,7 +7,7 @@ import pytest
 
 from tests.durability.process import WrappedProcess
 from tests.durability.syscalls import CALLS, Promise, moments, promises, strace, whole
-from tests.wire import Client
+from tests.support.wire import Client
 
 #: Slow steps, so that a turn's own commit is not on its way while its line is acknowledged.
 LINES: Final = [f"sleep 0.05{number}" for number in range(8)]

@@ -12,12 +12,12 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from tests.absent import without_power_over_files
 from tests.durability.conftest import Prepare
 from tests.durability.process import WrappedProcess
 from tests.durability.soundness import sound_logs, texts
 from tests.durability.troubles import TROUBLES, small_disk, wal
-from tests.wire import Client
+from tests.support.absent import without_power_over_files
+from tests.support.wire import Client
 
 #: Short waits, so that a trouble is over in the time of a test.
 QUICK: Final = {"STORE_TIMEOUT_MS": "200", "STORE_RETRY_MS": "50", "STATUS_AFTER_MS": "0"}

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.absent import absent
 from tests.durability.process import WrappedProcess
+from tests.support.absent import absent
 
 Trouble = Callable[[WrappedProcess], contextlib.AbstractContextManager[None]]
 

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e.live import environment
-from tests.process import ServerProcess
+from tests.support.process import ServerProcess
 from tests.vendors import Vendors
 
 Start = Callable[..., Awaitable[ServerProcess]]

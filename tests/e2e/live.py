@@ -2,8 +2,8 @@
 
 import uuid
 
+from tests.support.wire import Client, Frame
 from tests.vendors import Vendors
-from tests.wire import Client, Frame
 
 LONG = " ".join(f"word{number}" for number in range(100))
 

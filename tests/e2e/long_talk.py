@@ -19,12 +19,12 @@ import structlog
 
 from server.assistant.prompts import SUMMARY
 from server.settings import Settings
-from server.store.sqlite import SqliteStore
-from server.workflows import WORKFLOWS
+from server.store.sqlite.store import SqliteStore
+from server.workflows.registry import WORKFLOWS
 from tests.e2e.live import environment, talk
+from tests.support.wrapped import FailingStore, serve
 from tests.vendors import Call, Play, Vendors
 from tests.vendors.server import FORMATS
-from tests.wrapped import FailingStore, serve
 
 ANSWER: Final = " ".join(f"word{number:03}" for number in range(40))
 SUMMARISED: Final = " ".join(f"fact{number:03}" for number in range(150))

@@ -12,7 +12,7 @@ from websockets.frames import Opcode
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from tests.wire import WAIT_S, Frame
+from tests.support.wire import WAIT_S, Frame
 
 #: Between processes of one machine a segment has 64 kB, and the buffers on both sides are sized by it: several MB.
 SEGMENT_BYTES: Final = 1_400

@@ -9,8 +9,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from tests.e2e.conftest import Start
-from tests.process import ServerProcess
-from tests.wire import Client
+from tests.support.process import ServerProcess
+from tests.support.wire import Client
 
 BAD: dict[str, tuple[str | bytes, str]] = {
     "not JSON": ("{oops", "invalid_json"),

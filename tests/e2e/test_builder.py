@@ -8,8 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.process import ServerProcess
-from tests.wire import Client, Frame
+from tests.support.process import ServerProcess
+from tests.support.wire import Client, Frame
 
 
 def open_builder(server: ServerProcess, session_id: str, *, native: bool) -> Client:

@@ -6,8 +6,8 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.process import ServerProcess
-from tests.wire import Client
+from tests.support.process import ServerProcess
+from tests.support.wire import Client
 
 SLOW = "stream 0.2 a b c d e f g h i j k l m n o p q r s t u v w x y z"
 

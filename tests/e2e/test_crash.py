@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 from tests.e2e.conftest import Start
-from tests.process import ServerProcess
-from tests.wire import Client
+from tests.support.process import ServerProcess
+from tests.support.wire import Client
 
 
 async def stored_texts(database: Path, session_id: str) -> list[tuple[str, str]]:

@@ -10,12 +10,12 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from server.records import Event, Write
 from server.settings import Settings
-from server.store.records import Event, Write
-from server.store.sqlite import MEMORY, SqliteStore
-from tests.example_workflows import WORKFLOWS
-from tests.wire import Client
-from tests.wrapped import FailingStore, serve
+from server.store.sqlite.store import MEMORY, SqliteStore
+from tests.support.example_workflows import WORKFLOWS
+from tests.support.wire import Client
+from tests.support.wrapped import FailingStore, serve
 
 
 @pytest.fixture

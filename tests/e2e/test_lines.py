@@ -3,8 +3,8 @@
 import asyncio
 import uuid
 
-from tests.process import ServerProcess
-from tests.wire import Client
+from tests.support.process import ServerProcess
+from tests.support.wire import Client
 
 
 async def test_one_id_is_one_turn_over_sockets_and_restarts(server: ServerProcess) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from tests.e2e.live import LONG, assembled, ended, talk
 from tests.e2e.test_crash import stored_texts
-from tests.figures import read
-from tests.process import ServerProcess
+from tests.support.figures import read
+from tests.support.process import ServerProcess
+from tests.support.wire import Client
 from tests.vendors import Call, Play, Vendors, cut, fault, hang, refuse, say
-from tests.wire import Client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.assistant.test_writer import PLAN, SLIDES
 from tests.e2e.live import assembled, ended
-from tests.process import ServerProcess
+from tests.support.process import ServerProcess
+from tests.support.wire import Client, Frame
 from tests.vendors import Play, Vendors, fault, give, say
-from tests.wire import Client, Frame
+from tests.workflows.test_writer import PLAN, SLIDES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

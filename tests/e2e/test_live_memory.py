@@ -18,9 +18,9 @@ from tests.e2e.conftest import Start
 from tests.e2e.live import environment, talk
 from tests.e2e.long_talk import is_summary
 from tests.e2e.stalled import StalledTab
-from tests.process import ServerProcess
+from tests.support.process import ServerProcess
+from tests.support.wire import Frame
 from tests.vendors import Call, Play, Vendors, say
-from tests.wire import Frame
 
 STREAMS: Final = int(os.environ.get("LIVE_STREAMS", "40"))
 ANSWER_CHARS: Final = 16_000

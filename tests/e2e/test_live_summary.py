@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from server import recall
+from server.engine import turn_context
+from server.records import Event
 from server.settings import Settings
-from server.store.records import Event
-from server.store.sqlite import MEMORY, SqliteStore
-from server.workflows import WORKFLOWS
+from server.store.sqlite.store import MEMORY, SqliteStore
+from server.workflows.registry import WORKFLOWS
 from tests.e2e.conftest import Start
 from tests.e2e.live import ended, environment, talk
 from tests.e2e.long_talk import is_summary
-from tests.passing_store import PassingStore
-from tests.process import ROOT
+from tests.support.passing_store import PassingStore
+from tests.support.process import ROOT
+from tests.support.wire import Client
+from tests.support.wrapped import serve
 from tests.vendors import Call, Play, Vendors, cut, fault, hang, refuse, say
-from tests.wire import Client
-from tests.wrapped import serve
 
 #: With four messages in a window, the second turn is the first whose messages are folded.
 LIMIT = 4
@@ -137,7 +137,7 @@ async def test_a_turn_stays_bounded_while_summaries_fail_and_reads_little_while_
     async with serve(reading, WORKFLOWS, settings(vendors)) as port, talk(port) as client:
         await client.until_type("live")
         await say_all(client, *lines)
-        assert max(reading.limits) == LIMIT * recall.EVENTS_PER_MESSAGE
+        assert max(reading.limits) == LIMIT * turn_context.EVENTS_PER_MESSAGE
         assert max(len(window(call)) for call in answers(vendors)) == 2 * LIMIT
         vendors.play = plays(say("They talk of tea."))
         await say_all(client, *lines)
@@ -189,7 +189,7 @@ async def test_an_answer_waits_for_a_summary_for_a_bounded_time(
     vendors: Vendors, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     """Its own bound, or what is left of the step's time: the summary is given up, the answer is not."""
-    monkeypatch.setattr(recall, "WAIT_MS", 50 if bound == "wait" else 60_000)
+    monkeypatch.setattr(turn_context, "WAIT_MS", 50 if bound == "wait" else 60_000)
     limits = settings(vendors, STEP_TIMEOUT_MS="120000" if bound == "wait" else "1500")
     async with serve(store(), WORKFLOWS, limits) as port, talk(port) as client:
         await client.until_type("live")

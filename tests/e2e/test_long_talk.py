@@ -6,20 +6,20 @@ from pathlib import Path
 
 import msgspec
 
-from server import signals
 from server.assistant import Prompt, Usage
 from server.assistant.past import MOST_CHARS, SUMMARY_KEY
 from server.assistant.tokens import estimate_input, estimate_tokens
 from server.broker import LocalBroker
-from server.engine import Engine
-from server.protocol import Say
+from server.clock import new_id, now_ms
+from server.engine.engine import Engine
+from server.machines import inputs
+from server.records import Outcome, Write, fold
 from server.settings import Settings
-from server.stamps import new_id, now_ms
-from server.store.records import Outcome, Write, fold
-from server.store.sqlite import MEMORY, SqliteStore
-from server.workflows import WORKFLOWS
+from server.store.sqlite.store import MEMORY, SqliteStore
+from server.wire.protocol import Say
+from server.workflows.registry import WORKFLOWS
 from tests.e2e.long_talk import ANSWER, SUMMARISED, Cost, hold, mean
-from tests.passing_store import PassingStore
+from tests.support.passing_store import PassingStore
 from tests.vendors import Vendors
 
 KEY = ("anonymous", "s-1")
@@ -78,7 +78,7 @@ async def talk_for(turns: int, assistant: Counting) -> tuple[list[Cost], Telling
     for number in range(turns):
         assistant.tokens = 0
         text = f"This is line {number:06} of a long conversation, and none of its lines is longer."
-        engine.deliver(KEY, "chat", signals.Message(0, Say(f"c{number}", text), new_id(), now_ms()))
+        engine.deliver(KEY, "chat", inputs.Message(0, Say(f"c{number}", text), new_id(), now_ms()))
         writes = await store.until_turn()
         stored = sum(len(msgspec.json.encode([write.events, write.update])) for write in writes)
         costs.append(Cost(assistant.tokens, stored, 0.0))

@@ -3,9 +3,9 @@
 import asyncio
 import uuid
 
-from tests.figures import read
-from tests.process import ServerProcess
-from tests.wire import Client
+from tests.support.figures import read
+from tests.support.process import ServerProcess
+from tests.support.wire import Client
 
 WAIT_S = 10
 

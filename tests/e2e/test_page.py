@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from tests.absent import absent
-from tests.process import ServerProcess
+from tests.support.absent import absent
+from tests.support.process import ServerProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

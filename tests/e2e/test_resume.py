@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.process import ServerProcess
-from tests.wire import Client, Frame
+from tests.support.process import ServerProcess
+from tests.support.wire import Client, Frame
 
 
 async def talk(server: ServerProcess, session_id: str, *lines: str) -> list[Frame]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process import ROOT, free_port
+from tests.support.process import ROOT, free_port
 
 
 async def start(**environ: str) -> tuple[int | None, str]:

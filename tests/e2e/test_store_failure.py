@@ -7,10 +7,10 @@ import httpx
 import pytest
 
 from server.settings import Settings
-from server.store.sqlite import MEMORY, SqliteStore
-from tests.example_workflows import WORKFLOWS
-from tests.wire import Client
-from tests.wrapped import FailingStore, serve
+from server.store.sqlite.store import MEMORY, SqliteStore
+from tests.support.example_workflows import WORKFLOWS
+from tests.support.wire import Client
+from tests.support.wrapped import FailingStore, serve
 
 QUICK = Settings(store_retry_ms=50, status_after_ms=0)
 

@@ -11,16 +11,16 @@ from starlette.applications import Starlette
 
 from server import __main__ as program
 from server.app import create_app
-from server.commit import GroupCommit
-from server.engine import Engine
+from server.engine.engine import Engine
+from server.engine.group_commit import GroupCommit
 from server.settings import Settings
 from server.store import Store
-from server.websocket import Gateway
-from server.workflow import Workflow
-from server.workflows import WORKFLOWS
-from tests import example_workflows
+from server.web.websocket import Gateway
+from server.workflows.registry import WORKFLOWS
+from server.workflows.table import Workflow
 from tests.faults.points import VARIABLE, Points, read_faults
 from tests.faults.wrapped import FaultyBroker, FaultyReplies, FaultyStore, faulty_workflows
+from tests.support import example_workflows
 
 
 def create_faulty_app(

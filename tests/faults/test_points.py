@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from server.store.sqlite import SqliteStore
+from server.store.sqlite.store import SqliteStore
 from tests.faults.points import ACTIONS, Fault, read_faults
 from tests.soak.calm import read_final, read_stored
 from tests.soak.checker import judge, report

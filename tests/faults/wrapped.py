@@ -6,15 +6,15 @@ Everything is passed on unchanged; nothing in the server knows of it.
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from server import signals
 from server.broker import Broker, Key, Subscriber
-from server.engine import Replies
-from server.protocol import Encoded, Transient
+from server.engine.engine import Replies
+from server.machines import effects
+from server.records import Event, Loaded, Outcome, Write
 from server.store import Store
-from server.store.records import Event, Loaded, Outcome, Write
-from server.workflow import Output, Step, Turn, Workflow
+from server.wire.protocol import Encoded, Transient
+from server.workflows.table import Output, Step, Turn, Workflow
 from tests.faults.points import Points
-from tests.passing_store import PassingStore
+from tests.support.passing_store import PassingStore
 
 
 class FaultyStore(PassingStore):
@@ -110,11 +110,11 @@ class _FaultyReply:
         self._waiting = waiting
         self._points = points
 
-    def acked(self, effect: signals.Ack) -> None:
+    def acked(self, effect: effects.Ack) -> None:
         if self._points.reach_at_once("ack:before"):
             self._waiting.acked(effect)
 
-    def rejected(self, effect: signals.Reject) -> None:
+    def rejected(self, effect: effects.Reject) -> None:
         self._waiting.rejected(effect)
 
 

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { Conversation, makeId } from "../../server/static/client.js";
-import { isWebAddress, parse } from "../../server/static/markdown.js";
-import { OutboxError } from "../../server/static/outbox.js";
-import { mergeOutline, Transcript } from "../../server/static/transcript.js";
+import { Conversation, makeId } from "../../server/web/static/client.js";
+import { isWebAddress, parse } from "../../server/web/static/markdown.js";
+import { OutboxError } from "../../server/web/static/outbox.js";
+import { mergeOutline, Transcript } from "../../server/web/static/transcript.js";
 
 class FakeSocket {
   static made = [];

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from server import signals
 from server.errors import ERROR_CODES
-from server.protocol import Cancel, Say, Transient
-from server.session import Phase, Session
-from server.store.records import Committed, Event, is_line
+from server.machines import effects, inputs
+from server.machines.session import Phase, Session
+from server.records import Committed, Event, is_line
+from server.wire.protocol import Cancel, Say, Transient
 from tests.model.step import Step
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Awake:
         self.machine = machine
         self.step: Step | None = None
         self.late: list[Step] = []  # cancelled, with an output already on its way
-        self.timers: dict[str, signals.TimerFired] = {}
+        self.timers: dict[str, inputs.TimerFired] = {}
         self.takeovers: list[int] = []  # lines of other processes that have not lain long enough
         self.ran: set[int] = set()  # turns whose step ran since we last asked the store
         self._laws = laws
@@ -40,21 +40,21 @@ class Awake:
         self._sought_at: dict[tuple[int, str | None], int] = {}  # the last answered turn at that time
         self._appending = 0
 
-    def watch(self, received: signals.Input) -> None:
+    def watch(self, received: inputs.Input) -> None:
         """An input is about to be delivered."""
-        self._passes_on = isinstance(received, signals.ShownElsewhere)
+        self._passes_on = isinstance(received, inputs.ShownElsewhere)
         match received:
-            case signals.Appended(_, outcome):
+            case inputs.Appended(_, outcome):
                 self._appending -= 1
                 if isinstance(outcome, Committed):
                     self._accepted.add(outcome.events[-1].seq)
-            case signals.Again():
+            case inputs.Again():
                 self._is_anew = True
-            case signals.Remote(head):
+            case inputs.Remote(head):
                 self._heard = max(self._heard, head)
-            case signals.Opened(loaded) if loaded is not None:
+            case inputs.Opened(loaded) if loaded is not None:
                 self._heard = max(self._heard, loaded.snapshot.seq)
-            case signals.TimerFired("takeover", number) if number == self._awaits:
+            case inputs.TimerFired("takeover", number) if number == self._awaits:
                 snapshot = self._laws.snapshot(self._session_id)
                 self._taken[number] = snapshot is not None and snapshot.cursor >= number
 
@@ -74,39 +74,39 @@ class Awake:
             runs_on = machine.inbox.newest > machine.running.turn
             self._laws.hold(not runs_on, f"turn {machine.running.turn} runs on, with line {machine.inbox.newest} known")
 
-    def performs(self, effect: signals.Effect) -> None:
+    def performs(self, effect: effects.Effect) -> None:
         """An effect is about to be performed."""
         match effect:
-            case signals.Append():
+            case effects.Append():
                 self._appending += 1
                 if self._laws.when_busy == "reject":
                     self._laws.hold(self._appending == 1, "two lines are on their way to the store")
                     self._laws.hold(self.machine.turn is None, f"a line is stored while turn {self.machine.turn} runs")
-            case signals.Load():
+            case effects.Load():
                 self.ran.clear()
                 self._awaits = self._streamed = None
-            case signals.Commit(_, write):
+            case effects.Commit(_, write):
                 self._begun.add(write.events[-1].turn)
                 self._awaits = None
-            case signals.TakeOver(seq, since_ms):
+            case effects.TakeOver(seq, since_ms):
                 lines = [line for line in self.machine.inbox.lines if line.seq == seq]
                 self._laws.hold(lines and since_ms >= lines[0].created_at, f"line {seq} has not lain since {since_ms}")
                 self._awaits = seq
-            case signals.Publish(events):
+            case effects.Publish(events):
                 self._end_stream({event.type for event in events}, {event.message_id for event in events})
-            case signals.Gone():
+            case effects.Gone():
                 self._shown = None  # nobody is left who sees it
-            case signals.Find(asked):
+            case effects.Find(asked):
                 self._sought[asked.reply_to, _client_id(asked)] = self._is_right(asked)
                 snapshot = self._laws.snapshot(self._session_id)
                 self._sought_at.setdefault((asked.reply_to, _client_id(asked)), snapshot.cursor if snapshot else -1)
-            case signals.Reject(reply_to, client_id, "turn_running"):
+            case effects.Reject(reply_to, client_id, "turn_running"):
                 turn, answered = self.machine.turn, self._sought_at.get((reply_to, client_id))
                 known = turn is not None and answered is not None and answered < turn
                 self._laws.hold(known, f"{client_id} was refused for turn {turn}, and {answered} was answered")
-            case signals.Reject(reply_to, client_id, code) if code in ("stale_action", "not_running"):
+            case effects.Reject(reply_to, client_id, code) if code in ("stale_action", "not_running"):
                 self._refuses(reply_to, client_id, code)
-            case signals.Show(frame, here) if not self._passes_on:
+            case effects.Show(frame, here) if not self._passes_on:
                 self._shows(frame, here=here)
 
     def caught_up(self, frames: list[Transient]) -> None:
@@ -142,7 +142,7 @@ class Awake:
             self._laws.hold(self._streamed in ids, f"{self._streamed} was streamed and never said")
         self._streamed, self._is_anew = None, False
 
-    def may_begin(self, effect: signals.RunStep) -> None:
+    def may_begin(self, effect: effects.RunStep) -> None:
         """A step runs where nothing is missing, on the state that is known; to interrupt is for the newest."""
         hold, turn, machine = self._laws.hold, effect.turn, self.machine
         hold(self.step is None, "two steps at once")
@@ -154,7 +154,7 @@ class Awake:
         newer = [event.seq for event in known if self._laws.when_busy == "interrupt" and is_line(event)]
         hold(all(seq <= turn for seq in newer), f"turn {turn} ran though {newer} were known")
 
-    def begin_step(self, effect: signals.RunStep, step: Step) -> None:
+    def begin_step(self, effect: effects.RunStep, step: Step) -> None:
         """A step may run once, where nothing is missing, on the state that is known, and not before its time."""
         hold, turn, machine = self._laws.hold, effect.turn, self.machine
         self.may_begin(effect)
@@ -176,12 +176,12 @@ class Awake:
             right = self._sought.get((reply_to, client_id), False) and self._is_right(request)
             self._laws.hold(not right, f"{client_id} was right, and was refused: {code}")
 
-    def _is_right(self, request: signals.Message | signals.Cancel | Say | Cancel) -> bool:
+    def _is_right(self, request: inputs.Message | inputs.Cancel | Say | Cancel) -> bool:
         """Whether a press is on the card that is open, or a cancellation of the turn that is next to end."""
         snapshot, log = self._laws.snapshot(self._session_id), self._laws.log(self._session_id)
         if snapshot is None:
             return False
-        if isinstance(request, signals.Message):
+        if isinstance(request, inputs.Message):
             request = request.say
         if isinstance(request, Say):
             return request.action_message_id is not None and request.action_message_id == snapshot.card
@@ -192,5 +192,5 @@ def unanswered(log: list[Event], cursor: int) -> list[Event]:
     return [event for event in log if event.role == "user" and event.seq > cursor]
 
 
-def _client_id(asked: signals.Asked) -> str | None:
-    return asked.say.client_id if isinstance(asked, signals.Message) else asked.client_id
+def _client_id(asked: inputs.Asked) -> str | None:
+    return asked.say.client_id if isinstance(asked, inputs.Message) else asked.client_id

@@ -4,19 +4,19 @@ from typing import Final
 
 from tests.model.mutant import INBOX, LINES, PURE_SESSION, SESSION, TURNS, mutant
 
-ENGINE: Final = "server/engine.py"
-BROKER: Final = "server/broker.py"
-OVERTAKEN: Final = ("tests/test_overtaken.py",)
+ENGINE: Final = "server/engine/engine.py"
+BROKER: Final = "server/broker/__init__.py"
+OVERTAKEN: Final = ("tests/engine/test_overtaken.py",)
 
 BUSY_MUTANTS: Final = (
     mutant(
         "interrupt-never", "a newer line does not end the turn that runs", SESSION,
-        "            return [signals.Interrupt(self.running.run)]\n",
+        "            return [Interrupt(self.running.run)]\n",
         "            return []\n", PURE_SESSION,
     ),
     mutant(
         "overtaken-run", "the step of a line that was overtaken is run all the same", SESSION,
-        "            return [signals.Interrupt(run)]  # nobody waits for its answer: no step, and no model paid\n",
+        "            return [Interrupt(run)]  # nobody waits for its answer: no step, and no model paid\n",
         "            pass\n", PURE_SESSION,
     ),
     mutant(

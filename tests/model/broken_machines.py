@@ -75,14 +75,14 @@ CONNECTION_MUTANTS: Final = (
 SESSION_MUTANTS: Final = (
     mutant(
         "early-ack", "a line is acked before it is durable", SESSION,
-        "        return [signals.Append(message,",
-        "        early = signals.Ack(message.reply_to, message.say.client_id, self.inbox.head + 1, duplicate=False)\n"
-        "        return [early, signals.Append(message,", PURE_SESSION,
+        "        return [Append(message,",
+        "        early = Ack(message.reply_to, message.say.client_id, self.inbox.head + 1, duplicate=False)\n"
+        "        return [early, Append(message,", PURE_SESSION,
     ),
     mutant(
         "early-ack-at-once", "a line is acked before it is durable together with its answer", SESSION,
         "        return self._commit(self.running, ending, ended.ids, ended.now_ms, line)\n",
-        "        early = signals.Ack(message.reply_to, message.say.client_id, self.running.turn, duplicate=False)\n"
+        "        early = Ack(message.reply_to, message.say.client_id, self.running.turn, duplicate=False)\n"
         "        return [early, *self._commit(self.running, ending, ended.ids, ended.now_ms, line)]\n",
         PURE_SESSION,
     ),
@@ -102,7 +102,7 @@ SESSION_MUTANTS: Final = (
         ":\n", PURE_SESSION,
     ),
     mutant(
-        "outrun", "an answer is committed for another place than its line gets", "server/store/records.py",
+        "outrun", "an answer is committed for another place than its line gets", "server/records.py",
         '    return write.update is not None and write.events[0].role == "user" and write.update.cursor != seq + 1\n',
         "    return False\n", ("tests/conformance/test_store_at_once.py",),
     ),
@@ -113,15 +113,15 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "early-publish", "a turn is published before it is durable", SESSION,
-        "        return [signals.Commit(running.run, running.write)]\n",
-        "        from server.store.records import place\n\n"
+        "        return [Commit(running.run, running.write)]\n",
+        "        from server.records import place\n\n"
         "        early = place(running.write.events, self.inbox.head, now_ms)\n"
-        "        return [signals.Publish(early), signals.Commit(running.run, running.write)]\n", PURE_SESSION,
+        "        return [Publish(early), Commit(running.run, running.write)]\n", PURE_SESSION,
     ),
     mutant(
         "published-twice", "a turn is published twice", SESSION,
-        "        effects: list[Effect] = [signals.Publish(events)]\n",
-        "        effects: list[Effect] = [signals.Publish(events), signals.Publish(events)]\n", PURE_SESSION,
+        "        effects: list[Effect] = [Publish(events)]\n",
+        "        effects: list[Effect] = [Publish(events), Publish(events)]\n", PURE_SESSION,
     ),
     mutant(
         "gap-session", "a session takes lines from behind a gap", INBOX,
@@ -141,7 +141,7 @@ SESSION_MUTANTS: Final = (
     mutant(
         "failed-forgotten", "a step that breaks is not committed", SESSION,
         "        return self._commit(running, self._ending(done, running),",
-        "        if isinstance(done, signals.Failed):\n"
+        "        if isinstance(done, Failed):\n"
         "            self.running, self.phase = None, Phase.IDLE\n"
         "            return self._next()\n"
         "        return self._commit(running, self._ending(done, running),", PURE_SESSION,
@@ -187,7 +187,7 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "cancel-runs-on", "a cancelled step runs on", SESSION,
-        "        return [signals.CancelStep(running.run), *self._commit(",
+        "        return [CancelStep(running.run), *self._commit(",
         "        return [*self._commit(", PURE_SESSION,
     ),
     mutant(

@@ -2,21 +2,11 @@
 
 from typing import Final
 
-from tests.model.mutant import (
-    CONNECTION,
-    DICT,
-    PURE_CONNECTION,
-    PURE_SESSION,
-    SESSION,
-    TURNS,
-    Change,
-    Mutant,
-    mutant,
-)
+from tests.model.mutant import CONNECTION, DICT, PURE_CONNECTION, PURE_SESSION, SESSION, TURNS, Change, Mutant, mutant
 
-ENGINE: Final = "server/engine.py"
-ROUNDS: Final = "server/rounds.py"
-SWEEP: Final = ("tests/model/test_sweep.py", "tests/test_rounds.py")
+ENGINE: Final = "server/engine/engine.py"
+ROUNDS: Final = "server/engine/upkeep.py"
+SWEEP: Final = ("tests/model/test_sweep.py", "tests/engine/test_upkeep.py")
 
 PROCESS_MUTANTS: Final = (
     mutant(
@@ -63,12 +53,12 @@ PROCESS_MUTANTS: Final = (
     ),
     mutant(
         "tell-read", "connections do not hear what their session has read", SESSION,
-        "        return [signals.Tell(done.events[-1].seq), *self._note(done.events), *self._next()]\n",
+        "        return [Tell(done.events[-1].seq), *self._note(done.events), *self._next()]\n",
         "        return [*self._note(done.events), *self._next()]\n", PURE_SESSION,
     ),
     mutant(
         "tell-open", "connections do not hear what another one has read", SESSION,
-        "            return [signals.Tell(loaded.snapshot.seq), *self._note(loaded.inbox), *self._next()]\n",
+        "            return [Tell(loaded.snapshot.seq), *self._note(loaded.inbox), *self._next()]\n",
         "            return [*self._note(loaded.inbox), *self._next()]\n", PURE_SESSION,
     ),
     mutant(

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.model.mutant import BATCH, COMMIT, DICT, GROUP, RECORDS, STORES, mutant
+from tests.model.mutant import BATCH, BATCH_STATEMENT, COMMIT, DICT, GROUP, RECORDS, STORES, mutant
 
 STORE_MUTANTS: Final = (
     mutant(
@@ -32,7 +32,7 @@ STORE_MUTANTS: Final = (
         "        if (before := None) is not None:\n", STORES, model=False,
     ),
     mutant(
-        "blind-batch", "SQLite writes a batch whatever became of its sessions", "server/store/sqlite_batch.py",
+        "blind-batch", "SQLite writes a batch whatever became of its sessions", BATCH_STATEMENT,
         "            \" select raise(abort, 'a session has moved on') where changes() <> new.changes;\"\n", "",
         ("tests/conformance/test_sqlite.py",), model=False,
     ),

@@ -1,8 +1,8 @@
 """The end of a schedule: faults are over, everything comes to rest, and then everything must be as the laws say."""
 
-from server import signals
-from server.connection import Phase as ConnectionPhase
-from server.session import Phase
+from server.machines import inputs
+from server.machines.connection import Phase as ConnectionPhase
+from server.machines.session import Phase
 from tests.model.world import World
 
 ROUNDS = 400
@@ -65,7 +65,7 @@ def _wake(world: World) -> bool:
             taken, awake.takeovers = awake.takeovers, []
             for seq in taken:
                 moved = True
-                process.answer(session_id, signals.TimerFired("takeover", seq))
+                process.answer(session_id, inputs.TimerFired("takeover", seq))
         if not moved:
             before = len(process.store.calls)
             process.sweep()

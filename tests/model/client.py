@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from server import connection, signals
-from server.connection import Cursor
 from server.errors import ERROR_CODES
-from server.protocol import Cancel, Encoded, Say, Transient
-from server.store.records import VISIBLE_TYPES, Event
+from server.machines import connection, effects, inputs
+from server.machines.connection import Cursor
+from server.records import VISIBLE_TYPES, Event
+from server.wire.protocol import Cancel, Encoded, Say, Transient
 from tests.model.laws import POISON
 
 if TYPE_CHECKING:
@@ -79,10 +79,10 @@ class Client:
         world.laws.asked(self.tab.number, request)
         world.tell(self.session_id, self.tab.number, request)
         if isinstance(request, Say):
-            self.tab.receive(signals.Message(self.tab.number, request, world.fresh(), world.now_ms(place)))
+            self.tab.receive(inputs.Message(self.tab.number, request, world.fresh(), world.now_ms(place)))
         else:
             ids = [world.fresh() for _ in range(3)]
-            self.tab.receive(signals.Cancel(self.tab.number, request.client_id, request.turn, ids, world.now_ms(place)))
+            self.tab.receive(inputs.Cancel(self.tab.number, request.client_id, request.turn, ids, world.now_ms(place)))
 
     def transmit_all(self) -> None:
         for request in list(self.outbox.values()):
@@ -102,9 +102,9 @@ class Client:
                 self._begin(action, snapshot.seq)
             case Encoded():
                 self._apply(tab, frame)
-            case signals.Ack(_, client_id):
+            case effects.Ack(_, client_id):
                 self.outbox.pop(client_id or "", None)
-            case signals.Reject(_, client_id, code):
+            case effects.Reject(_, client_id, code):
                 # A person reads the answer before they say it again.
                 if not ERROR_CODES[code].temporary or code == "turn_running":
                     self.outbox.pop(client_id or "", None)

@@ -8,10 +8,9 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from server import connection, signals
-from server.connection import Cursor, Numbered
-from server.protocol import Cancel, Encoded, Say, encode_all
-from server.store.records import (
+from server.machines import connection, effects
+from server.machines.connection import Cursor, Numbered
+from server.records import (
     Committed,
     Conflict,
     Duplicate,
@@ -24,9 +23,10 @@ from server.store.records import (
     fold,
     is_line,
 )
-from server.workflow import Workflow
-from tests.builders import USER
-from tests.dict_store import DictStore
+from server.wire.protocol import Cancel, Encoded, Say, encode_all
+from server.workflows.table import Workflow
+from tests.support.builders import USER
+from tests.support.dict_store import DictStore
 
 #: A text that no store takes.
 POISON = "\ud800"
@@ -169,7 +169,7 @@ class Laws:
     def is_published(self, session_id: str) -> bool:
         return all(self._published[session_id, event.seq] for event in self.log(session_id))
 
-    def acked_by(self, session_id: str, ack: signals.Ack) -> None:
+    def acked_by(self, session_id: str, ack: effects.Ack) -> None:
         """An ack names the one event that took effect under the id, and it is what was asked for."""
         log = self.log(session_id)
         if not 0 < ack.seq <= len(log):
@@ -183,7 +183,7 @@ class Laws:
             self.hold(first == ack.seq, f"{ack.client_id} was acked as {first} and as {ack.seq}")
         self.hold(any(_is_effect(event, request) for request in requests), f"ack {ack.client_id} for something else")
 
-    def refused_by(self, session_id: str, refusal: signals.Reject, *, faultless: bool) -> None:
+    def refused_by(self, session_id: str, refusal: effects.Reject, *, faultless: bool) -> None:
         requests = self._asked[refusal.reply_to, refusal.client_id]
         if refusal.code == "store_unavailable" and faultless:
             poison = any(isinstance(request, Say) and POISON in request.text for request in requests)

@@ -3,18 +3,19 @@
 from dataclasses import dataclass
 from typing import Final
 
-SESSION: Final = "server/session.py"
-CONNECTION: Final = "server/connection.py"
-INBOX: Final = "server/inbox.py"
-LINES: Final = "server/lines.py"
-COMMIT: Final = "server/commit.py"
-TURNS: Final = "server/turns.py"
-RECORDS: Final = "server/store/records.py"
+SESSION: Final = "server/machines/session.py"
+CONNECTION: Final = "server/machines/connection.py"
+INBOX: Final = "server/machines/known_log.py"
+LINES: Final = "server/machines/lines.py"
+COMMIT: Final = "server/engine/group_commit.py"
+TURNS: Final = "server/machines/turn.py"
+RECORDS: Final = "server/records.py"
 BATCH: Final = "server/store/batch.py"
-DICT: Final = "tests/dict_store.py"
+BATCH_STATEMENT: Final = "server/store/sqlite/batch_statement.py"
+DICT: Final = "tests/support/dict_store.py"
 
 PURE_SESSION: Final = (
-    "tests/pure/test_inbox.py",
+    "tests/pure/test_known_log.py",
     "tests/pure/test_lines.py",
     "tests/pure/test_session_opening.py",
     "tests/pure/test_session_lines.py",
@@ -37,7 +38,7 @@ STORES: Final = (
     "tests/conformance/test_store_reads.py",
     "tests/conformance/test_store_at_once.py",
 )
-GROUP: Final = ("tests/test_commit.py",)
+GROUP: Final = ("tests/engine/test_group_commit.py",)
 
 
 @dataclass(frozen=True, slots=True)

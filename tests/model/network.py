@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from server.protocol import Transient
-from server.store.records import Event
+from server.records import Event
+from server.wire.protocol import Transient
 
 if TYPE_CHECKING:
     from tests.model.process import Process

@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
 from server.errors import StoreUnavailable
+from server.records import Event, Loaded, Outcome, Summary, Write
 from server.store import Store
-from server.store.records import Event, Loaded, Outcome, Summary, Write
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, T]]

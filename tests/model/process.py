@@ -4,20 +4,20 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from server import lines, signals
-from server.commit import GroupCommit, Resolve
+from server.engine.group_commit import GroupCommit, Resolve
+from server.engine.run_step import SPARE_IDS
 from server.errors import CloseCode
-from server.protocol import Encoded, Say, Transient, encode_all
-from server.session import Limits, Session
-from server.steps import SPARE_IDS
-from server.store.records import Committed, Event, Loaded, Outcome, Write
-from server.turns import Running
-from tests.builders import USER
+from server.machines import effects, inputs, lines
+from server.machines.session import Limits, Session
+from server.machines.turn import Running
+from server.records import Committed, Event, Loaded, Outcome, Write
+from server.wire.protocol import Encoded, Say, Transient, encode_all
 from tests.model.awake import Awake
 from tests.model.laws import POISON
 from tests.model.network import Packet
 from tests.model.pending import PendingStore, at_once
 from tests.model.step import Step, end_at_once
+from tests.support.builders import USER
 
 if TYPE_CHECKING:
     from tests.model.tab import Tab
@@ -44,20 +44,20 @@ class Process:
         self.awake: dict[str, Awake] = {}
         self.tabs: dict[int, Tab] = {}
         self.subscribers: dict[str, list[Tab]] = {session_id: [] for session_id in world.sessions}
-        self._inputs: deque[tuple[str, signals.Input]] = deque()
+        self._inputs: deque[tuple[str, inputs.Input]] = deque()
         self._submitted: deque[Write] = deque()
         self._delivering = False
 
     # ------------------------------------------------------------ inputs
 
-    def deliver(self, session_id: str, received: signals.Input) -> None:
+    def deliver(self, session_id: str, received: inputs.Input) -> None:
         """Give an input to a session, waking it if need be."""
         if session_id not in self.awake:
             limits = Limits(inbox=self.world.plan.inbox, takeover_ms=self.world.plan.takeover_ms)
             self.awake[session_id] = Awake(Session(session_id, USER, self.world.workflow, limits), self.world.laws)
         self.answer(session_id, received)
 
-    def answer(self, session_id: str, received: signals.Input) -> None:
+    def answer(self, session_id: str, received: inputs.Input) -> None:
         """Give an input to a session that is still awake."""
         self._inputs.append((session_id, received))
         if not self._delivering and self.alive:
@@ -89,13 +89,13 @@ class Process:
         for awake in self.awake.values():
             awake.settled()
 
-    def _watch(self, awake: Awake, received: signals.Input) -> None:
+    def _watch(self, awake: Awake, received: inputs.Input) -> None:
         match received:
-            case signals.Message(reply_to, say):
+            case inputs.Message(reply_to, say):
                 self.unanswered[reply_to, say.client_id] += 1
-            case signals.Cancel(reply_to, client_id):
+            case inputs.Cancel(reply_to, client_id):
                 self.unanswered[reply_to, client_id] += 1
-            case signals.TurnCommitted(_, None):
+            case inputs.TurnCommitted(_, None):
                 running = awake.machine.running
                 poisoned = running is not None and running.message is not None and POISON in running.message.say.text
                 failed = poisoned or not self.world.is_faultless
@@ -103,75 +103,75 @@ class Process:
 
     # ------------------------------------------------------------ effects
 
-    def _perform(self, session_id: str, awake: Awake, effect: signals.Effect) -> None:
+    def _perform(self, session_id: str, awake: Awake, effect: effects.Effect) -> None:
         laws = self.world.laws
         match effect:
-            case signals.Append(message, write):
+            case effects.Append(message, write):
 
                 def appended(outcome: Outcome | None) -> None:
-                    self.answer(session_id, signals.Appended(message, outcome))
+                    self.answer(session_id, inputs.Appended(message, outcome))
 
                 self._submit(session_id, write, appended)
-            case signals.Commit(run, write, again):
+            case effects.Commit(run, write, again):
                 running = awake.machine.running
                 shown = self._shown_of(session_id, running) if running and running.cancel and not again else []
 
                 def committed(outcome: Outcome | None) -> None:
                     if isinstance(outcome, Committed):
                         laws.keeps_what_was_shown(outcome.events, shown)
-                    self.answer(session_id, signals.TurnCommitted(run, outcome))
+                    self.answer(session_id, inputs.TurnCommitted(run, outcome))
 
                 self._submit(session_id, write, committed, again=again)
-            case signals.Ack(reply_to, client_id):
+            case effects.Ack(reply_to, client_id):
                 self.unanswered[reply_to, client_id] -= 1
                 laws.acked_by(session_id, effect)
                 if (tab := self.tabs.get(reply_to)) is not None:
                     tab.put(effect)
-            case signals.Reject(reply_to, client_id):
+            case effects.Reject(reply_to, client_id):
                 self.unanswered[reply_to, client_id] -= 1
                 laws.refused_by(session_id, effect, faultless=self.world.is_faultless)
                 if (tab := self.tabs.get(reply_to)) is not None:
                     tab.put(effect)
-            case signals.Publish(events):
+            case effects.Publish(events):
                 laws.published(session_id, events)
                 self.hear(session_id, encode_all(events))
                 self.world.network.publish(self, session_id, events)
-            case signals.Show(frame, here):
+            case effects.Show(frame, here):
                 self.hear_transient(session_id, frame)
                 if not here:
                     self.world.network.publish_transient(self, session_id, frame)
-            case signals.Tell(head):
+            case effects.Tell(head):
                 self.hear_head(session_id, head)
-            case signals.RunStep():
+            case effects.RunStep():
                 awake.begin_step(effect, Step(effect, session_id, self.world.workflow, self.world.fresh))
-            case signals.AnswerAtOnce(message, line, step):
+            case effects.AnswerAtOnce(message, line, step):
                 awake.may_begin(step)
                 # Most lines have a step that may have to be waited for.
                 ended = None
                 if int(message.message_id.removeprefix("m")) % 4 == 1:
                     world, now_ms = self.world, self.world.now_ms(self.place)
                     ended = end_at_once(step, session_id, world.workflow, world.fresh, now_ms)
-                self.answer(session_id, signals.AtOnce(message, line, ended))
-            case signals.CancelStep():
+                self.answer(session_id, inputs.AtOnce(message, line, ended))
+            case effects.CancelStep():
                 awake.late += [awake.step] if awake.step else []
                 awake.step = None
-            case signals.Interrupt(run):
+            case effects.Interrupt(run):
                 ids = [self.world.fresh() for _ in range(SPARE_IDS)]
-                self.answer(session_id, signals.Interrupted(run, ids, self.world.now_ms(self.place)))
-            case signals.SetTimer(name, number):
-                awake.timers[name] = signals.TimerFired(name, number)
-            case signals.TakeOver(seq):
+                self.answer(session_id, inputs.Interrupted(run, ids, self.world.now_ms(self.place)))
+            case effects.SetTimer(name, number):
+                awake.timers[name] = inputs.TimerFired(name, number)
+            case effects.TakeOver(seq):
                 awake.takeovers.append(seq)
                 self.world.network.ask(self, session_id)
-            case signals.Ask():
+            case effects.Ask():
                 self.world.network.ask(self, session_id)
-            case signals.Load() | signals.Read() | signals.Find():
+            case effects.Load() | effects.Read() | effects.Find():
                 self._look_up(session_id, awake, effect)
-            case signals.Gone(code):
+            case effects.Gone(code):
                 laws.hold(code is CloseCode.STORE_UNAVAILABLE and not self.world.is_faultless, f"gone with {code.name}")
                 for tab in list(self.subscribers[session_id]):
                     tab.close(code)
-            case signals.Evict():
+            case effects.Evict():
                 self.awake.pop(session_id, None)
 
     def _shown_of(self, session_id: str, running: Running) -> list[str]:
@@ -190,43 +190,43 @@ class Process:
 
         assert self.commit.submit(write, resolved, again=again)
 
-    def _look_up(self, session_id: str, awake: Awake, effect: signals.Load | signals.Read | signals.Find) -> None:
+    def _look_up(self, session_id: str, awake: Awake, effect: effects.Load | effects.Read | effects.Find) -> None:
         store = self.world.store
         match effect:
-            case signals.Load(number):
+            case effects.Load(number):
                 awake.ran.clear()
 
                 def loaded(found: Loaded | Exception | None) -> None:
                     failed = isinstance(found, Exception)
-                    self.answer(session_id, signals.LoadDone(number, None if failed else found, failed))  # type: ignore[arg-type]
+                    self.answer(session_id, inputs.LoadDone(number, None if failed else found, failed))  # type: ignore[arg-type]
 
                 self.store.ask("load", lambda: store.load(session_id, USER, 0, NO_EVENTS), loaded)
-            case signals.Read(number, after):
+            case effects.Read(number, after):
 
                 def read(page: list[Event] | Exception) -> None:
                     events = None if isinstance(page, Exception) else page
-                    self.answer(session_id, signals.ReadDone(number, events))
+                    self.answer(session_id, inputs.ReadDone(number, events))
 
                 self.store.ask("read", lambda: store.read(session_id, USER, after, PAGE_LIMIT), read)
-            case signals.Find(asked, refusal):
+            case effects.Find(asked, refusal):
                 self._find(session_id, asked, refusal)
 
-    def _find(self, session_id: str, asked: signals.Asked, refusal: str) -> None:
+    def _find(self, session_id: str, asked: inputs.Asked, refusal: str) -> None:
         """Look up what took effect under the id; then, where the refusal depends on it, the session."""
         store, client_id = self.world.store, lines.client_id(asked)
 
         def found(event: Event | Exception | None) -> None:
             if isinstance(event, Exception):
-                self.answer(session_id, signals.Found(asked, None, failed=True))
+                self.answer(session_id, inputs.Found(asked, None, failed=True))
             elif event is None and refusal in lines.REFUSED_BY_NEWS:
                 self.store.ask("load", lambda: store.load(session_id, USER, 0, NO_EVENTS), loaded)
             else:
-                self.answer(session_id, signals.Found(asked, event))
+                self.answer(session_id, inputs.Found(asked, event))
 
         def loaded(session: Loaded | Exception | None) -> None:
             failed = isinstance(session, Exception)
             snapshot = session.snapshot if isinstance(session, Loaded) else None
-            self.answer(session_id, signals.Found(asked, None, failed, snapshot))
+            self.answer(session_id, inputs.Found(asked, None, failed, snapshot))
 
         if client_id is None:
             found(None)
@@ -255,11 +255,11 @@ class Process:
         if session_id not in self._followed():
             return
         if packet.wish:
-            self.answer(session_id, signals.Wished())
+            self.answer(session_id, inputs.Wished())
             return
         if packet.frame is not None:
             if session_id in self.awake:
-                self.answer(session_id, signals.ShownElsewhere(packet.frame))
+                self.answer(session_id, inputs.ShownElsewhere(packet.frame))
             elif packet.frame.type == "stream_delta":
                 self._wake(session_id)
             else:
@@ -269,7 +269,7 @@ class Process:
             self.hear(session_id, encode_all(packet.events))
         else:
             self.hear_head(session_id, packet.head)
-        self.answer(session_id, signals.Remote(packet.head, packet.events))
+        self.answer(session_id, inputs.Remote(packet.head, packet.events))
 
     def compare_heads(self) -> None:
         """Ask the store how far the logs go that somebody follows here."""
@@ -280,7 +280,7 @@ class Process:
             for session_id, head in zip(sessions, () if isinstance(heads, Exception) else heads, strict=False):
                 if head:
                     self.hear_head(session_id, head)
-                    self.answer(session_id, signals.Remote(head))
+                    self.answer(session_id, inputs.Remote(head))
 
         if sessions:
             self.store.ask("heads", lambda: store.heads([(session_id, USER) for session_id in sessions]), compared)
@@ -290,7 +290,7 @@ class Process:
         return [session_id for session_id, tabs in self.subscribers.items() if tabs or session_id in running]
 
     def open(self, session_id: str, loaded: Loaded | None) -> None:
-        self.deliver(session_id, signals.Opened(loaded))
+        self.deliver(session_id, inputs.Opened(loaded))
 
     def sweep(self) -> None:
         """Wake the sessions whose line has no answer."""
@@ -307,13 +307,13 @@ class Process:
         self.store.ask("load", lambda: store.load(session_id, USER, 0, NO_EVENTS), loaded)
 
     def rest(self, session_id: str) -> None:
-        self.answer(session_id, signals.Rest())
+        self.answer(session_id, inputs.Rest())
 
     def say(self, session_id: str, say: Say) -> None:
         """A line whose sender does not wait for the ack."""
         reply_to = -int(self.world.fresh()[1:])
         self.world.laws.asked(reply_to, say)
-        self.deliver(session_id, signals.Message(reply_to, say, self.world.fresh(), self.world.now_ms(self.place)))
+        self.deliver(session_id, inputs.Message(reply_to, say, self.world.fresh(), self.world.now_ms(self.place)))
 
     def go_on(self, session_id: str, *, broken: bool = False) -> None:
         """The running step's next output."""
@@ -321,7 +321,7 @@ class Process:
         if awake.step is None:
             return
         output = awake.step.go_on(self.world.now_ms(self.place), broken=broken)
-        if isinstance(output, signals.Done | signals.Failed):
+        if isinstance(output, inputs.Done | inputs.Failed):
             awake.step = None
         self.answer(session_id, output)
 

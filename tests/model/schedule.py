@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from server.protocol import Encoded
-from server.store.records import Event, Snapshot
-from server.workflow import Progress, Result
+from server.records import Event, Snapshot
+from server.wire.protocol import Encoded
+from server.workflows.table import Progress, Result
 from tests.model.calm import calm_down
 from tests.model.world import SAYINGS, Action, Plan, World
 

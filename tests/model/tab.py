@@ -4,13 +4,13 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from server import connection, signals
-from server.connection import Connection, Cursor, Phase
 from server.errors import CloseCode
-from server.protocol import Encoded, Transient, encode_all
-from server.store.records import Event, Loaded
-from tests.builders import USER
+from server.machines import connection, effects, inputs
+from server.machines.connection import Connection, Cursor, Phase
+from server.records import Event, Loaded
+from server.wire.protocol import Encoded, Transient, encode_all
 from tests.model.process import PAGE_LIMIT, Process
+from tests.support.builders import USER
 
 if TYPE_CHECKING:
     from tests.model.client import Client
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HARD_FRAMES = 4
 SOFT_FRAMES = 1
 
-Frame = connection.Sync | Encoded | signals.Ack | signals.Reject | Transient
+Frame = connection.Sync | Encoded | effects.Ack | effects.Reject | Transient
 
 
 class Tab:
@@ -38,7 +38,7 @@ class Tab:
         self._next: int | None = None  # the `seq` that must come next
         self._found_nothing = False
         self._was_full = False
-        self._early: list[signals.Message | signals.Cancel] | None = []
+        self._early: list[inputs.Message | inputs.Cancel] | None = []
 
     def open(self) -> None:
         self.process.tabs[self.number] = self
@@ -54,7 +54,7 @@ class Tab:
 
     # ------------------------------------------------------------ from the client
 
-    def receive(self, received: signals.Message | signals.Cancel) -> None:
+    def receive(self, received: inputs.Message | inputs.Cancel) -> None:
         if self._early is not None:
             self._early.append(received)
         else:

@@ -23,8 +23,8 @@ def test_names_are_unique() -> None:
 
 @pytest.mark.parametrize("old", ["no such text", "\n"])
 def test_a_patch_that_does_not_fit_is_found(old: str) -> None:
-    mutant = Mutant("bad", "", (Change("server/session.py", old, ""),), ())
-    assert stale(mutant) == ["server/session.py"]
+    mutant = Mutant("bad", "", (Change("server/machines/session.py", old, ""),), ())
+    assert stale(mutant) == ["server/machines/session.py"]
 
 
 def test_a_copy_has_the_patch(tmp_path: Path) -> None:

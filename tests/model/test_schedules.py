@@ -23,7 +23,9 @@ SHOWN_EVERY_DAY: Final = 500
 def silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Group commit logs every failure, and here there are many."""
     quiet = structlog.make_filtering_bound_logger(50)
-    monkeypatch.setattr("server.commit.log", structlog.wrap_logger(structlog.PrintLogger(), wrapper_class=quiet))
+    monkeypatch.setattr(
+        "server.engine.group_commit.log", structlog.wrap_logger(structlog.PrintLogger(), wrapper_class=quiet)
+    )
 
 
 def seeds(part: int) -> range:

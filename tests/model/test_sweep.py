@@ -8,13 +8,13 @@ import pytest
 from msgspec import structs
 
 from server.broker import LocalBroker
-from server.engine import Engine
-from server.rounds import Rounds
+from server.engine.engine import Engine
+from server.engine.upkeep import Rounds
+from server.records import Event, Update, Write, is_line
 from server.settings import Settings
-from server.store.records import Event, Update, Write, is_line
-from tests.builders import SESSION, USER, ended, event, line
-from tests.dict_store import DictStore
-from tests.example_workflows import WORKFLOWS
+from tests.support.builders import SESSION, USER, ended, event, line
+from tests.support.dict_store import DictStore
+from tests.support.example_workflows import WORKFLOWS
 
 
 @pytest.fixture

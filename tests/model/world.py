@@ -3,15 +3,12 @@
 import asyncio
 from typing import Any, NamedTuple
 
-from server import signals
-from server.connection import Cursor
-from server.protocol import Cancel, Say
-from server.store.records import Committed
-from server.turns import Ending, Running, turn_write
-from server.workflow import Frame, chat
-from tests.builders import T0_MS, USER
-from tests.dict_store import DictStore
-from tests.example_workflows import WORKFLOWS
+from server.machines import inputs
+from server.machines.connection import Cursor
+from server.machines.turn import Ending, Running, turn_write
+from server.records import Committed
+from server.wire.protocol import Cancel, Say
+from server.workflows.table import Frame, chat
 from tests.model.awake import Awake
 from tests.model.client import Client
 from tests.model.laws import POISON, Laws
@@ -19,6 +16,9 @@ from tests.model.network import Network
 from tests.model.pending import Call, at_once
 from tests.model.process import Process
 from tests.model.tab import Tab
+from tests.support.builders import T0_MS, USER
+from tests.support.dict_store import DictStore
+from tests.support.example_workflows import WORKFLOWS
 
 SAYINGS = ("hello", "choose", "choose", "back", "stream 0 ab cd ef", "boom", "left", "Go left", "silent", "hello")
 
@@ -210,7 +210,7 @@ class World:
         others = [other.awake.get(session_id) for other in self.processes if other is not process]
         at_work = any(other is not None and other.machine.running is not None for other in others)
         if early or not at_work:
-            process.answer(session_id, signals.TimerFired("takeover", awake.takeovers.pop(0)))
+            process.answer(session_id, inputs.TimerFired("takeover", awake.takeovers.pop(0)))
 
     def _process(self, name: str, process: Process, number: int) -> None:
         if name == "outage":

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.e2e.live import LONG, environment, talk
-from tests.process import ServerProcess
 from tests.services.postgres import running_server
 from tests.services.redis import empty_server
+from tests.support.process import ServerProcess
+from tests.support.wire import Client
 from tests.vendors import Vendors, say
-from tests.wire import Client
 
 
 async def cancelled_after_ms(vendors: Vendors, writes: Client, cancels: Client) -> float:

@@ -8,10 +8,10 @@ from typing import Final
 
 import pytest
 
-from server.store.postgres import PostgresStore
-from tests.process import ServerProcess, free_port
+from server.store.postgres.store import PostgresStore
 from tests.services.postgres import running_server
 from tests.services.redis import RedisServer, empty_server
+from tests.support.process import ServerProcess, free_port
 
 #: Short enough for a test, long enough that a busy machine does not take a living process for a dead one.
 TAKEOVER_MS: Final = 1_500

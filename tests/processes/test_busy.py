@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from server.store.postgres import PostgresStore
+from server.store.postgres.store import PostgresStore
 from tests.processes.conftest import Start
 from tests.processes.test_takeover import USER, answered, texts
-from tests.wire import Client
+from tests.support.wire import Client
 
 WORDS = [f"w{number}," for number in range(200)]
 

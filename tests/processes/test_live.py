@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import pytest
 
-from server.store.postgres import PostgresStore
+from server.store.postgres.store import PostgresStore
 from tests.e2e.live import assembled, environment, talk
-from tests.process import ServerProcess
 from tests.processes.conftest import Start
 from tests.processes.test_takeover import answered, texts
+from tests.support.process import ServerProcess
+from tests.support.wire import Client, Frame
 from tests.vendors import Vendors, say
-from tests.wire import Client, Frame
 
 USER: Final = "anonymous"
 ANSWER: Final = " ".join(f"word{number}" for number in range(120))

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from server.store.postgres import PostgresStore
+from server.store.postgres.store import PostgresStore
 from tests.processes.conftest import Start
-from tests.wire import Client, Frame
+from tests.support.wire import Client, Frame
 
 USER = "anonymous"
 LINES = 8

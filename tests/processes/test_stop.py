@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from tests.process import ServerProcess
 from tests.services.gateway import Fault
 from tests.services.postgres import running_server
 from tests.services.proxy import Proxy
 from tests.services.supabase import SECRET_KEY, empty_project
-from tests.wire import Client
+from tests.support.process import ServerProcess
+from tests.support.wire import Client
 
 
 async def test_a_drain_ends_within_the_stores_deadline_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import uuid
 import httpx
 
 from tests.e2e.live import assembled
-from tests.process import ServerProcess
 from tests.processes.conftest import Start
 from tests.services.redis import RedisServer
-from tests.wire import WAIT_S, Client
+from tests.support.process import ServerProcess
+from tests.support.wire import WAIT_S, Client
 
 WORDS = [f"w{number}," for number in range(40)]
 LINE = f"stream 0.05 {' '.join(WORDS)}"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from server.store.postgres import PostgresStore
-from server.store.records import Event
+from server.records import Event
+from server.store.postgres.store import PostgresStore
 from tests.processes.conftest import TAKEOVER_MS, Start
 from tests.services.redis import RedisServer
-from tests.wire import Client
+from tests.support.wire import Client
 
 USER = "anonymous"
 WAIT_S = 60

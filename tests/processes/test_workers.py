@@ -12,8 +12,8 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from tests.process import ServerProcess
-from tests.wire import Client
+from tests.support.process import ServerProcess
+from tests.support.wire import Client
 
 WORKERS = 3
 WAIT_S = 60

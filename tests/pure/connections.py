@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from server.connection import Connection, Cursor, Effect, Load, Phase, Send
-from server.store.records import Event
-from tests.builders import event, every, snapshot, the
+from server.machines.connection import Connection, Cursor, Effect, Load, Phase, Send
+from server.records import Event
+from tests.support.builders import event, every, snapshot, the
 
 PAGE = 3
 

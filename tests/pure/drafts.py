@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from server.assistant.rules.brief import Brief
-from server.assistant.rules.slides import Strawman, assemble, write_slides
+from server.workflows.builder.rules.brief import Brief
+from server.workflows.builder.rules.slides import Strawman, assemble, write_slides
 
 
 def draft(count: int | None = None, **brief: Any) -> Strawman:

@@ -3,31 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
-from server.protocol import Say
-from server.session import Limits, Session
-from server.signals import (
+from server.machines.effects import AnswerAtOnce, Append, Commit, Effect, Load, RunStep
+from server.machines.inputs import (
     NOTHING_SPENT,
-    AnswerAtOnce,
-    Append,
     Appended,
     AtOnce,
     Cancel,
-    Commit,
     Done,
-    Effect,
     Failed,
-    Load,
     LoadDone,
     Message,
     Opened,
     Remote,
-    RunStep,
     TurnCommitted,
 )
-from server.store.records import Event, Loaded
-from server.workflow import Frame, Result, Workflow, chat
-from tests.builders import SESSION, T0_MS, USER, committed, snapshot, the
-from tests.example_workflows import ECHO
+from server.machines.session import Limits, Session
+from server.records import Event, Loaded
+from server.wire.protocol import Say
+from server.workflows.table import Frame, Result, Workflow, chat
+from tests.support.builders import SESSION, T0_MS, USER, committed, snapshot, the
+from tests.support.example_workflows import ECHO
 
 IDS = [f"id{number}" for number in range(9)]
 LEFT_CARD = "card1"

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from server.errors import WorkflowError
-from server.moves import step
-from server.store.records import merge_memory
-from server.workflow import OPEN, STALE, Delta, Frame, Progress, Result, Turn, Workflow
-from server.workflows import WORKFLOWS, find_workflows
+from server.records import merge_memory
 from server.workflows.builder import BUILDER, summary
+from server.workflows.move import step
+from server.workflows.registry import WORKFLOWS, find_workflows
+from server.workflows.table import OPEN, STALE, Delta, Frame, Progress, Result, Turn, Workflow
 
 URL = "https://example.test"
 

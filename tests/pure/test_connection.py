@@ -2,7 +2,8 @@
 
 import pytest
 
-from server.connection import (
+from server.errors import CloseCode
+from server.machines.connection import (
     Close,
     Connection,
     Create,
@@ -15,9 +16,8 @@ from server.connection import (
     Sync,
     WentLive,
 )
-from server.errors import CloseCode
-from tests.builders import kinds, snapshot, the
 from tests.pure.connections import PAGE, answer, connect, live, log, sent
+from tests.support.builders import kinds, snapshot, the
 
 # ---------------------------------------------------------------- connect
 

@@ -1,9 +1,9 @@
 """The machine of one subscriber: live events, gaps, slow readers, resumes and ends."""
 
-from server.connection import Close, Load, Phase, Read, Send, Sync, WentLive
 from server.errors import CloseCode
-from tests.builders import kinds, snapshot, the
+from server.machines.connection import Close, Load, Phase, Read, Send, Sync, WentLive
 from tests.pure.connections import PAGE, answer, connect, live, log, sent
+from tests.support.builders import kinds, snapshot, the
 
 # ---------------------------------------------------------------- live
 

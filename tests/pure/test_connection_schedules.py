@@ -5,20 +5,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.connection import (
-    Close,
-    Connection,
-    Cursor,
-    Effect,
-    Load,
-    Phase,
-    Read,
-    Send,
-    Sync,
-    WentLive,
-)
-from tests.builders import snapshot
+from server.machines.connection import Close, Connection, Cursor, Effect, Load, Phase, Read, Send, Sync, WentLive
 from tests.pure.connections import PAGE, log
+from tests.support.builders import snapshot
 
 
 class Reader:

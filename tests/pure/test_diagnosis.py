@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from server.diagnosis import TEXT_CHARS, Report, diagnose, one_line, utc
-from server.store.inspector import Damaged
-from server.store.records import Event, Snapshot, fold
+from server.ops.diagnosis import TEXT_CHARS, Report, diagnose, one_line, utc
+from server.records import Event, Snapshot, fold
+from server.store.inspect.contract import Damaged
 
 
 def event(seq: int, kind: str, payload: dict[str, Any], turn: int = 0, role: str = "assistant") -> Event:

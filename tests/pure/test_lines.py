@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from server.lines import Held, accept_write, is_same, line_event, reject
-from server.signals import Cancel, Message, Reject
-from server.store.records import Event, Snapshot
-from tests.builders import T0_MS, USER, event, line, snapshot
-from tests.example_workflows import ECHO
+from server.machines.effects import Reject
+from server.machines.inputs import Cancel, Message
+from server.machines.lines import Held, accept_write, is_same, line_event, reject
+from server.records import Event, Snapshot
 from tests.pure.sessions import LEFT_CARD, cancel, press, say
+from tests.support.builders import T0_MS, USER, event, line, snapshot
+from tests.support.example_workflows import ECHO
 
 
 def payload(message: Message, before: Snapshot) -> dict[str, Any]:

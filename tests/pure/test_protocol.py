@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server import protocol
 from server.errors import ERROR_CODES, ProtocolError
-from server.protocol import Authenticate, Cancel, Dialect, Inbound, Ping, Pong, Resume, Say, Transient
-from tests.builders import SESSION, ended, event, line, snapshot
+from server.wire import protocol
+from server.wire.protocol import Authenticate, Cancel, Dialect, Inbound, Ping, Pong, Resume, Say, Transient
+from tests.support.builders import SESSION, ended, event, line, snapshot
 
 LIMIT = 20
 

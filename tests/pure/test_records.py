@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from server.errors import InvalidWrite
-from server.store.records import (
+from server.records import (
     Event,
     Update,
     Write,
@@ -21,7 +21,7 @@ from server.store.records import (
     next_card,
     place,
 )
-from tests.builders import SESSION, T0_MS, USER, ended, event, line, snapshot
+from tests.support.builders import SESSION, T0_MS, USER, ended, event, line, snapshot
 
 
 def greeting() -> list[Event]:

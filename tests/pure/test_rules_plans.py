@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from server.assistant.rules.brief import Brief, pack, unpack
-from server.assistant.rules.kinds import KINDS
-from server.assistant.rules.plan import change_plan, make_plan, read_answers, slide_count_of
-from server.assistant.rules.questions import choose_questions
-from server.assistant.rules.topic import read_request
+from server.workflows.builder.rules.brief import Brief, pack, unpack
+from server.workflows.builder.rules.kinds import KINDS
+from server.workflows.builder.rules.plan import change_plan, make_plan, read_answers, slide_count_of
+from server.workflows.builder.rules.questions import choose_questions
+from server.workflows.builder.rules.topic import read_request
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from server.assistant.rules.amounts import find_duration, find_slide_count
-from server.assistant.rules.brief import Brief, read_details
-from server.assistant.rules.consent import read_consent
-from server.assistant.rules.intents import read_intent, read_new_topic
-from server.assistant.rules.kinds import find_kind
-from server.assistant.rules.plan import change_plan, read_answers, understood
-from server.assistant.rules.refine import refine
-from server.assistant.rules.topic import MAX_TOPIC_CHARS, read_request
+from server.workflows.builder.rules.amounts import find_duration, find_slide_count
+from server.workflows.builder.rules.brief import Brief, read_details
+from server.workflows.builder.rules.consent import read_consent
+from server.workflows.builder.rules.intents import read_intent, read_new_topic
+from server.workflows.builder.rules.kinds import find_kind
+from server.workflows.builder.rules.plan import change_plan, read_answers, understood
+from server.workflows.builder.rules.refine import refine
+from server.workflows.builder.rules.topic import MAX_TOPIC_CHARS, read_request
 from tests.pure.drafts import draft
 
 PLAN = ("Change_Topic", "Ask_Help_Or_Question", "Accept_Plan", "Reject_Plan", "Change_Parameter")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.assistant.rules.refine import Refined, refine, split_wishes
+from server.workflows.builder.rules.refine import Refined, refine, split_wishes
 from tests.pure.drafts import draft
 
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from server.assistant.rules.kinds import KINDS
-from server.assistant.rules.outlines import outlines_for
-from server.assistant.rules.refine import refine
-from server.assistant.rules.slides import pack_strawman, recall_strawman
+from server.workflows.builder.rules.kinds import KINDS
+from server.workflows.builder.rules.outlines import outlines_for
+from server.workflows.builder.rules.refine import refine
+from server.workflows.builder.rules.slides import pack_strawman, recall_strawman
 from tests.pure.drafts import draft
 
 

@@ -1,9 +1,9 @@
 """The words of the assistant of rules: audiences, tones, wording."""
 
-from server.assistant.rules.amounts import spell_duration
-from server.assistant.rules.audience import group_of, label_of, speak_of
-from server.assistant.rules.tone import family_of, find_tone
-from server.assistant.rules.wording import clean, is_gibberish, listing, plain, tidy
+from server.workflows.builder.rules.amounts import spell_duration
+from server.workflows.builder.rules.audience import group_of, label_of, speak_of
+from server.workflows.builder.rules.tone import family_of, find_tone
+from server.workflows.builder.rules.wording import clean, is_gibberish, listing, plain, tidy
 
 
 def test_lengths_are_spelled_out() -> None:

@@ -1,12 +1,13 @@
 """The machine of one conversation: a step that broke off in mid-answer and is begun anew."""
 
-from server.protocol import Transient
-from server.session import Session
-from server.signals import Again, Commit, RunStep, Show, Shown, ShownElsewhere, Streamed, TurnCommitted, Wished
-from server.store.records import Conflict
-from server.workflow import Progress, chat
-from tests.builders import kinds, line, the
+from server.machines.effects import Commit, RunStep, Show
+from server.machines.inputs import Again, Shown, ShownElsewhere, Streamed, TurnCommitted, Wished
+from server.machines.session import Session
+from server.records import Conflict
+from server.wire.protocol import Transient
+from server.workflows.table import Progress, chat
 from tests.pure.sessions import broken, cancel, done, idle, loaded, reload, running
+from tests.support.builders import kinds, line, the
 
 
 def piece(machine: Session, step: RunStep, text: str, message_id: str) -> Transient:

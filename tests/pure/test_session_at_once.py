@@ -3,29 +3,13 @@
 import pytest
 
 from server.errors import CloseCode
-from server.lines import accept_write
-from server.session import Phase, Session
-from server.signals import (
-    Ack,
-    AnswerAtOnce,
-    Append,
-    AtOnce,
-    Commit,
-    Done,
-    Evict,
-    Failed,
-    Gone,
-    Message,
-    Publish,
-    Reject,
-    Remote,
-    Rest,
-    RunStep,
-    TurnCommitted,
-)
-from server.store.records import Conflict, Duplicate, Missing
-from tests.builders import USER, kinds, line, the
+from server.machines.effects import Ack, AnswerAtOnce, Append, Commit, Evict, Gone, Publish, Reject, RunStep
+from server.machines.inputs import AtOnce, Done, Failed, Message, Remote, Rest, TurnCommitted
+from server.machines.lines import accept_write
+from server.machines.session import Phase, Session
+from server.records import Conflict, Duplicate, Missing
 from tests.pure.sessions import accept, broken, done, finish, idle, loaded, news, reload, running, say
+from tests.support.builders import USER, kinds, line, the
 
 
 def asked(machine: Session, message: Message | None = None) -> AnswerAtOnce:

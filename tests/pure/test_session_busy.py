@@ -4,35 +4,35 @@ from collections.abc import Sequence
 
 import pytest
 
-from server.session import Phase, Session
-from server.signals import (
+from server.machines.effects import (
     Ack,
     AnswerAtOnce,
-    Appended,
-    AtOnce,
     CancelStep,
     Commit,
     Effect,
     Find,
-    Found,
     Interrupt,
-    Interrupted,
     Load,
+    Read,
+    Reject,
+    RunStep,
+    TakeOver,
+)
+from server.machines.inputs import (
+    Appended,
+    AtOnce,
+    Found,
+    Interrupted,
     LoadDone,
     Opened,
-    Read,
     ReadDone,
-    Reject,
     Remote,
-    RunStep,
     Streamed,
-    TakeOver,
     TimerFired,
     TurnCommitted,
 )
-from server.store.records import Conflict, Event
-from tests.builders import T0_MS, committed, ended, event, kinds, line, snapshot, the
-from tests.example_workflows import ECHO_INTERRUPT, ECHO_REJECT
+from server.machines.session import Phase, Session
+from server.records import Conflict, Event
 from tests.pure.sessions import (
     IDS,
     accept,
@@ -48,6 +48,8 @@ from tests.pure.sessions import (
     running,
     say,
 )
+from tests.support.builders import T0_MS, committed, ended, event, kinds, line, snapshot, the
+from tests.support.example_workflows import ECHO_INTERRUPT, ECHO_REJECT
 
 SPENT = {"usage": {"input_tokens": 1, "output_tokens": 2, "cost_micro_usd": None, "calls": 1}}
 

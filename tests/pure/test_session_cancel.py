@@ -2,39 +2,13 @@
 
 import pytest
 
-from server import protocol
-from server.session import Phase, Session
-from server.signals import (
-    Ack,
-    Commit,
-    Find,
-    Found,
-    LoadDone,
-    Read,
-    ReadDone,
-    Reject,
-    Remote,
-    RunStep,
-    Show,
-    Streamed,
-    TimerFired,
-    TurnCommitted,
-)
-from server.store.records import Conflict, Duplicate, Event
-from tests.builders import ended, event, kinds, line, snapshot, the
-from tests.pure.sessions import (
-    broken,
-    cancel,
-    cold,
-    committing,
-    done,
-    finish,
-    idle,
-    loaded,
-    news,
-    reload,
-    running,
-)
+from server.machines.effects import Ack, Commit, Find, Read, Reject, RunStep, Show
+from server.machines.inputs import Found, LoadDone, ReadDone, Remote, Streamed, TimerFired, TurnCommitted
+from server.machines.session import Phase, Session
+from server.records import Conflict, Duplicate, Event
+from server.wire import protocol
+from tests.pure.sessions import broken, cancel, cold, committing, done, finish, idle, loaded, news, reload, running
+from tests.support.builders import ended, event, kinds, line, snapshot, the
 
 
 def test_a_cancelled_turn_keeps_what_was_said_and_is_acked_when_durable() -> None:

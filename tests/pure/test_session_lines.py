@@ -2,31 +2,24 @@
 
 import pytest
 
-from server.lines import accept_write, line_event
-from server.session import Session
-from server.signals import (
+from server.machines.effects import (
     Ack,
     AnswerAtOnce,
     Append,
-    Appended,
-    AtOnce,
     Commit,
     Effect,
     Evict,
     Find,
-    Found,
     Publish,
     Read,
-    ReadDone,
     Reject,
-    Rest,
     RunStep,
-    TurnCommitted,
 )
-from server.store.records import Committed, Conflict, Duplicate, Missing
-from server.workflow import Frame
-from tests.builders import USER, ended, event, kinds, line, snapshot, the
-from tests.example_workflows import ECHO
+from server.machines.inputs import Appended, AtOnce, Found, ReadDone, Rest, TurnCommitted
+from server.machines.lines import accept_write, line_event
+from server.machines.session import Session
+from server.records import Committed, Conflict, Duplicate, Missing
+from server.workflows.table import Frame
 from tests.pure.sessions import (
     LEFT_CARD,
     accept,
@@ -44,6 +37,8 @@ from tests.pure.sessions import (
     running,
     say,
 )
+from tests.support.builders import USER, ended, event, kinds, line, snapshot, the
+from tests.support.example_workflows import ECHO
 
 # ---------------------------------------------------------------- lines
 

@@ -1,33 +1,24 @@
 """The machine of one conversation: how it opens, and how it goes to rest."""
 
 from server.errors import CloseCode
-from server.session import Phase
-from server.signals import (
+from server.machines.effects import (
     AnswerAtOnce,
     Append,
     Commit,
     Evict,
-    Found,
     Gone,
     Load,
-    LoadDone,
-    Opened,
     Publish,
     Read,
-    ReadDone,
     Reject,
-    Remote,
-    Rest,
     RunStep,
     SetTimer,
     Tell,
-    TimerFired,
-    TurnCommitted,
 )
-from server.store.records import Conflict, Missing
-from server.workflow import chat
-from tests.builders import ended, event, every, kinds, line, the
-from tests.example_workflows import ECHO
+from server.machines.inputs import Found, LoadDone, Opened, ReadDone, Remote, Rest, TimerFired, TurnCommitted
+from server.machines.session import Phase
+from server.records import Conflict, Missing
+from server.workflows.table import chat
 from tests.pure.sessions import (
     broken,
     cancel,
@@ -44,6 +35,8 @@ from tests.pure.sessions import (
     running,
     say,
 )
+from tests.support.builders import ended, event, every, kinds, line, the
+from tests.support.example_workflows import ECHO
 
 # ---------------------------------------------------------------- opening
 

@@ -4,42 +4,13 @@ from typing import Any
 
 import pytest
 
-from server import protocol
-from server.session import Phase, Session
-from server.signals import (
-    Appended,
-    CancelStep,
-    Commit,
-    Load,
-    LoadDone,
-    Opened,
-    Read,
-    ReadDone,
-    Remote,
-    RunStep,
-    SetTimer,
-    Show,
-    TakeOver,
-    Tell,
-    TimerFired,
-    TurnCommitted,
-)
-from server.store.records import Event
-from tests.builders import T0_MS, committed, ended, event, kinds, line, the
-from tests.pure.sessions import (
-    accept,
-    append,
-    cold,
-    committing,
-    done,
-    finish,
-    idle,
-    loaded,
-    news,
-    reload,
-    running,
-    say,
-)
+from server.machines.effects import CancelStep, Commit, Load, Read, RunStep, SetTimer, Show, TakeOver, Tell
+from server.machines.inputs import Appended, LoadDone, Opened, ReadDone, Remote, TimerFired, TurnCommitted
+from server.machines.session import Phase, Session
+from server.records import Event
+from server.wire import protocol
+from tests.pure.sessions import accept, append, cold, committing, done, finish, idle, loaded, news, reload, running, say
+from tests.support.builders import T0_MS, committed, ended, event, kinds, line, the
 
 # ---------------------------------------------------------------- the log of other processes
 

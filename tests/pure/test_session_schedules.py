@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from server import lines, signals
-from server.protocol import Say
-from server.session import Limits, Phase, Session
-from server.store.records import (
+from server.machines import effects, inputs, lines
+from server.machines.session import Limits, Phase, Session
+from server.records import (
     Committed,
     Conflict,
     Duplicate,
@@ -31,9 +30,10 @@ from server.store.records import (
     is_outrun,
     place,
 )
-from server.workflow import Result, Workflow, chat
-from tests.builders import SESSION, T0_MS, USER
-from tests.example_workflows import ECHO, WORKFLOWS
+from server.wire.protocol import Say
+from server.workflows.table import Result, Workflow, chat
+from tests.support.builders import SESSION, T0_MS, USER
+from tests.support.example_workflows import ECHO, WORKFLOWS
 
 PAGE = 3
 
@@ -88,53 +88,53 @@ class Process:
 
     def crash(self) -> None:
         self.machine = Session(SESSION, USER, self.world.workflow, self.limits)
-        self.commits: list[signals.Append | signals.Commit] = []  # performed and answered in order
-        self.reads: list[signals.Effect] = []  # performed and answered in any order
-        self.answers: list[signals.Input] = []
-        self.timers: dict[str, signals.TimerFired] = {}
+        self.commits: list[effects.Append | effects.Commit] = []  # performed and answered in order
+        self.reads: list[effects.Effect] = []  # performed and answered in any order
+        self.answers: list[inputs.Input] = []
+        self.timers: dict[str, inputs.TimerFired] = {}
         self.takeovers: list[int] = []
-        self.step: signals.RunStep | None = None
-        self.late: list[signals.RunStep] = []  # cancelled, but their end was already on its way
+        self.step: effects.RunStep | None = None
+        self.late: list[effects.RunStep] = []  # cancelled, but their end was already on its way
 
-    def deliver(self, received: signals.Input) -> None:
+    def deliver(self, received: inputs.Input) -> None:
         for effect in self.machine.deliver(received):
             self.perform(effect)
 
-    def perform(self, effect: signals.Effect) -> None:
+    def perform(self, effect: effects.Effect) -> None:
         match effect:
-            case signals.Append() | signals.Commit():
+            case effects.Append() | effects.Commit():
                 self.commits.append(effect)
-            case signals.Load() | signals.Read() | signals.Find():
+            case effects.Load() | effects.Read() | effects.Find():
                 self.reads.append(effect)
-            case signals.Ack(_, client_id, seq):
+            case effects.Ack(_, client_id, seq):
                 stored = self.world.log.events[seq - 1]
                 assert stored.client_id == client_id
                 self.world.acked.add(client_id)
-            case signals.Publish(events):
+            case effects.Publish(events):
                 assert list(events) == [self.world.log.events[event.seq - 1] for event in events]
-                self.world.published.append((self, signals.Remote(events[-1].seq, events)))
-            case signals.RunStep():
+                self.world.published.append((self, inputs.Remote(events[-1].seq, events)))
+            case effects.RunStep():
                 assert self.step is None, "two steps at once"
                 self.step = effect
-            case signals.AnswerAtOnce(message, line, step):
-                self.answers.append(signals.AtOnce(message, line, self.world.end_at_once(step)))
-            case signals.CancelStep():
+            case effects.AnswerAtOnce(message, line, step):
+                self.answers.append(inputs.AtOnce(message, line, self.world.end_at_once(step)))
+            case effects.CancelStep():
                 self.late += [self.step] if self.step else []
                 self.step = None
-            case signals.Interrupt(run):
+            case effects.Interrupt(run):
                 ids = [self.world.fresh() for _ in range(3)]
-                self.answers.append(signals.Interrupted(run, ids, T0_MS))
-            case signals.SetTimer(name, number):
-                self.timers[name] = signals.TimerFired(name, number)
-            case signals.TakeOver(seq):
+                self.answers.append(inputs.Interrupted(run, ids, T0_MS))
+            case effects.SetTimer(name, number):
+                self.timers[name] = inputs.TimerFired(name, number)
+            case effects.TakeOver(seq):
                 self.takeovers.append(seq)
-            case signals.Evict():
+            case effects.Evict():
                 self.crash()
             case _:
                 pass
 
     def open(self) -> None:
-        self.deliver(signals.Opened(self.world.log.load()))
+        self.deliver(inputs.Opened(self.world.log.load()))
 
     def end_step(self, *, well: bool) -> None:
         step, self.step = self.step, None
@@ -145,7 +145,7 @@ class Process:
         if self.late:
             self.tell_end(self.late.pop(), well=True)
 
-    def tell_end(self, step: signals.RunStep, *, well: bool) -> None:
+    def tell_end(self, step: effects.RunStep, *, well: bool) -> None:
         self.deliver(self.world.end(step, well=well))
 
     def commit(self, fate: str) -> None:
@@ -154,25 +154,25 @@ class Process:
         effect, log = self.commits.pop(0), self.world.log
         outcome: Outcome | None = None
         if fate != "failed":
-            outcome = log.commit(effect.write, again=isinstance(effect, signals.Commit) and effect.again)
-        if isinstance(effect, signals.Append):
-            self.deliver(signals.Appended(effect.message, outcome if fate == "seen" else None))
+            outcome = log.commit(effect.write, again=isinstance(effect, effects.Commit) and effect.again)
+        if isinstance(effect, effects.Append):
+            self.deliver(inputs.Appended(effect.message, outcome if fate == "seen" else None))
         else:
-            self.deliver(signals.TurnCommitted(effect.run, outcome if fate == "seen" else None))
+            self.deliver(inputs.TurnCommitted(effect.run, outcome if fate == "seen" else None))
 
     def read(self, number: int, *, failed: bool) -> None:
         if not self.reads:
             return
         log = self.world.log
         match self.reads.pop(number % len(self.reads)):
-            case signals.Load(load):
-                self.answers.append(signals.LoadDone(load, None if failed else log.load(), failed))
-            case signals.Read(read, after):
-                self.answers.append(signals.ReadDone(read, None if failed else log.read(after)))
-            case signals.Find(asked):
+            case effects.Load(load):
+                self.answers.append(inputs.LoadDone(load, None if failed else log.load(), failed))
+            case effects.Read(read, after):
+                self.answers.append(inputs.ReadDone(read, None if failed else log.read(after)))
+            case effects.Find(asked):
                 event = None if failed else log.find(lines.client_id(asked))
                 known = log.snapshot() if event is None and not failed else None
-                self.answers.append(signals.Found(asked, event, failed, known))
+                self.answers.append(inputs.Found(asked, event, failed, known))
 
     def answer(self, number: int) -> None:
         if self.answers:
@@ -180,7 +180,7 @@ class Process:
 
     def take_over(self) -> None:
         if self.takeovers:
-            self.deliver(signals.TimerFired("takeover", self.takeovers.pop(0)))
+            self.deliver(inputs.TimerFired("takeover", self.takeovers.pop(0)))
 
     def fire(self, number: int) -> None:
         if self.timers:
@@ -195,7 +195,7 @@ class World:
         self.log = Log()
         self.sent: list[str] = []
         self.acked: set[str | None] = set()
-        self.published: list[tuple[Process, signals.Remote]] = []
+        self.published: list[tuple[Process, inputs.Remote]] = []
         self.made = self.lines_begun = 0
         self.processes = [Process(self, takeover_ms), Process(self, takeover_ms)]
         self.processes[0].open()
@@ -204,19 +204,19 @@ class World:
         self.made += 1
         return f"id{self.made}"
 
-    def end(self, step: signals.RunStep, *, well: bool) -> signals.Done | signals.Failed:
+    def end(self, step: effects.RunStep, *, well: bool) -> inputs.Done | inputs.Failed:
         ids = [self.fresh() for _ in range(3)]
         if not well:
-            return signals.Failed(step.run, "step_failed", "It broke.", "corr", True, ids, T0_MS)
-        return signals.Done(step.run, Result("Say", "HELLO", (chat("answer"),), {"n": step.turn}), ids, T0_MS)
+            return inputs.Failed(step.run, "step_failed", "It broke.", "corr", True, ids, T0_MS)
+        return inputs.Done(step.run, Result("Say", "HELLO", (chat("answer"),), {"n": step.turn}), ids, T0_MS)
 
-    def end_at_once(self, step: signals.RunStep) -> signals.Done | signals.Failed | None:
+    def end_at_once(self, step: effects.RunStep) -> inputs.Done | inputs.Failed | None:
         """Of three lines one is answered at once, one breaks at once, and one may have to wait."""
         self.lines_begun += 1
         return None if self.lines_begun % 3 == 0 else self.end(step, well=self.lines_begun % 3 == 1)
 
     def send(self, process: Process, client_id: str) -> None:
-        message = signals.Message(1, Say(client_id, f"line {client_id}"), self.fresh(), T0_MS)
+        message = inputs.Message(1, Say(client_id, f"line {client_id}"), self.fresh(), T0_MS)
         process.deliver(message)
 
     def pass_on(self, number: int, *, lost: bool = False, bare: bool = False) -> None:
@@ -224,7 +224,7 @@ class World:
             sender, news = self.published.pop(number % len(self.published))
             for process in self.processes:
                 if process is not sender and not lost:
-                    process.deliver(signals.Remote(news.head) if bare else news)
+                    process.deliver(inputs.Remote(news.head) if bare else news)
 
     def act(self, name: str, place: int, number: int) -> None:
         process = self.processes[place]
@@ -236,7 +236,7 @@ class World:
                 self.send(process, self.sent[number % len(self.sent)])
             case "cancel" if (turn := self.processes[number % 2].machine.turn) is not None:
                 ids = [self.fresh() for _ in range(3)]
-                process.deliver(signals.Cancel(1, f"x{number}", turn, ids, T0_MS))
+                process.deliver(inputs.Cancel(1, f"x{number}", turn, ids, T0_MS))
             case "commit" | "commit fails" | "commit unseen":
                 process.commit({"commit": "seen", "commit fails": "failed", "commit unseen": "unseen"}[name])
             case "read" | "read fails":
@@ -254,11 +254,11 @@ class World:
             case "news" | "news lost" | "news bare":
                 self.pass_on(number, lost=name == "news lost", bare=name == "news bare")
             case "heads":
-                process.deliver(signals.Remote(len(self.log.events)))
+                process.deliver(inputs.Remote(len(self.log.events)))
             case "open":
                 process.open()
             case "rest":
-                process.deliver(signals.Rest())
+                process.deliver(inputs.Rest())
             case "crash":
                 process.crash()
 
@@ -274,7 +274,7 @@ class World:
                     if self.log.events and client_id not in self.acked and not process.machine.inbox.lines:
                         self.send(process, client_id)
                 if not self.log.events or self.pending():
-                    process.deliver(signals.Rest())
+                    process.deliver(inputs.Rest())
                     process.open()
                 process.commit("seen")
                 process.read(0, failed=False)

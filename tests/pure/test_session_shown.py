@@ -4,29 +4,23 @@ from typing import Any
 
 import pytest
 
-from server import protocol
-from server.protocol import Transient
-from server.session import Session
-from server.signals import (
+from server.machines.effects import Ask, Commit, Effect, Evict, Read, RunStep, Show
+from server.machines.inputs import (
     Appended,
-    Ask,
-    Commit,
-    Effect,
-    Evict,
     Opened,
-    Read,
     ReadDone,
     Remote,
     Rest,
-    RunStep,
-    Show,
     ShownElsewhere,
     Streamed,
     TimerFired,
     Wished,
 )
-from tests.builders import committed, ended, event, kinds, line, the
+from server.machines.session import Session
+from server.wire import protocol
+from server.wire.protocol import Transient
 from tests.pure.sessions import append, cancel, cold, committing, idle, loaded, news, reload, running, say
+from tests.support.builders import committed, ended, event, kinds, line, the
 
 STATUS = protocol.status(3, "generating", "Almost there")
 

@@ -4,29 +4,13 @@ from typing import Any
 
 from msgspec import structs
 
-from server import protocol
 from server.errors import CloseCode
-from server.session import Phase
-from server.signals import (
-    Appended,
-    Commit,
-    Gone,
-    Load,
-    LoadDone,
-    Opened,
-    Publish,
-    RunStep,
-    SetTimer,
-    Show,
-    Shown,
-    Streamed,
-    Tell,
-    TimerFired,
-    TurnCommitted,
-)
-from server.store.records import Committed, Conflict, Event, Missing, Write, fold, place
-from server.workflow import Frame, Progress, chat
-from tests.builders import SESSION, USER, ended, event, every, kinds, line, the
+from server.machines.effects import Commit, Gone, Load, Publish, RunStep, SetTimer, Show, Tell
+from server.machines.inputs import Appended, LoadDone, Opened, Shown, Streamed, TimerFired, TurnCommitted
+from server.machines.session import Phase
+from server.records import Committed, Conflict, Event, Missing, Write, fold, place
+from server.wire import protocol
+from server.workflows.table import Frame, Progress, chat
 from tests.pure.sessions import (
     accept,
     append,
@@ -43,6 +27,7 @@ from tests.pure.sessions import (
     running,
     say,
 )
+from tests.support.builders import SESSION, USER, ended, event, every, kinds, line, the
 
 # ---------------------------------------------------------------- the end of a turn
 

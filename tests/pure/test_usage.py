@@ -3,11 +3,12 @@
 from typing import Any
 
 from server.assistant import Message, Prompting
-from server.signals import Commit, Failed, Opened, RunStep, Show
-from server.store.records import Event, Loaded, fold
-from server.workflow import Line, Turn
-from tests.builders import SESSION, T0_MS, USER, snapshot, the
+from server.machines.effects import Commit, RunStep, Show
+from server.machines.inputs import Failed, Opened
+from server.records import Event, Loaded, fold
+from server.workflows.table import Line, Turn
 from tests.pure.sessions import IDS, accept, cancel, cold, done, finish, running, say
+from tests.support.builders import SESSION, T0_MS, USER, snapshot, the
 
 
 def spent(cost: int | None = 30, calls: int = 1) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from server.errors import StepError, WorkflowError
-from server.moves import step
-from server.workflow import (
+from server.workflows.move import step
+from server.workflows.table import (
     OPEN,
     STALE,
     STAY,
@@ -27,7 +27,7 @@ from server.workflow import (
     Workflow,
     chat,
 )
-from tests.builders import SESSION
+from tests.support.builders import SESSION
 
 LEFT = Button("go_left", "Go left", "Left", primary=True)
 RIGHT = Button("go_right", "Go right", "Right", requires_input=True)

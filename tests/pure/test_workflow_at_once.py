@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from server.errors import StepError
-from server.moves import step, step_at_once
-from server.workflow import OPEN, Delta, Output, Progress, Remember, Result, State, Step, Turn, chat
+from server.workflows.move import step, step_at_once
+from server.workflows.table import OPEN, Delta, Output, Progress, Remember, Result, State, Step, Turn, chat
 from tests.pure.test_workflow import HALL, ROOF, ROOM, classify, saying, table, turn
 
 

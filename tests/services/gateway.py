@@ -17,8 +17,8 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
-from tests.process import free_port
 from tests.services.loop_thread import LoopThread
+from tests.support.process import free_port
 
 PREFIX: Final = "/rest/v1"
 #: Of one connection only, or made anew by whoever sends the next message.

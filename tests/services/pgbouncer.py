@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.process import free_port
 from tests.services.postgres import PostgresServer, runs_as
+from tests.support.process import free_port
 
 PROGRAM: Final = "pgbouncer"
 START_S: Final = 20.0

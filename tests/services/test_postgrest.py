@@ -10,14 +10,7 @@ import pytest
 
 from tests.services.gateway import Fault
 from tests.services.postgrest import ROWS_LIMIT
-from tests.services.supabase import (
-    PUBLISHABLE_KEY,
-    SECRET_KEY,
-    SupabaseServer,
-    supabase_server,
-    token,
-    user_token,
-)
+from tests.services.supabase import PUBLISHABLE_KEY, SECRET_KEY, SupabaseServer, supabase_server, token, user_token
 
 PROBES: Final = """
     create table public.probes (id int primary key, owner text not null, note text);

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from server import telemetry
+from server.ops import logs
 from server.settings import mask_url
 from tests.soak.broken import run_broken
 from tests.soak.options import Options, read_options
@@ -22,7 +22,7 @@ INTERRUPTED: Final = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = read_options(arguments)
-    telemetry.configure("error", "json")  # of our own reading of the store; the servers have a log of their own
+    logs.configure("error", "json")  # of our own reading of the store; the servers have a log of their own
     sys.stderr.write(f"seed {options.seed}\n")
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # leave no server behind
     try:

@@ -46,14 +46,14 @@ def _answers_first(writes: str) -> tuple[Change, ...]:
     """The store works out the outcome of such a batch, answers, and commits a moment later."""
     return (
         Change(
-            "server/store/sqlite.py",
+            "server/store/sqlite/store.py",
             "        planned = self._known.plan(writes) if self._is_open else None\n",
             f"        if {writes}:\n"
             "            return self._answer_first(writes)\n"
             "        planned = self._known.plan(writes) if self._is_open else None\n",
         ),
         Change(
-            "server/store/sqlite.py",
+            "server/store/sqlite/store.py",
             "    async def _commit(self, writes: Sequence[Write]) -> list[Outcome]:\n",
             "    async def _answer_first(self, writes):\n"
             "        outcomes = await self._run(self._writer, _foresee, writes)\n"
@@ -62,7 +62,7 @@ def _answers_first(writes: str) -> tuple[Change, ...]:
             "    async def _commit(self, writes: Sequence[Write]) -> list[Outcome]:\n",
         ),
         Change(
-            "server/store/sqlite_writer.py",
+            "server/store/sqlite/writer.py",
             "def _rows(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[list[Any]]:\n",
             "def foresee(connection, writes):\n"
             "    heads = _rows(connection, _HEADS, list({one.session_id for one in writes}))\n"
@@ -73,10 +73,10 @@ def _answers_first(writes: str) -> tuple[Change, ...]:
             "def _rows(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[list[Any]]:\n",
         ),
         Change(
-            "server/store/sqlite.py",
+            "server/store/sqlite/store.py",
             "def _delete(connection: sqlite3.Connection, session_id: str, user_id: str) -> bool:\n",
             "def _foresee(connection, writes):\n"
-            "    from server.store.sqlite_writer import foresee\n"
+            "    from server.store.sqlite.writer import foresee\n"
             "    return foresee(connection, writes)\n\n\n"
             "def _write_late(connection, writes):\n"
             '    __import__("time").sleep(0.003)\n'
@@ -123,7 +123,7 @@ BREAKAGES: Final = {
                 "            before = None\n",
             ),
             Change(
-                "server/store/sqlite_log.sql",
+                "server/store/sqlite/log.sql",
                 "create unique index events_by_client",
                 "create index events_by_client",
             ),
@@ -134,7 +134,7 @@ BREAKAGES: Final = {
         frozenset({"seen otherwise"}),
         (
             Change(
-                "server/subscriber.py",
+                "server/engine/subscriber.py",
                 "        items = encode_all(loaded.events) if loaded else []\n",
                 "        from msgspec.structs import replace\n"
                 "        events = loaded.events if loaded else []\n"
@@ -147,7 +147,7 @@ BREAKAGES: Final = {
         frozenset({"hole in a resume"}),
         (
             Change(
-                "server/connection.py",
+                "server/machines/connection.py",
                 "self.last = cursor.after\n",
                 "self.last = min(cursor.after + 1, snapshot.seq)\n",
             ),
@@ -158,7 +158,7 @@ BREAKAGES: Final = {
         frozenset({"time"}),
         (
             Change(
-                "server/store/records.py",
+                "server/records.py",
                 "updated_at = event.created_at if event.created_at > updated_at else updated_at + 1",
                 "updated_at = max(event.created_at, updated_at)",
             ),
@@ -169,7 +169,7 @@ BREAKAGES: Final = {
         frozenset({"answered twice", "turn on an old state"}),
         (
             Change(
-                "server/store/migrations/20261121000001_rejoinder_commit.sql",
+                "server/store/postgres/migrations/20261121000001_rejoinder_commit.sql",
                 "when n.expects <> s.version then 'conflict'",
                 "when n.expects = 0 and s.version > 0 then 'conflict'",
             ),
@@ -179,7 +179,7 @@ BREAKAGES: Final = {
     "deaf": Breakage(
         "nobody is told how far the log goes elsewhere",
         frozenset({"never converged"}),
-        (Change("server/broker.py", "subscriber.hint(head)", "pass"),),
+        (Change("server/broker/__init__.py", "subscriber.hint(head)", "pass"),),
         {"store": "sqlite", "processes": 3, "redis": "no"},
     ),
 }

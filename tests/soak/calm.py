@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
+from server.records import Event
 from server.store import Store
-from server.store.records import Event
 from tests.soak.conversation import Calm, Conversation
 from tests.soak.history import History
 from tests.soak.tab import Frame, Identity, Tab, Where

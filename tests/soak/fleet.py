@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from server.workers import VARIABLE as WORKER_FDS
-from server.workers import listen
+from server.ops.workers import VARIABLE as WORKER_FDS
+from server.ops.workers import listen
 from tests.faults.points import VARIABLE
-from tests.process import is_ready
 from tests.soak.history import History
 from tests.soak.ports import free_ports
 from tests.soak.tab import Address
+from tests.support.process import is_ready
 
 #: Longer than the longest stall of a store: a process whose store stalls is not ready.
 START_S: Final = 90.0

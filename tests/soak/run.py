@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from server.store.url import open_store
+from server.store.open import open_store
 from tests.soak.between import Between, open_between
 from tests.soak.calm import converge, read_all
 from tests.soak.checker import Verdict, judge, report

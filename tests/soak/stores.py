@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from server.settings import Settings
-from server.store.url import kind
+from server.store.open import kind
 from tests.services.postgres import postgres_server
 from tests.services.proxy import POSTGRES_DONE, Proxy
 from tests.services.redis import DURABLE, redis_server

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from typing import Any
 
 from server.assistant import Assistant
-from server.workflow import STAY, Button, Output, State, Step, Turn, Workflow
 from server.workflows.builder import by_model, by_rules
+from server.workflows.table import STAY, Button, Output, State, Step, Turn, Workflow
 
 
 def either(rules: Step, model: Callable[[Turn, Assistant], AsyncIterator[Output]]) -> Step:

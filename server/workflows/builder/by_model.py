@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
-from server.assistant import Assistant, Usage, classifier, writer
-from server.assistant.drafts import brief_of, plan_of, refined_of, strawman_of
+from server.assistant import Assistant, Usage, classifier
 from server.assistant.objects import Drafted, Fit, Unfit
 from server.assistant.prompts import CLASSIFIER
-from server.assistant.rules import plan, replies, slides
-from server.assistant.rules.consent import read_consent
-from server.assistant.rules.intents import HELP, read_intent, read_plain_intent, read_topic_line
-from server.assistant.rules.wording import clean, has_words
-from server.workflow import STALE, Ask, Delta, Frame, Output, Progress, Remember, Turn, chat
-from server.workflows.builder import by_rules
+from server.workflows.builder import by_rules, writer
+from server.workflows.builder.drafts import brief_of, plan_of, refined_of, strawman_of
+from server.workflows.builder.rules import plan, replies, slides
+from server.workflows.builder.rules.consent import read_consent
+from server.workflows.builder.rules.intents import HELP, read_intent, read_plain_intent, read_topic_line
+from server.workflows.builder.rules.wording import clean, has_words
+from server.workflows.table import STALE, Ask, Delta, Frame, Output, Progress, Remember, Turn, chat
 
 #: A step has its own limit of time, which the assistant keeps; no call needs another one.
 _DEADLINE_MS: Final = 3_600_000

@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
-from server.assistant.rules import plan, questions, replies, slides
-from server.assistant.rules.intents import read_intent, read_topic_line
-from server.assistant.rules.refine import refine
-from server.assistant.rules.topic import read_request
-from server.assistant.rules.wording import clean
-from server.workflow import STALE, Ask, Frame, Output, Progress, Remember, Turn, chat
+from server.workflows.builder.rules import plan, questions, replies, slides
+from server.workflows.builder.rules.intents import read_intent, read_topic_line
+from server.workflows.builder.rules.refine import refine
+from server.workflows.builder.rules.topic import read_request
+from server.workflows.builder.rules.wording import clean
+from server.workflows.table import STALE, Ask, Frame, Output, Progress, Remember, Turn, chat
 
 #: What belongs to a topic, and goes with it.
 FORGET_REST: Final[dict[str, None]] = dict.fromkeys(

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from server.store.url import open_store
+from server.store.open import open_store
 from tests.bench import usage
 from tests.bench.contenders import Contender, Running, running
 from tests.bench.job import Job, Told

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from server.store.url import open_store
+from server.store.open import open_store
 from tests.bench.contenders import STORES, Running
 from tests.bench.job import Job, session_of, user_of
 from tests.bench.measure import percentiles, run, settle

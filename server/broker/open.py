@@ -1,0 +1,70 @@
+"""From REDIS_URL to what carries news between processes: a broker over Redis, or one that knows this process alone."""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from server.broker import Broker, Listener, LocalBroker
+from server.settings import Settings
+
+#: Every key and channel of ours begins so.
+PREFIX: Final = "rejoinder:"
+
+
+class Fanout(Protocol):
+    """What tells other processes of our news, and us of theirs."""
+
+    broker: Broker
+
+    def start(self, listener: Listener, changed: Callable[[], None]) -> None:
+        """Listen: `listener` is told of news, `changed` that news may have been lost."""
+        ...
+
+    async def close(self) -> None:
+        """Stop listening, and disconnect."""
+        ...
+
+
+class LocalFanout:
+    """Nothing between the processes: several find each other's news by asking the store."""
+
+    def __init__(self) -> None:
+        self.broker: Broker = LocalBroker()
+
+    def start(self, listener: Listener, changed: Callable[[], None]) -> None:
+        """Nothing to listen to."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+class RedisFanout:
+    """A Redis between the processes."""
+
+    def __init__(self, settings: Settings) -> None:
+        # Imported only where it is used: a process without Redis starts sooner and is smaller.
+        from server.broker.redis.broker import RedisBroker
+        from server.broker.redis.pool import open_pool
+
+        self._pool = open_pool(settings.redis_url, settings.broker_timeout_ms)
+        self._broker = RedisBroker(
+            self._pool,
+            prefix=PREFIX,
+            timeout_ms=settings.broker_timeout_ms,
+            queue_limit=settings.broker_queue_limit,
+            hint_max_bytes=settings.hint_max_bytes,
+        )
+        self.broker: Broker = self._broker
+
+    def start(self, listener: Listener, changed: Callable[[], None]) -> None:
+        """Listen and send; Redis need not be there."""
+        self._broker.start(listener, changed)
+
+    async def close(self) -> None:
+        """Stop, and disconnect."""
+        await self._broker.close()
+        await self._pool.aclose()
+
+
+def open_fanout(settings: Settings) -> Fanout:
+    """What the settings name; nothing is connected yet."""
+    return RedisFanout(settings) if settings.redis_url else LocalFanout()

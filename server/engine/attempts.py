@@ -1,0 +1,85 @@
+"""A step that is begun again: a model's answer broke off when a part of it was shown.
+
+Nothing below a turn can do that, for what was shown must be replaced: the turn numbers its attempts for those who read.
+A call that broke off before it said anything was tried again by the assistant itself, and is not tried here.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Final
+
+import structlog
+from msgspec import structs
+
+from server.assistant.errors import AssistantError
+from server.assistant.retry import Patience, wait_ms
+from server.broker import Key
+from server.machines import effects, inputs
+
+log = structlog.get_logger()
+
+PATIENCE: Final = Patience()
+
+
+class Attempts:
+    """The attempts of one step; `effect` asks for the present one. sleep (seconds) and chance (0–1) are for tests."""
+
+    def __init__(
+        self,
+        effect: effects.RunStep,
+        key: Key,
+        left_ms: Callable[[], int],
+        patience: Patience = PATIENCE,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`left_ms` is what is left of the time for calls to the model."""
+        self.effect = effect
+        self._left_ms = left_ms
+        self._patience = patience
+        self._sleep = sleep
+        self._chance = chance
+        self._log = log.bind(session_id=key[1], user_id=key[0], turn=effect.turn)
+
+    async def run(
+        self, begin: Callable[[effects.RunStep], AsyncGenerator[inputs.Input, None]]
+    ) -> AsyncGenerator[inputs.Input, None]:
+        """What the step yields from its beginning, with Again before each further attempt.
+
+        `begin` begins the step; what it had gathered when it broke off goes with it. Raises what the step raises: the
+        AssistantError of the last attempt, when no other is to be made.
+        """
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                async with aclosing(begin(self.effect)) as outputs:
+                    async for output in outputs:
+                        yield output
+            except AssistantError as error:
+                wait = self._wait_ms(attempt, error)
+                if wait is None:
+                    raise
+                self._log.warning("step_broke_off", attempt=self.effect.attempt, code=error.code, wait_ms=wait)
+            else:
+                return
+            yield inputs.Again(self.effect.run)
+            self.effect = structs.replace(self.effect, attempt=self.effect.attempt + 1)
+            await self._sleep(wait / 1000)
+
+    def _wait_ms(self, attempt: int, error: AssistantError) -> int | None:
+        if not error.streamed:
+            return None
+        return wait_ms(
+            self._patience,
+            attempt=attempt,
+            fault=error.fault,
+            left_ms=self._left_ms(),
+            chance=self._chance(),
+            retry_after_ms=error.retry_after_ms,
+            streamed=True,
+            may_restart=True,
+        )

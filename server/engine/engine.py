@@ -1,0 +1,447 @@
+"""The driver: delivers inputs to the session machines and performs their effects.
+
+It owns what the machines must not know: tasks, timers, the clock, fresh ids. One input is taken to its end, effects
+included, before the next; what an effect answers at once waits its turn in the queue, but for a step that is over.
+"""
+
+import asyncio
+import contextlib
+import heapq
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+from msgspec import structs
+
+from server.assistant import Assistant
+from server.assistant.account import Account
+from server.assistant.prices import PRICES, parse_prices
+from server.broker import Broker, Key
+from server.clock import new_ids, now_ms
+from server.engine.delta_buffer import RollUp
+from server.engine.group_commit import GroupCommit
+from server.engine.leases import Leases, LocalLeases
+from server.engine.run_step import SPARE_IDS, Means, end_at_once, run_step
+from server.engine.turn_log import WATCHED, TurnTimes
+from server.errors import StoreError
+from server.machines import effects, inputs, lines
+from server.machines.session import Limits, Phase, Session
+from server.ops.metrics import Figures
+from server.records import Event, Loaded
+from server.settings import Settings
+from server.store import Store
+from server.tasks import Tasks
+from server.wire.protocol import Transient, encode_all
+from server.workflows.table import Workflow
+
+log = structlog.get_logger()
+
+#: No event stands behind this one: a load with it brings the snapshot and the inbox alone.
+_NO_EVENTS = 0
+#: The share of TAKEOVER_MS after which the lease of another process is asked for again, once its line has lain so long.
+_POLL_SHARE = 3
+#: How many idle sessions are let go at once to make room for another.
+_ROOM = 16
+
+
+class Replies(Protocol):
+    """Whoever sent a line and waits for its ack."""
+
+    def acked(self, effect: effects.Ack) -> None:
+        """The line is durable."""
+        ...
+
+    def rejected(self, effect: effects.Reject) -> None:
+        """The line was refused."""
+        ...
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+class Awake:
+    """A session that is awake: its machine, its running step, its timers, and what the log will tell of its turn."""
+
+    __slots__ = ("account", "follows", "machine", "run", "shown_ms", "step", "timers", "times", "touched_ms")
+
+    def __init__(self, machine: Session, figures: Figures) -> None:
+        self.machine = machine
+        self.step: asyncio.Task[None] | None = None
+        self.run = 0  # of the step
+        self.account: Account | None = None  # of the step
+        self.follows = False
+        self.timers: dict[str, asyncio.TimerHandle] = {}
+        self.touched_ms = 0
+        self.shown_ms = 0  # when another process last showed something of its turn
+        self.times = TurnTimes(figures)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn is on its way to its end."""
+        steps = self.step is not None and not self.step.done()
+        return self.machine.phase is Phase.COMMITTING or (self.machine.phase is Phase.RUNNING and steps)
+
+    def spent(self) -> Mapping[str, Any]:
+        """What the turn under way has taken until now; nothing for one whose step did not begin here."""
+        running = self.machine.running
+        if self.account is None or running is None or running.run != self.run:
+            return inputs.NOTHING_SPENT
+        return self.account.spent()
+
+
+class Engine:
+    """Every session that is awake in this process."""
+
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        workflows: Mapping[str, Workflow],
+        settings: Settings,
+        *,
+        leases: Leases | None = None,
+        takeover_ms: int = 0,
+        assistant: Assistant | None = None,
+    ) -> None:
+        """`takeover_ms` is how long a line of another process may lie; 0: there is no other process.
+
+        `assistant` is the language model; None: steps answer by their own rules.
+        """
+        self.store = store
+        self.broker = broker
+        self.leases = leases or LocalLeases()
+        self.workflows = workflows
+        self.settings = settings
+        self.figures = Figures(workflows)
+        self.commit = GroupCommit(store, batch_limit=settings.batch_limit, queue_limit=settings.commit_queue_limit)
+        self._means = Means(store, settings, assistant)
+        self._prices = {**PRICES, **parse_prices(settings.assistant_prices)}
+        self.replies: dict[int, Replies] = {}
+        self.draining = False
+        self._limits = Limits(
+            inbox=settings.inbox_limit,
+            takeover_ms=takeover_ms,
+            status_after_ms=settings.status_after_ms,
+            retry_ms=settings.store_retry_ms,
+        )
+        self._awake: dict[Key, Awake] = {}
+        self._waking: set[Key] = set()  # their tabs are on this process, and an answer is streamed by another one
+        self._inputs: deque[tuple[Key, Awake, inputs.Input]] = deque()
+        self._delivering = False
+        self._moved = asyncio.Event()
+        self._tasks = Tasks()
+
+    # ------------------------------------------------------------ life
+
+    def start(self) -> None:
+        """Begin to commit."""
+        self.commit.start()
+
+    async def drain(self) -> None:
+        """Take no new turns, let the running ones end within DRAIN_MS. What is cut runs again after the restart."""
+        self.draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.drain_ms / 1000):
+                while any(awake.is_busy for awake in self._awake.values()):
+                    self._moved.clear()
+                    await self._moved.wait()
+
+    async def close(self) -> None:
+        """Stop every task, then commit what is queued."""
+        self.draining = True
+        steps = [awake.step for awake in self._awake.values() if awake.step is not None]
+        for step in steps:
+            step.cancel()
+        await self._tasks.close()
+        await asyncio.gather(*steps, return_exceptions=True)
+        await self.commit.close()
+        for awake in self._awake.values():
+            for timer in awake.timers.values():
+                timer.cancel()
+        self._awake.clear()
+
+    # ------------------------------------------------------------ what others ask of a session
+
+    def open(self, key: Key, loaded: Loaded | None, workflow: str) -> bool:
+        """A connection has just read the session (None: start it). False: too many sessions are awake."""
+        return self.deliver(key, loaded.snapshot.workflow if loaded else workflow, inputs.Opened(loaded))
+
+    def deliver(self, key: Key, workflow: str, received: inputs.Input) -> bool:
+        """Give an input to a session, waking it if need be. False: too many sessions are awake."""
+        awake = self._awake.get(key) or self._awaken(key, workflow)
+        if awake is None:
+            return False
+        self._later(key, awake, received)
+        return True
+
+    def running(self, key: Key) -> int | None:
+        """The turn that is under way in this session, here or (as far as is known here) elsewhere."""
+        awake = self._awake.get(key)
+        return awake.machine.turn if awake else None
+
+    def count_awake(self) -> int:
+        """How many sessions are awake."""
+        return len(self._awake)
+
+    def machine(self, key: Key) -> Session | None:
+        """The session's machine, if it is awake."""
+        awake = self._awake.get(key)
+        return awake.machine if awake else None
+
+    def summary(self, workflow: str, memory: Mapping[str, object]) -> dict[str, object]:
+        """What a workflow tells of a session at a reconnect."""
+        known = self.workflows.get(workflow)
+        return known.summary(memory) if known else {}
+
+    # ------------------------------------------------------------ inputs
+
+    def _run(self) -> None:
+        self._delivering = True
+        try:
+            while self._inputs:
+                key, awake, received = self._inputs.popleft()
+                if self._awake.get(key) is not awake:
+                    continue  # it was evicted, and this is no answer for its successor; the store has everything
+                machine = awake.machine
+                awake.touched_ms = now_ms()
+                if type(received) in WATCHED:
+                    awake.times.watch(key, machine, received, awake.touched_ms)
+                    if isinstance(received, inputs.Cancel):
+                        received = structs.replace(received, spent=awake.spent())
+                for effect in machine.deliver(received):
+                    self._perform(key, awake, effect)
+                if machine.running is not None or awake.follows:
+                    self._follow(key, awake)
+        finally:
+            self._delivering = False
+        if self.draining:
+            self._moved.set()
+
+    def _later(self, key: Key, awake: Awake, received: inputs.Input) -> None:
+        """Deliver to a session if it is still awake when its turn comes."""
+        self._inputs.append((key, awake, received))
+        if not self._delivering:
+            self._run()
+
+    def _follow(self, key: Key, awake: Awake) -> None:
+        """Hear of a session while its turn runs here, also when its tabs are on other processes: one may stop it."""
+        running = awake.machine.running
+        runs = running is not None and running.message is None  # a turn that brings its line along is soon over
+        if runs != awake.follows:
+            awake.follows = runs
+            (self.broker.follow if runs else self.broker.unfollow)(key)
+
+    def _awaken(self, key: Key, workflow: str) -> Awake | None:
+        if len(self._awake) >= self.settings.session_max_concurrent and not self._make_room():
+            return None
+        machine = Session(key[1], key[0], self.workflows[workflow], self._limits)
+        awake = self._awake[key] = Awake(machine, self.figures)
+        awake.touched_ms = now_ms()
+        return awake
+
+    def _make_room(self) -> bool:
+        """Let the sessions rest that have nothing to do, the longest idle ones first; at most a few at a time."""
+        idle = [(awake.touched_ms, key) for key, awake in self._awake.items() if awake.machine.phase is Phase.IDLE]
+        for _, key in heapq.nsmallest(_ROOM, idle):
+            self._later(key, self._awake[key], inputs.Rest())
+        return len(self._awake) < self.settings.session_max_concurrent
+
+    # ------------------------------------------------------------ effects
+
+    def _perform(self, key: Key, awake: Awake, effect: effects.Effect) -> None:
+        match effect:
+            case effects.AnswerAtOnce():
+                ended = self._end_at_once(key, awake, effect.step)
+                for further in awake.machine.deliver(inputs.AtOnce(effect.message, effect.line, ended)):
+                    self._perform(key, awake, further)
+            case effects.Commit(run, write, again):
+                if not self.commit.submit(
+                    write, lambda outcome: self._later(key, awake, inputs.TurnCommitted(run, outcome)), again=again
+                ):
+                    self._later(key, awake, inputs.TurnCommitted(run, None, "overloaded"))
+            case effects.Ack():
+                if (waiting := self.replies.get(effect.reply_to)) is not None:
+                    waiting.acked(effect)
+            case effects.Publish():
+                self.broker.publish(key, effect.events, encode_all(effect.events))
+            case effects.Append(message, write):
+                if not self.commit.submit(
+                    write, lambda outcome: self._later(key, awake, inputs.Appended(message, outcome))
+                ):
+                    self._later(key, awake, inputs.Appended(message, None, "overloaded"))
+            case effects.Reject(reply_to):
+                if (waiting := self.replies.get(reply_to)) is not None:
+                    waiting.rejected(effect)
+            case effects.Show(frame, here):
+                tell = self.broker.tell_transient if here else self.broker.publish_transient
+                tell(key, frame)
+            case effects.Tell(head):
+                self.broker.tell_head(key, head)
+            case effects.RunStep():
+                self._begin_step(key, awake, effect)
+            case effects.CancelStep(run):
+                if awake.step is not None and awake.run == run:
+                    awake.step.cancel()
+            case effects.Interrupt(run):
+                self._interrupt(key, awake, run)
+            case effects.SetTimer(name, number, wait_ms):
+                self._set_timer(key, awake, name, number, wait_ms)
+            case effects.TakeOver():
+                self.broker.ask(key)  # whoever is at work on it, while it is
+                self._tasks.spawn(self._take_over(key, awake, effect), "takeover")
+            case effects.Ask():
+                self.broker.ask(key)
+            case effects.Load(number):
+                self._tasks.spawn(self._load(key, awake, number), "load")
+            case effects.Read(number, after):
+                self._tasks.spawn(self._read(key, awake, number, after), "read")
+            case effects.Find():
+                self._tasks.spawn(self._find(key, awake, effect), "find")
+            case effects.Gone(code):
+                for subscriber in self.broker.subscribers(key):
+                    subscriber.close(code)
+            case effects.Evict():
+                for timer in awake.timers.values():
+                    timer.cancel()
+                self._awake.pop(key, None)
+
+    def _interrupt(self, key: Key, awake: Awake, run: int) -> None:
+        if awake.run != run:
+            awake.times.step_ran(awake.touched_ms, awake.touched_ms)  # there is none
+        self._later(key, awake, inputs.Interrupted(run, new_ids(SPARE_IDS), now_ms(), awake.spent()))
+
+    def _set_timer(self, key: Key, awake: Awake, name: str, number: int, wait_ms: int) -> None:
+        if (before := awake.timers.pop(name, None)) is not None:
+            before.cancel()
+        fired = inputs.TimerFired(name, number)
+        awake.timers[name] = asyncio.get_running_loop().call_later(wait_ms / 1000, self._later, key, awake, fired)
+
+    def _begin_step(self, key: Key, awake: Awake, effect: effects.RunStep) -> None:
+        if (ended := self._end_at_once(key, awake, effect)) is not None:
+            self._later(key, awake, ended)
+            return
+        awake.account = Account(key[1], _monotonic_ms, self._prices)
+        step = self._step(key, awake, effect, awake.account)
+        awake.step = asyncio.create_task(step, name=f"step {key[1]}")
+
+    def _end_at_once(self, key: Key, awake: Awake, step: effects.RunStep) -> inputs.Done | inputs.Failed | None:
+        awake.run, awake.account = step.run, None
+        ended = None if self.draining else end_at_once(self._means, awake.machine.workflow, step, key)
+        awake.times.step_ran(awake.touched_ms, awake.touched_ms if ended is None else ended.now_ms)
+        return ended
+
+    async def _step(self, key: Key, awake: Awake, effect: effects.RunStep, account: Account) -> None:
+        if self.draining:
+            return  # the line is durable and unanswered: whoever starts next runs it
+        rolled = RollUp(
+            lambda output: self._later(key, awake, output),
+            wait_ms=self.settings.delta_ms,
+            max_chars=self.settings.delta_max_chars,
+        )
+        try:
+            outputs = run_step(self._means, awake.machine.workflow, effect, key, account)
+            async with contextlib.aclosing(outputs):
+                async for output in outputs:
+                    rolled.take(output)
+        finally:
+            rolled.close()
+
+    async def _load(self, key: Key, awake: Awake, number: int) -> None:
+        try:
+            loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS)
+        except StoreError as error:
+            log.warning("load_failed", session_id=key[1], error=str(error))
+            self._later(key, awake, inputs.LoadDone(number, None, failed=True))
+        else:
+            self._later(key, awake, inputs.LoadDone(number, loaded))
+
+    async def _read(self, key: Key, awake: Awake, number: int, after: int) -> None:
+        try:
+            events = await self.store.read(key[1], key[0], after, self.settings.replay_page_limit)
+        except StoreError as error:
+            log.warning("read_failed", session_id=key[1], error=str(error))
+            self._later(key, awake, inputs.ReadDone(number, None))
+        else:
+            self._later(key, awake, inputs.ReadDone(number, events))
+
+    async def _find(self, key: Key, awake: Awake, effect: effects.Find) -> None:
+        asked, client_id = effect.asked, lines.client_id(effect.asked)
+        try:
+            event = await self.store.find(key[1], key[0], client_id) if client_id is not None else None
+            is_news = event is None and effect.refusal in lines.REFUSED_BY_NEWS
+            loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS) if is_news else None
+        except StoreError as error:
+            log.warning("find_failed", session_id=key[1], error=str(error))
+            self._later(key, awake, inputs.Found(asked, None, failed=True))
+        else:
+            snapshot = loaded.snapshot if loaded else None
+            self._later(key, awake, inputs.Found(asked, event, snapshot=snapshot))
+
+    async def _take_over(self, key: Key, awake: Awake, line: effects.TakeOver) -> None:
+        """Wait until the line has lain for TAKEOVER_MS and nobody is at work on its session."""
+        patience_ms = self._limits.takeover_ms
+        poll_ms = patience_ms / _POLL_SHARE
+        await asyncio.sleep(min(max(0, line.since_ms + patience_ms - now_ms()), patience_ms) / 1000)
+        while self._awake.get(key) is awake and awake.machine.turn == line.seq:
+            # Whoever streams its answer is at work: most leases need not be asked for.
+            is_shown = now_ms() - awake.shown_ms < poll_ms
+            if not is_shown and await self.leases.hold([key]):
+                self._later(key, awake, inputs.TimerFired("takeover", line.seq))
+                return
+            await asyncio.sleep(poll_ms / 1000)
+
+    # ------------------------------------------------------------ what the rounds ask for
+
+    async def wake(self, key: Key) -> None:
+        """Look after a session that has an unanswered line."""
+        try:
+            loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS)
+        except StoreError as error:  # one that is damaged must not stand in the way of those behind it
+            log.warning("load_failed", session_id=key[1], error=str(error))
+            return
+        if loaded is None or not loaded.inbox:
+            return
+        if loaded.snapshot.workflow not in self.workflows:
+            log.error("unknown_workflow", session_id=key[1], workflow=loaded.snapshot.workflow)
+            return
+        self.open(key, loaded, loaded.snapshot.workflow)
+
+    def hear(self, key: Key, head: int, events: Sequence[Event] = ()) -> None:
+        """News of a session from elsewhere; one that sleeps will read it all when it wakes."""
+        if (awake := self._awake.get(key)) is not None:
+            self._later(key, awake, inputs.Remote(head, events))
+
+    def show(self, key: Key, frame: Transient) -> None:
+        """What another process shows of a turn; a session that is awake here knows what its tabs have of it.
+
+        One that sleeps would not, and a cancellation must keep it: it is woken, and asks for the text so far.
+        """
+        if (awake := self._awake.get(key)) is not None:
+            awake.shown_ms = now_ms()
+            self._later(key, awake, inputs.ShownElsewhere(frame))
+        elif frame.type != "stream_delta":
+            self.broker.tell_transient(key, frame)
+        elif key not in self._waking:
+            self._waking.add(key)
+            waking = self._tasks.spawn(self.wake(key), "wake")
+            waking.add_done_callback(lambda _: self._waking.discard(key))
+
+    def wish(self, key: Key) -> None:
+        """Another process missed what the session's running turn has shown."""
+        if (awake := self._awake.get(key)) is not None:
+            self._later(key, awake, inputs.Wished())
+
+    def busy(self) -> list[Key]:
+        """The sessions whose turn is on its way to its end here."""
+        return [key for key, awake in self._awake.items() if awake.is_busy]
+
+    def let_rest(self, oldest_ms: int) -> None:
+        """Forget the sessions that nothing has touched since `oldest_ms` (UTC) and that have nothing to do."""
+        for key, awake in list(self._awake.items()):
+            if awake.touched_ms <= oldest_ms:
+                touched_ms = awake.touched_ms
+                self._later(key, awake, inputs.Rest())
+                awake.touched_ms = touched_ms

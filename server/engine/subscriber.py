@@ -1,0 +1,284 @@
+"""The driver of one connection machine: between a transport and the engine.
+
+A transport (WebSocket, later server-sent events) gives it parsed frames and an Outlet, and hears nothing of sessions.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+import structlog
+
+from server.broker import Key
+from server.clock import new_id, new_ids, now_ms
+from server.engine.engine import Engine
+from server.engine.run_step import SPARE_IDS
+from server.errors import ERROR_CODES, CloseCode, StoreError
+from server.machines import connection, effects, inputs
+from server.machines.connection import Connection, Cursor
+from server.tasks import Tasks
+from server.wire import protocol
+from server.wire.protocol import Dialect, Encoded, Transient, encode_all
+
+log = structlog.get_logger()
+
+_numbers = itertools.count(1)
+#: How far back the card of a stale button is looked for, in events.
+_CARD_WINDOW = 200
+#: What a slow reader can do without.
+_DROPPABLE = frozenset({"status_update", "stream_delta", "ping", "presence"})
+
+
+class Outlet(Protocol):
+    """Where frames go."""
+
+    def put(self, frames: Sequence[Encoded], *, gap_ms: int) -> int:
+        """Queue durable frames in their order; how many were taken: not all, when the queue takes no more.
+
+        Those that a person sees go at least `gap_ms` behind the one before.
+        """
+        ...
+
+    def put_transient(self, text: bytes, *, droppable: bool) -> None:
+        """Queue a frame that is not in the log; a droppable one only where there is room."""
+        ...
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the queue is short enough for the next page."""
+        ...
+
+    def close(self, code: CloseCode) -> None:
+        """Close the transport once the queue has gone out."""
+        ...
+
+
+class Subscriber:
+    """One connection to one session."""
+
+    def __init__(
+        self, engine: Engine, outlet: Outlet, key: Key, cursor: Cursor, *, workflow: str, dialect: Dialect
+    ) -> None:
+        settings = engine.settings
+        self.number = next(_numbers)
+        self.key = key
+        self.dialect = dialect
+        self.workflow = workflow
+        self.replayed = 0
+        self._engine = engine
+        self._outlet = outlet
+        self._machine = Connection(cursor, page_limit=settings.replay_page_limit)
+        builder = dialect is Dialect.BUILDER
+        self._gap_ms = settings.builder_frame_gap_ms if builder else 0
+        self._replay_gap_ms = settings.builder_replay_gap_ms if builder else 0
+        self._tasks = Tasks(failed=lambda: self.close(CloseCode.INTERNAL))
+        # Lines that came before the session was read or started; None from then on.
+        self._early: list[tuple[inputs.Message | inputs.Cancel, str | None]] | None = []
+        self._log = log.bind(session_id=key[1], user_id=key[0], connection_id=self.number)
+
+    def open(self) -> None:
+        """Begin: subscribe, then read."""
+        self._engine.replies[self.number] = self
+        self._perform(self._machine.open())
+
+    def closed(self) -> None:
+        """The transport is gone."""
+        self._machine.closed()
+        self._engine.replies.pop(self.number, None)
+        self._engine.broker.unsubscribe(self.key, self)
+        self._tasks.cancel()
+
+    @property
+    def head(self) -> int:
+        """The highest event of the session that is known here."""
+        return self._machine.high
+
+    # ------------------------------------------------------------ from the transport
+
+    def receive(self, frame: protocol.Say | protocol.Resume | protocol.Cancel) -> None:
+        """A frame of the client that concerns the session."""
+        match frame:
+            case protocol.Say():
+                self._deliver(inputs.Message(self.number, frame, new_id(), now_ms()), frame.client_id)
+            case protocol.Cancel(client_id, turn):
+                ids = new_ids(SPARE_IDS)
+                self._deliver(inputs.Cancel(self.number, client_id, turn, ids, now_ms()), client_id)
+            case protocol.Resume(after):
+                self._perform(self._machine.resume(after))
+
+    def drained(self) -> None:
+        """The outlet has room again."""
+        self._perform(self._machine.drained())
+
+    def refuse(self, code: str, client_id: str | None = None, retry_ms: int | None = None) -> None:
+        """Tell the client that its frame was refused; the existing builder shows only chat messages.
+
+        A refusal for now says when to try again: after `retry_ms`, else after the store's own wait.
+        """
+        if retry_ms is None and ERROR_CODES[code].temporary:
+            retry_ms = self._engine.settings.store_retry_ms
+        self.show(protocol.error(code, client_id, retry_ms))
+        if self.dialect is Dialect.BUILDER:
+            self.show(protocol.spoken_error(code))
+
+    def show(self, frame: Transient) -> None:
+        """Send a transient frame."""
+        self._outlet.put_transient(self.encode(frame), droppable=frame.type in _DROPPABLE)
+
+    def encode(self, frame: Transient) -> bytes:
+        """A transient frame of this session, stamped now."""
+        return protocol.encode_transient(frame, self.key[1], new_id(), now_ms())
+
+    def _deliver(self, received: inputs.Message | inputs.Cancel, client_id: str | None) -> None:
+        if self._early is not None and len(self._early) < self._engine.settings.inbox_limit:
+            self._early.append((received, client_id))  # the session may not be there yet
+        elif self._early is not None:
+            self.refuse("inbox_full", client_id)
+        elif self._engine.draining:
+            self.refuse("draining", client_id)
+        elif not self._engine.deliver(self.key, self.workflow, received):
+            self.refuse("overloaded", client_id)
+
+    # ------------------------------------------------------------ from the session
+
+    def hear(self, frames: Sequence[Encoded]) -> None:
+        """Events that were just committed."""
+        self._perform(self._machine.live(frames))
+
+    def hint(self, head: int) -> None:
+        """How far the log goes, as far as anybody knows."""
+        self._perform(self._machine.hint(head))
+
+    def hear_transient(self, frame: Transient) -> None:
+        """Something transient: only for those who are live, the others are told when they become so."""
+        if self._machine.phase is connection.Phase.LIVE:
+            self.show(frame)
+
+    def acked(self, effect: effects.Ack) -> None:
+        """A line of this client is durable."""
+        text = protocol.encode_ack(
+            effect.client_id,
+            effect.seq,
+            duplicate=effect.duplicate,
+            session_id=self.key[1],
+            message_id=new_id(),
+            now_ms=now_ms(),
+        )
+        self._outlet.put_transient(text, droppable=False)
+
+    def rejected(self, effect: effects.Reject) -> None:
+        """A line of this client was refused; a stale button gets the card that is open now."""
+        self.refuse(effect.code, effect.client_id)
+        if effect.card is not None:
+            self._tasks.spawn(self._show_card(effect.card), "card")
+
+    def close(self, code: CloseCode) -> None:
+        """Send the client away."""
+        self._machine.closed()
+        if code is CloseCode.STORE_UNAVAILABLE:
+            self.refuse("store_unavailable")
+        self._outlet.close(code)
+
+    async def _show_card(self, message_id: str) -> None:
+        head = self._machine.high
+        try:
+            events = await self._engine.store.read(self.key[1], self.key[0], max(0, head - _CARD_WINDOW), _CARD_WINDOW)
+        except StoreError as error:
+            self._log.warning("card_failed", error=str(error))
+            return
+        for card in (event for event in events if event.message_id == message_id):
+            self._outlet.put_transient(protocol.encode_again(card), droppable=True)
+
+    # ------------------------------------------------------------ effects
+
+    def _perform(self, effects: Sequence[connection.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case connection.Send(items, replay):
+                    self._send(cast("Sequence[Encoded]", items), replay=replay)  # what the machine was given
+                case connection.Subscribe():
+                    self._engine.broker.subscribe(self.key, self)
+                case connection.Load():
+                    self._tasks.spawn(self._load(effect), "connect")
+                case connection.Read():
+                    self._tasks.spawn(self._read(effect), "replay")
+                case connection.Create():
+                    if not self._engine.open(self.key, None, self.workflow):
+                        self.close(CloseCode.OVERLOADED)
+                case connection.Sync():
+                    self._sync(effect)
+                case connection.WentLive(head):
+                    self._went_live(head)
+                case connection.Close(code):
+                    self.close(code)
+
+    def _send(self, items: Sequence[Encoded], *, replay: bool) -> None:
+        # The existing builder loses frames that arrive in one render, but only those that it renders.
+        gap_ms = self._replay_gap_ms if replay else self._gap_ms
+        taken = self._outlet.put(items, gap_ms=gap_ms)
+        self.replayed += taken if replay else 0
+        if taken < len(items):
+            self._machine.full(items[taken].seq - 1)
+            return
+        if replay and self._outlet.has_room:
+            self._perform(self._machine.drained())
+
+    def _sync(self, effect: connection.Sync) -> None:
+        snapshot, settings = effect.snapshot, self._engine.settings
+        self.workflow = snapshot.workflow
+        self.show(
+            protocol.sync_response(
+                effect.action,
+                snapshot,
+                self.dialect,
+                running=self._engine.running(self.key),
+                summary=self._engine.summary(snapshot.workflow, snapshot.memory),
+                heartbeat_ms=settings.heartbeat_ms,
+                limits={
+                    "frame_max_bytes": settings.frame_max_bytes,
+                    "text_max_chars": settings.text_max_chars,
+                    "inbox": settings.inbox_limit,
+                },
+            )
+        )
+        self._log = self._log.bind(state=snapshot.state, action=effect.action)
+        early, self._early = self._early, None
+        for received, client_id in early or ():
+            self._deliver(received, client_id)
+
+    def _went_live(self, head: int) -> None:
+        if self.dialect is Dialect.NATIVE:
+            self.show(Transient("live", {"head": head}))
+        machine = self._engine.machine(self.key)
+        for frame in machine.catch_up() if machine else ():
+            self.show(frame)
+        self._log.info("session_restored", head=head, replayed=self.replayed)
+
+    async def _load(self, effect: connection.Load) -> None:
+        user_id, session_id = self.key
+        await self._engine.broker.joined(self.key)  # what is committed from now on is heard, so nothing falls between
+        try:
+            loaded = await self._engine.store.load(session_id, user_id, effect.after, effect.limit)
+        except StoreError as error:
+            self._log.warning("connect_failed", error=str(error))
+            self._perform(self._machine.read_failed(effect.read_id))
+            return
+        if loaded is not None and loaded.snapshot.workflow not in self._engine.workflows:
+            self._log.error("unknown_workflow", workflow=loaded.snapshot.workflow)
+            self.close(CloseCode.INTERNAL)
+            return
+        if loaded is not None and loaded.inbox:
+            # An interrupted turn runs again now, not at the next sweep.
+            self._engine.open(self.key, loaded, loaded.snapshot.workflow)
+        items = encode_all(loaded.events) if loaded else []
+        self._perform(self._machine.loaded(effect.read_id, loaded.snapshot if loaded else None, items))
+
+    async def _read(self, effect: connection.Read) -> None:
+        user_id, session_id = self.key
+        try:
+            events = await self._engine.store.read(session_id, user_id, effect.after, effect.limit)
+        except StoreError as error:
+            self._log.warning("replay_failed", error=str(error))
+            self._perform(self._machine.read_failed(effect.read_id))
+            return
+        self._perform(self._machine.page(effect.read_id, encode_all(events)))

@@ -1,0 +1,149 @@
+"""What is done again and again, whether or not anybody asks: the sweep, the heads, the leases, the rest.
+
+Nothing here is needed for a turn to be right. The sweep finds lines that nobody answers (L8), the comparison of heads
+finds news that were lost between processes (L5), the leases say who is at work, the rest forgets idle sessions.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence, Set
+from typing import Final
+
+import structlog
+
+from server.broker import Key
+from server.clock import now_ms
+from server.engine.engine import Engine
+from server.errors import StoreError
+from server.settings import Settings
+from server.tasks import Tasks
+
+log = structlog.get_logger()
+
+#: The share of SESSION_IDLE_MS after which idle sessions are looked for.
+_REST_SHARE: Final = 4
+#: The share of TAKEOVER_MS after which leases are renewed: two renewals may fail before one is lost.
+_LEASE_SHARE: Final = 3
+#: How many sessions a sweep takes the leases of at a time, so that a long list is shared out.
+_SHARE: Final = 16
+#: By how much a round comes earlier or later than its time, so that processes do not go in step.
+_JITTER: Final = 0.2
+
+
+class Rounds:
+    """The rounds of one process. `shared`: others may work on the same store; alone, there are no news to miss."""
+
+    def __init__(self, engine: Engine, settings: Settings, *, shared: bool) -> None:
+        self._engine = engine
+        self._leases = engine.leases
+        self._settings = settings
+        self._shared = shared
+        self._looks = asyncio.Event()
+        self._tasks = Tasks()
+
+    def start(self) -> None:
+        """Begin, with a sweep."""
+        self._tasks.spawn(self._sweep(), "sweep")
+        self._tasks.spawn(self._let_rest(), "rest")
+        if self._shared:
+            self._tasks.spawn(self._compare_heads(), "heads")
+            self._tasks.spawn(self._keep_leases(), "leases")
+
+    async def close(self) -> None:
+        """Stop, and let go of the leases."""
+        await self._tasks.close()
+        await self._leases.release(list(self._leases.held))
+
+    def look(self) -> None:
+        """Compare the heads now: news may have been lost."""
+        self._looks.set()
+
+    async def _sweep(self) -> None:
+        """Wake the sessions whose line has no answer: at start, and every SWEEP_MS. Nobody has to come back (L8).
+
+        Every process looks; each session is woken by the one that takes its lease, so the work is shared out.
+        """
+        grace_ms = self._settings.takeover_ms if self._shared else 0
+        while True:
+            limit = self._settings.sweep_limit
+            try:
+                waiting = await self._engine.store.pending(now_ms() - grace_ms, limit)
+            except StoreError as error:
+                log.warning("sweep_failed", error=str(error))
+                waiting = []
+            # An answer that takes its time is found by every sweep; one that is under way here costs nothing more.
+            busy = set(self._engine.busy()) if waiting else frozenset()
+            keys = [key for session_id, user_id in waiting if (key := (user_id, session_id)) not in busy]
+            random.shuffle(keys)  # others look at the same time, and have not all begun at the same end
+            woken = 0
+            for start in range(0, len(keys), _SHARE):
+                ours = await self._share(keys[start : start + _SHARE])
+                woken += len(ours)
+                for key in ours:
+                    await self._engine.wake(key)
+            if woken:
+                log.info("sweep", sessions=woken)
+            if len(waiting) < limit or not woken:  # what others are at work on is not done sooner
+                await _pause(self._settings.sweep_ms)
+            else:
+                await asyncio.sleep(self._settings.store_retry_ms / 1000)
+
+    async def _share(self, keys: list[Key]) -> Sequence[Key]:
+        """Those that are ours to wake."""
+        if not self._shared:
+            return keys
+        held = await self._leases.hold(keys)
+        return [key for key in keys if key in held]
+
+    async def _compare_heads(self) -> None:
+        """Ask the store how far the logs go that somebody follows here; often while the broker is away."""
+        while True:
+            self._looks.clear()  # what is lost from now on is looked for in the next round
+            keys = list(self._engine.broker.sessions())
+            for start in range(0, len(keys), self._settings.heads_limit):
+                await self._compare(keys[start : start + self._settings.heads_limit])
+            away = not self._engine.broker.connected
+            wait_ms = self._settings.head_poll_ms if away else self._settings.head_check_ms
+            await _pause(wait_ms, self._looks)
+
+    async def _compare(self, keys: Sequence[Key]) -> None:
+        try:
+            heads = await self._engine.store.heads([(session_id, user_id) for user_id, session_id in keys])
+        except StoreError as error:
+            log.warning("heads_failed", error=str(error))
+            return
+        for key, head in zip(keys, heads, strict=True):
+            if head:
+                self._engine.broker.tell_head(key, head)
+                self._engine.hear(key, head)
+
+    async def _keep_leases(self) -> None:
+        """Hold a lease for every step that has run for a while, and let go of the others.
+
+        One that was just taken has a round to begin its work: it would be anybody's again while its session is read.
+        """
+        idle: Set[Key] = frozenset()
+        while True:
+            await asyncio.sleep(self._settings.takeover_ms / 1000 / _LEASE_SHARE)
+            busy = set(self._engine.busy())
+            idle, before = self._leases.held - busy, idle
+            if over := idle & before:
+                await self._leases.release(list(over))
+            if busy:
+                await self._leases.hold(list(busy))
+
+    async def _let_rest(self) -> None:
+        """Forget sessions that have had nothing to do for a while; the store has everything."""
+        while True:
+            await asyncio.sleep(self._settings.session_idle_ms / 1000 / _REST_SHARE)
+            self._engine.let_rest(now_ms() - self._settings.session_idle_ms)
+
+
+async def _pause(wait_ms: int, until: asyncio.Event | None = None) -> None:
+    """Wait about so long, or until the event is set."""
+    wait_s = wait_ms / 1000 * random.uniform(1 - _JITTER, 1 + _JITTER)
+    try:
+        async with asyncio.timeout(wait_s):
+            await (until or asyncio.Event()).wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,270 @@
+"""The machine of one subscriber: from its cursor to the head of the log, and then live.
+
+No asyncio, no clock, no I/O here: inputs are method calls, each answers with the effects to perform, in order.
+
+Subscribe comes first, then the read. Nothing that arrives in between is kept, only the highest `seq` seen (`high`):
+when the replay falls short of it, read again. So the store is the only source of a replay, a live event is a fast
+path, and the race between the read and the subscription cannot lose or double a frame.
+
+    input            LOADING                REPLAYING                       LIVE
+    loaded           Sync, Send → REPLAYING –                               –
+                     (a resume: Send alone)
+                     None: Create, wait for
+                     an event, Load again
+    page             –                      Send; does not join: Close 4203 –
+    live(items)      note high              note high                       seq ≤ last drop, = last+1 Send,
+                                                                            > last+1 Read → REPLAYING
+    hint(head)       note high              note high                       > last Read → REPLAYING
+    full(last)       –                      note where the queue ends       the same → REPLAYING
+    drained          –                      short of high: Read,            –
+                                            else WentLive → LIVE
+    resume(after)    –                      Load → LOADING                  Load → LOADING
+    read_failed      Close 4103             Close 4103                      –
+
+`loaded` with nothing to send goes on at once, without `drained`.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Protocol
+
+from msgspec import Struct
+
+from server.errors import CloseCode
+from server.records import Snapshot
+
+
+class Numbered(Protocol):
+    """What this machine needs to know of a durable frame."""
+
+    @property
+    def seq(self) -> int: ...  # noqa: D102
+
+    @property
+    def message_id(self) -> str: ...  # noqa: D102
+
+
+class Cursor(Struct, frozen=True):
+    """What a client says it has: its last durable frame, or (existing builder) how many items it shows."""
+
+    after: int | None = None
+    last_message_id: str | None = None
+    skip_history: bool = False
+    message_count: int | None = None
+
+
+class Subscribe(Struct, frozen=True):
+    """Hear of every event of the session from now on."""
+
+
+class Load(Struct, frozen=True):
+    """Load the snapshot and the page behind `after`; answer with `loaded`."""
+
+    read_id: int
+    after: int
+    limit: int
+
+
+class Read(Struct, frozen=True):
+    """Read the page behind `after`; answer with `page`."""
+
+    read_id: int
+    after: int
+    limit: int
+
+
+class Create(Struct, frozen=True):
+    """The session does not exist: start it. Its greeting will come as a live event."""
+
+
+class Sync(Struct, frozen=True):
+    """Tell the client where the session stands, and what follows: `action` as on the wire."""
+
+    action: str
+    snapshot: Snapshot
+
+
+class Send(Struct, frozen=True):
+    """Send durable frames, in order. `replay` tells paced dialects which gap to keep."""
+
+    items: Sequence[Numbered]
+    replay: bool
+
+
+class WentLive(Struct, frozen=True):
+    """The client has everything up to `head`; what a running turn shows may follow."""
+
+    head: int
+
+
+class Close(Struct, frozen=True):
+    """Close the connection with this code."""
+
+    code: CloseCode
+
+
+Effect = Subscribe | Load | Read | Create | Sync | Send | WentLive | Close
+
+
+class Phase(Enum):
+    """Where the subscriber stands."""
+
+    NEW = "new"
+    LOADING = "loading"
+    REPLAYING = "replaying"
+    LIVE = "live"
+    CLOSED = "closed"
+
+
+class Connection:
+    """One subscriber of one session. `page_limit` is how many events a read may bring."""
+
+    def __init__(self, cursor: Cursor, *, page_limit: int) -> None:
+        self._cursor = cursor
+        self._page_limit = page_limit
+        self._read_id = 0
+        self._reading = False
+        self._creating = False
+        self._greeted = False
+        self._unknown = False  # there was no session when the client claimed to have some of it
+        self.phase = Phase.NEW
+        self.last = 0
+        self.high = 0
+
+    def open(self) -> list[Effect]:
+        """Begin. Subscribe stands before Load: an event between the two must not be missed."""
+        return [Subscribe(), *self._load()]
+
+    def loaded(self, read_id: int, snapshot: Snapshot | None, items: Sequence[Numbered]) -> list[Effect]:
+        """The answer to Load: the snapshot (None: no such session) and the page behind the asked position."""
+        if read_id != self._read_id or self.phase is not Phase.LOADING:
+            return []
+        self._reading = False
+        if snapshot is None:
+            if self._greeted:
+                return self._close(CloseCode.SESSION_ENDED)
+            self._unknown = True
+            if self.high > 0:  # another tab started it between our read and now
+                self.high = 0  # what was heard so far, the next read will see; if not, there is none again
+                return self._load()
+            self._creating = True
+            return [Create()]
+        first, self._greeted = not self._greeted, True
+        self.phase = Phase.REPLAYING
+        self.high = max(self.high, snapshot.seq)
+        action = self._position(snapshot, items)
+        told: list[Effect] = [Sync(action, snapshot)] if first or action == "reset" else []
+        return told + self._send([item for item in items if item.seq > self.last])
+
+    def page(self, read_id: int, items: Sequence[Numbered]) -> list[Effect]:
+        """The answer to Read. A page that does not go on where we are means that the log was cut: resume elsewhere."""
+        if read_id != self._read_id or self.phase is not Phase.REPLAYING:
+            return []
+        self._reading = False
+        if not self._joins(items):
+            return self._close(CloseCode.INSUFFICIENT_STATE)
+        return self._send(items)
+
+    def read_failed(self, read_id: int) -> list[Effect]:
+        """The store could not answer: the client comes back later, with the cursor it has."""
+        if read_id != self._read_id or self.phase is Phase.CLOSED:
+            return []
+        return self._close(CloseCode.STORE_UNAVAILABLE)
+
+    def live(self, items: Sequence[Numbered]) -> list[Effect]:
+        """Events that were just committed, or hints of them."""
+        if not items:
+            return []
+        fresh = items if items[0].seq == self.last + 1 else [item for item in items if item.seq > self.last]
+        if self.phase is not Phase.LIVE or not self._joins(fresh):
+            return self.hint(items[-1].seq)
+        self.high = self.last = fresh[-1].seq
+        return [Send(fresh, replay=False)]
+
+    def hint(self, head: int) -> list[Effect]:
+        """The session's head, learnt by other ways than an event."""
+        self.high = max(self.high, head)
+        if self._creating and self.phase is Phase.LOADING and head > 0:
+            self._creating = False
+            return self._load()
+        if self.phase is Phase.LIVE and self.high > self.last:
+            self.phase = Phase.REPLAYING
+            return self._go_on()
+        return []
+
+    def full(self, last: int) -> list[Effect]:
+        """The send queue took no frame behind `last`: what it lacks comes from the store, once it has drained."""
+        if self.phase in (Phase.REPLAYING, Phase.LIVE):
+            self.phase = Phase.REPLAYING
+            self.last = last
+        return []
+
+    def drained(self) -> list[Effect]:
+        """The send queue has room: go on with the replay."""
+        if self.phase is Phase.REPLAYING and not self._reading:
+            return self._go_on()
+        return []
+
+    def resume(self, after: int) -> list[Effect]:
+        """The client saw a gap: start again behind what it has."""
+        if self.phase not in (Phase.REPLAYING, Phase.LIVE):
+            return []
+        self._cursor, self._unknown = Cursor(after=after), False
+        return self._load()
+
+    def closed(self) -> None:
+        """The connection is gone; whatever is still on its way to us is dropped."""
+        self.phase = Phase.CLOSED
+
+    def _load(self) -> list[Effect]:
+        cursor = self._cursor
+        after, limit = cursor.after or 0, self._page_limit
+        if after > 0 and cursor.last_message_id is not None:
+            after, limit = after - 1, limit + 1  # one event more: the one whose id the client claims to have
+        elif cursor.skip_history:
+            limit = 0
+        self.phase = Phase.LOADING
+        return [Load(self._next_read(), after, limit)]
+
+    def _position(self, snapshot: Snapshot, items: Sequence[Numbered]) -> str:
+        """Set `last` to what the client really has; the answer is the wire's `action`."""
+        cursor = self._cursor
+        self.last = 0
+        if cursor.after:
+            claimed = cursor.last_message_id
+            if cursor.after > snapshot.seq or self._unknown:
+                return "reset"
+            if claimed is not None and (not items or items[0].message_id != claimed):
+                return "reset"
+            self.last = cursor.after
+            return "send_delta"
+        if cursor.skip_history and cursor.message_count == snapshot.visible:
+            self.last = snapshot.seq
+            return "skip_history"
+        return "send_history"
+
+    def _send(self, items: Sequence[Numbered]) -> list[Effect]:
+        """Send a page. The next read waits for `drained`, so that a slow client paces its own replay."""
+        if not self._joins(items):
+            return self._go_on()
+        self.last = items[-1].seq
+        return [Send(items, replay=True)]
+
+    def _joins(self, items: Sequence[Numbered]) -> bool:
+        """Whether the items go on where we are, without a hole."""
+        return bool(items) and items[0].seq == self.last + 1 and items[-1].seq == self.last + len(items)
+
+    def _go_on(self) -> list[Effect]:
+        if self.last < self.high:
+            return [Read(self._next_read(), self.last, self._page_limit)]
+        self.phase = Phase.LIVE
+        return [WentLive(self.last)]
+
+    def _next_read(self) -> int:
+        self._reading = True
+        self._read_id += 1
+        return self._read_id
+
+    def _close(self, code: CloseCode) -> list[Effect]:
+        self.phase = Phase.CLOSED
+        return [Close(code)]

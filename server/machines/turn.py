@@ -1,0 +1,271 @@
+"""A turn: what it shows while it runs, and the one write that ends it: what was said, the move, the memory, the cursor.
+
+No I/O, clock or randomness here: ids and times arrive with the inputs.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from server.machines.inputs import NOTHING_SPENT, Cancel, Done, Failed, Interrupted, Message
+from server.records import Event, Snapshot, Update, Write, merge_memory, next_card
+from server.wire import protocol
+from server.wire.protocol import Transient
+from server.workflows.table import Frame, Progress, Workflow, chat
+
+#: What is shown of a turn that shows nothing by itself.
+_THINKING = Progress("Thinking …", status="thinking")
+#: Where memory keeps what all turns of a session took together, and which numbers of a turn's usage it sums.
+USAGE_KEY = "usage"
+_SUMMED = ("input_tokens", "output_tokens", "cost_micro_usd", "calls")
+#: Frames that tell what became of a turn; nobody says them.
+_SYSTEM_TYPES = frozenset({"state_update", "turn_failed", "turn_cancelled"})
+
+
+class Running(Struct):
+    """A turn that is under way: which line, what it has shown so far, and the write that ends it.
+
+    `is_seen`: somebody may have been shown that it is under way.
+    """
+
+    run: int
+    turn: int
+    attempt: int
+    text: str = ""
+    chunks: int = 0
+    message_id: str | None = None
+    status: Transient | None = None
+    is_seen: bool = False
+    write: Write | None = None
+    cancel: Cancel | None = None
+    message: Message | None = None  # the line that the turn brings along, whose sender wants an ack
+
+    def show(self, progress: Progress) -> Transient:
+        """What the step is doing; kept for connections that come later."""
+        self.status = self._status(progress)
+        return self.status
+
+    def think(self) -> Transient:
+        """What a step is doing that does not say so."""
+        return self.show(_THINKING)
+
+    def stream(self, text: str, message_id: str) -> Transient:
+        """A piece of the answer; the first one names the message to come."""
+        self.message_id = self.message_id or message_id
+        self.text += text
+        self.chunks += 1
+        return self._delta(text, reset=self.chunks == 1)
+
+    def begin_again(self) -> Transient:
+        """Another attempt, which has said nothing yet. Its message keeps the id that the first piece named."""
+        self.attempt += 1
+        self.text, self.chunks = "", 0
+        return self.think()
+
+    def follow(self, delta: Transient) -> bool:
+        """Take a piece of text that another process shows, if it goes on from ours or begins anew; whether it did."""
+        piece = delta.payload
+        if not self.is_new(delta) or not (piece["reset"] or self._is_next(piece)):
+            return False
+        self.text = piece["text"] if piece["reset"] else self.text + piece["text"]
+        self.attempt, self.chunks, self.message_id = piece["attempt"], piece["n"], delta.message_id
+        return True
+
+    def is_new(self, delta: Transient) -> bool:
+        """Whether a piece is of what is said now, so that what lies between ours and it was missed."""
+        piece = delta.payload
+        return bool((piece["attempt"], piece["n"]) > (self.attempt, self.chunks))
+
+    def _is_next(self, piece: Mapping[str, Any]) -> bool:
+        return bool((piece["attempt"], piece["n"]) == (self.attempt, self.chunks + 1))
+
+    def catch_up(self) -> list[Transient]:
+        """What a connection that comes while the step runs must see: its status, its text so far."""
+        return [self.status or self._status(_THINKING), *self.said()]
+
+    def said(self) -> list[Transient]:
+        """Its text so far."""
+        return [self._delta(self.text, reset=True)] if self.text else []
+
+    def show_again(self) -> list[Transient]:
+        """What has been shown so far, for whoever missed it; a turn that has shown nothing is not spoken for."""
+        return self.catch_up() if self.status is not None or self.text else []
+
+    def take_back(self) -> list[Transient]:
+        """What ends a status that may have been shown."""
+        return [protocol.status(self.turn, "idle", "")] if self.is_seen else []
+
+    def _status(self, progress: Progress) -> Transient:
+        self.is_seen = True
+        told = progress.status, progress.text, progress.progress, progress.estimated_time
+        return protocol.status(self.turn, *told)
+
+    def _delta(self, text: str, *, reset: bool) -> Transient:
+        payload = {"turn": self.turn, "attempt": self.attempt, "n": self.chunks, "text": text, "reset": reset}
+        return Transient("stream_delta", payload, role="assistant", message_id=self.message_id)
+
+
+class Ending(Struct, frozen=True):
+    """How a turn ends: what is said, where it goes, what it remembers, what it took (`usage` and `trace`, if any).
+
+    `client_id` is a cancellation's own.
+    """
+
+    frames: Sequence[Frame]
+    intent: str
+    to: str
+    memory: dict[str, Any]
+    client_id: str | None = None
+    spent: Mapping[str, Any] = NOTHING_SPENT
+
+
+def answered(done: Done, running: Running) -> Ending:
+    """The end of a turn whose step came to its result. A streamed text and its final message share their id."""
+    result = done.result
+    frames: Sequence[Frame] = result.frames
+    if running.message_id is not None:
+        spoken = next((place for place, frame in enumerate(frames) if frame.type == "chat_message"), None)
+        if spoken is not None:
+            named = Frame("chat_message", frames[spoken].payload, running.message_id)
+            frames = [*frames[:spoken], named, *frames[spoken + 1 :]]
+    return Ending(frames, result.intent, result.to, result.memory, None, done.spent)
+
+
+def failed(failure: Failed, running: Running, state: str) -> Ending:
+    """The end of a turn whose step broke: the user sees it, the state stays, the cursor moves on."""
+    payload = {
+        "turn": running.turn,
+        "code": failure.code,
+        "correlation_id": failure.correlation_id,
+        "retryable": failure.retryable,
+    }
+    return Ending([Frame("turn_failed", payload), chat(failure.words)], "Failed", state, {}, spent=failure.spent)
+
+
+def cancelled(cancel: Cancel, running: Running, state: str) -> Ending:
+    """The end of a turn that a user stopped: what was said so far is kept and marked."""
+    frames = _stopped(running, {"turn": cancel.turn})
+    return Ending(frames, "Cancelled", state, {}, cancel.client_id, cancel.spent)
+
+
+def interrupted(ready: Interrupted, running: Running, state: str) -> Ending:
+    """The same for a turn that a newer line stopped, maybe before its step had begun; it says so."""
+    frames = _stopped(running, {"turn": running.turn, "reason": "interrupted"})
+    return Ending(frames, "Cancelled", state, {}, spent=ready.spent)
+
+
+def _stopped(running: Running, told: dict[str, Any]) -> list[Frame]:
+    stopped = Frame("turn_cancelled", told)
+    if not running.text:
+        return [stopped]
+    said = chat(running.text)
+    return [Frame(said.type, {**said.payload, "cancelled": True}, running.message_id), stopped]
+
+
+def add_usage(total: Mapping[str, Any] | None, usage: Mapping[str, Any]) -> dict[str, int]:
+    """What a session's turns took until now, with one more; a turn whose cost is not known adds none."""
+    return {name: (total or {}).get(name, 0) + (usage[name] or 0) for name in _SUMMED}
+
+
+def tell_usage(ended: Event) -> Transient | None:
+    """What a turn's state_update says of its usage, as a frame of its own; None for one that used nothing.
+
+    `session` is what the session's turns took together.
+    """
+    usage = ended.payload.get("usage")
+    if usage is None:
+        return None
+    total_tokens = usage["input_tokens"] + usage["output_tokens"]
+    session = ended.payload["memory"][USAGE_KEY]
+    payload = {"turn": ended.turn, **usage, "total_tokens": total_tokens, "session": session}
+    return Transient("token_usage", payload)
+
+
+def turn_write(
+    ending: Ending,
+    running: Running,
+    before: Snapshot | None,
+    workflow: Workflow,
+    *,
+    session_id: str,
+    user_id: str,
+    ids: Sequence[str],
+    now_ms: int,
+    line: Event | None = None,
+) -> Write:
+    """Everything that a turn amounts to, as one write guarded by the version.
+
+    `before` is None for the turn that opens the session; `ids` are fresh, at least one a frame and one for the
+    state_update;
+    `line` is the turn's own line where it is not stored yet.
+    """
+    came_from = before.state if before else None
+    known = before.memory if before else {}
+    changes = ending.memory
+    if "usage" in ending.spent:
+        changes = {**changes, USAGE_KEY: add_usage(known.get(USAGE_KEY), ending.spent["usage"])}
+    ended: dict[str, Any] = {
+        "from": came_from,
+        "to": ending.to,
+        "intent": ending.intent,
+        "turn": running.turn,
+        "memory": changes,
+        **ending.spent,
+    }
+    if before is None:
+        ended["workflow"] = workflow.name
+    turn = running.turn
+    events = [
+        Event(
+            session_id=session_id,
+            type=frame.type,
+            role="system" if frame.type in _SYSTEM_TYPES else "assistant",
+            message_id=frame.message_id or message_id,
+            payload=frame.payload,
+            created_at=now_ms,
+            turn=turn,
+            client_id=ending.client_id if frame.type == "turn_cancelled" else None,
+        )
+        for frame, message_id in zip([*ending.frames, Frame("state_update", ended)], ids, strict=False)
+    ]
+    if line is not None:
+        events.insert(0, line)
+    remembered = merge_memory(known, changes) if changes or before is None else None
+    update = Update(
+        workflow=before.workflow if before else workflow.name,
+        state=ending.to,
+        cursor=running.turn,
+        memory=remembered,
+        card=next_card(before.card if before else None, events, moved=ending.to != came_from),
+    )
+    return Write(
+        session_id=session_id,
+        user_id=user_id,
+        events=tuple(events),
+        client_id=ending.client_id if line is None else line.client_id,
+        expected_version=before.version if before else 0,
+        update=update,
+    )
+
+
+def snapshot_after(write: Write, events: Sequence[Event], version: int, before: Snapshot | None) -> Snapshot:
+    """The snapshot after a committed turn, as the session machine needs it (the counts are the store's to keep)."""
+    update = write.update
+    assert update is not None
+    memory = before.memory if before else {}
+    return Snapshot(
+        session_id=write.session_id,
+        user_id=write.user_id,
+        workflow=update.workflow,
+        state=update.state,
+        memory=memory if update.memory is None else update.memory,
+        version=version,
+        seq=events[-1].seq,
+        cursor=update.cursor,
+        lined=0,
+        visible=0,
+        card=update.card,
+        created_at=before.created_at if before else events[0].created_at,
+        updated_at=events[-1].created_at,
+    )

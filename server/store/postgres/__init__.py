@@ -1,0 +1,1 @@
+"""The store in PostgreSQL: its functions, its migrations, its connections."""

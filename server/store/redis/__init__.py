@@ -1,0 +1,1 @@
+"""The store in Redis: what a batch does is a Lua script."""

@@ -1,0 +1,104 @@
+"""Reads a Redis server with one script, which writes nothing; each call of it is one moment."""
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import msgspec
+from msgspec import Raw, Struct
+
+from server.errors import StoreUnavailable
+from server.records import Event, Snapshot
+from server.store.inspect.contract import PAGE_LIMIT, Damaged
+from server.store.inspect.remote import Page
+from server.store.redis.rows import event_of, snapshot_from
+from server.store.redis.scripts import RedisScripts, script
+from server.store.redis.store import PREFIX, SCHEMA
+
+_INSPECT: Final = script("inspect.lua")
+#: The columns of the script that tell a session from a later one of its id.
+_USER_ID, _CREATED_AT = 0, 10
+#: What a text can raise that is no longer as it was stored.
+_DAMAGES: Final = (StoreUnavailable, ValueError, RecursionError)
+
+_decoder = msgspec.msgpack.Decoder(str | bool)
+
+
+class _Answer(Struct, array_like=True):
+    """The script's. What is stored stays packed at first: a text that is damaged must not hide the others."""
+
+    schema: str | bool
+    session_type: str
+    columns: list[Raw]
+    lease_ms: int
+    log_type: str
+    length: int
+    events: list[Raw]
+
+
+class RedisSource:
+    """One connection to the server of a `redis://` URL; `timeout_ms` is how long each call may take.
+
+    It does not matter what the server promises to keep: to look is to lose nothing. Raises ConfigError for a URL that
+    cannot be meant.
+    """
+
+    def __init__(self, url: str, *, timeout_ms: int = 10_000, prefix: str = PREFIX) -> None:
+        self._scripts = RedisScripts(_unasked(url), timeout_ms=timeout_ms, connections=1)
+        self._prefix = prefix
+
+    async def open(self) -> None:
+        """The first call connects."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._scripts.close()
+
+    async def page(self, session_id: str, after: int) -> Page:
+        """The session, and a page of its log; an event's place is where it stands in the list."""
+        after = max(after, 0)
+        said = await self._scripts.call(_INSPECT, _Answer, self._prefix, session_id, after, PAGE_LIMIT)
+        if said.schema is False:
+            raise StoreUnavailable("no server has kept conversations in it yet, or somebody emptied it")
+        if said.schema != str(SCHEMA):
+            raise StoreUnavailable(
+                f"it has schema {said.schema}, and this program reads {SCHEMA}: use the server's own"
+            )
+        events = [(place, _event(session_id, place, text)) for place, text in enumerate(said.events, after + 1)]
+        if said.log_type not in ("list", "none"):
+            events = [(1, Damaged(1, f"the log is a {said.log_type}, not a list"))]
+        return Page(
+            is_same=[bytes(said.columns[place]) for place in (_USER_ID, _CREATED_AT)] if said.columns else None,
+            snapshot=_snapshot(session_id, said.session_type, said.columns),
+            lease_ms=said.lease_ms if said.lease_ms > 0 else None,
+            last=said.length or len(events),
+            events=events,
+        )
+
+
+def _unasked(url: str) -> str:
+    """The URL, with leave to keep as little as it likes."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True)) | {"durability": "weak"}
+    return parts._replace(query=urlencode(options)).geturl()
+
+
+def _snapshot(session_id: str, kind: str, columns: Sequence[Raw]) -> Snapshot | Damaged | None:
+    if kind == "none":
+        return None
+    if kind != "hash":
+        return Damaged(0, f"the session is a {kind}, not a hash")
+    try:
+        user_id, *rest = map(_decoder.decode, columns)
+        if isinstance(user_id, bool):
+            return Damaged(0, "it lacks its user_id")
+        return snapshot_from(session_id, user_id, rest)
+    except _DAMAGES as error:
+        return Damaged(0, str(error))
+
+
+def _event(session_id: str, place: int, packed: Raw) -> Event | Damaged:
+    try:
+        return event_of(session_id, str(_decoder.decode(packed)))
+    except _DAMAGES as error:
+        return Damaged(place, str(error))

@@ -1,0 +1,136 @@
+"""Redis as a store of its own: every call is one Lua script, and a batch is one script, too.
+
+Redis runs one script at a time, so a script is a transaction. What it writes goes into the append-only file as one
+unit, and with `appendfsync always` it is on the disk before the answer is sent. A server that keeps less is refused, at
+open and at every connection after it, unless the URL says `?durability=weak`; `durability` then says what may be lost.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from server.errors import StoreClosed, StoreUnavailable
+from server.records import Event, Loaded, Outcome, Summary, Write, check_write, is_line
+from server.store.redis.rows import clamp, event_of, outcome, page_of, snapshot_from, write_row
+from server.store.redis.scripts import RedisScripts, script
+
+#: The version of the layout of the keys, and what stands before each of them.
+SCHEMA: Final = 1
+PREFIX: Final = "rejoinder:"
+_WRITE: Final = script("store.lua")
+_READ: Final = script("read.lua")
+
+_Page = list[str]
+_Found = list[str]  # one or none
+_Loaded = list[tuple[list[str | bool], _Page, _Page]]  # one or none
+_Deck = list[tuple[str, str]]  # one or none
+_Outcomes = list[list[str | int]]
+_Summaries = list[tuple[str, tuple[str, str, str, str, str]]]
+
+
+class RedisStore:
+    """Sessions in one Redis server, 6.2 or later; no cluster.
+
+    `url` is redis://, rediss:// or unix://, with no option but `db`, `ssl_…` and `durability=weak`; `timeout_ms` is how
+    long a call may take, `connections` bounds how many of them run at once, the others wait. Every key begins with
+    `prefix`. Raises ConfigError for a URL that cannot be meant.
+    """
+
+    def __init__(self, url: str, *, timeout_ms: int = 10_000, connections: int = 8, prefix: str = PREFIX) -> None:
+        self._scripts = RedisScripts(url, timeout_ms=timeout_ms, connections=connections)
+        self._prefix = prefix
+        self._opened = False
+
+    @property
+    def durability(self) -> str:
+        """What a commit survives, as the server said when it was last connected to."""
+        return self._scripts.durability
+
+    async def open(self) -> None:
+        """Look at what the server keeps, and try every command that the store will use. Raises StoreUnavailable."""
+        try:
+            await self._try_everything()
+        except StoreUnavailable as error:
+            await self._scripts.disconnect()
+            raise StoreUnavailable(f"cannot open the Redis store: {error}") from error
+        self._opened = True
+
+    async def close(self) -> None:
+        """Finish what was asked for, then disconnect; a second call waits for the same end."""
+        await self._scripts.close()
+
+    async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        """One script for the batch, one outcome a write.
+
+        Raises InvalidWrite before anything is sent. StoreUnavailable: nothing was written, or the outcome is unknown.
+        """
+        for write in writes:
+            check_write(write)
+        rows = [write_row(write) for write in writes]
+        answers = await self._open().call(_WRITE, _Outcomes, "commit", self._prefix, rows)
+        return [outcome(write, answer) for write, answer in zip(writes, answers, strict=True)]
+
+    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+        """Snapshot, page and inbox of one moment."""
+        asked = (session_id, user_id, clamp(after), clamp(limit))
+        found = await self._open().call(_READ, _Loaded, "load", self._prefix, *asked)
+        if not found:
+            return None
+        columns, page, waiting = found[0]
+        snapshot = snapshot_from(session_id, user_id, columns)
+        inbox = filter(is_line, page_of(session_id, waiting, snapshot.cursor))
+        return Loaded(snapshot, tuple(page_of(session_id, page, clamp(after))), tuple(inbox))
+
+    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+        """A page of the log."""
+        asked = (session_id, user_id, clamp(after), clamp(limit))
+        page = await self._open().call(_READ, _Page, "read", self._prefix, *asked)
+        return page_of(session_id, page, clamp(after))
+
+    async def heads(self, sessions: Sequence[tuple[str, str]]) -> list[int]:
+        """The last `seq` of each session; 0 for one that is not there or not theirs."""
+        return await self._open().call(_READ, list[int], "heads", self._prefix, list(sessions))
+
+    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+        """Take or renew leases: whether each is the holder's now."""
+        return await self._open().call(_WRITE, list[bool], "hold", self._prefix, list(sessions), holder, ttl_ms)
+
+    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+        """End leases of the holder."""
+        await self._open().call(_WRITE, bool, "release", self._prefix, list(sessions), holder)
+
+    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
+        """What took effect under a client's id."""
+        found = await self._open().call(_READ, _Found, "find", self._prefix, session_id, user_id, client_id)
+        return event_of(session_id, found[0]) if found else None
+
+    async def deck(self, message_id: str) -> Event | None:
+        """The slide_update behind a deck's link."""
+        found = await self._open().call(_READ, _Deck, "deck", self._prefix, message_id)
+        return event_of(*found[0]) if found else None
+
+    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
+        """Sessions that wait for an answer since `before_ms`, oldest first."""
+        asked = (clamp(before_ms), clamp(limit))
+        return await self._open().call(_READ, list[tuple[str, str]], "pending", self._prefix, *asked)
+
+    async def delete(self, session_id: str, user_id: str) -> bool:
+        """Remove a session, its log, its client ids and its decks."""
+        return await self._open().call(_WRITE, bool, "delete", self._prefix, session_id, user_id)
+
+    async def _try_everything(self) -> None:
+        found = await self._scripts.call(_WRITE, int, "open", self._prefix, SCHEMA)
+        if found != SCHEMA:
+            raise StoreUnavailable(f"its schema {found} is not this server's {SCHEMA}")
+
+    def _open(self) -> RedisScripts:
+        if not self._opened:
+            raise StoreClosed("the store is not open")
+        return self._scripts
+
+    async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
+        """The user's sessions, latest first."""
+        found = await self._open().call(_READ, _Summaries, "list", self._prefix, user_id, clamp(limit))
+        return [
+            Summary(session_id, user_id, workflow, state, *map(int, numbers))
+            for session_id, (workflow, state, *numbers) in found
+        ]

@@ -1,0 +1,139 @@
+"""Reads the SQLite file of a server that runs, was stopped or was killed, and changes nothing in it.
+
+`mode=ro` neither creates nor migrates the file; under WAL a reader waits for no writer and holds up none; one
+transaction for everything makes it one moment. A file that was closed cleanly has no `-wal`, and SQLite would put an
+empty one beside it even for a reader: there the file is read as `immutable`, and every page makes sure that it was.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Self, TypeVar
+
+from server.errors import StoreUnavailable
+from server.records import Event, Snapshot
+from server.store.inspect.contract import BEFORE_ALL, PAGE_LIMIT, Damaged, Look, read_event, read_snapshot
+from server.store.sqlite.migrate import MIGRATIONS, schema_of
+from server.store.sqlite.store import MEMORY
+
+_SCHEMA: Final = MIGRATIONS[-1].version
+_SESSION_FIELDS: Final = Snapshot.__struct_fields__
+_EVENT_FIELDS: Final = Event.__struct_fields__
+_SESSION: Final = f"select {', '.join(_SESSION_FIELDS)} from sessions where session_id = ?"
+_EVENTS: Final = f"select {', '.join(_EVENT_FIELDS)} from events where session_id = ? and seq > ? order by seq limit ?"
+_LEASES: Final = "select 1 from sqlite_master where name = 'leases'"
+_LEASE: Final = "select until from leases where session_id = ? and user_id = ?"
+_REASONS: Final = {
+    "SQLITE_NOTADB": "it is not an SQLite database",
+    "SQLITE_BUSY": "another process has locked it",
+}
+
+T = TypeVar("T")
+
+
+class SqliteInspector:
+    """One SQLite file, read in one transaction. `busy_ms` is how long to wait for a lock."""
+
+    def __init__(self, path: str, *, busy_ms: int = 10_000) -> None:
+        self._path = Path(path).absolute()
+        self._is_memory = path == MEMORY
+        self._busy_ms = busy_ms
+        self._connection: sqlite3.Connection | None = None
+        self._quiet: tuple[object, ...] | None = None
+
+    def __enter__(self) -> Self:
+        """Begin the read. Raises StoreUnavailable."""
+        if self._is_memory:
+            raise StoreUnavailable("conversations are in the server's memory (STORE_URL): nobody else can see them")
+        if not self._path.is_file():
+            raise StoreUnavailable(f"there is no file {self._path}")
+        is_quiet = not any(beside.exists() for beside in self._beside("-wal", "-journal"))
+        self._quiet = self._state() if is_quiet else None
+        uri = f"{self._path.as_uri()}?mode=ro{'&immutable=1' if is_quiet else ''}"
+        try:
+            self._connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=self._busy_ms / 1000)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(self._explain(error)) from error
+        try:
+            self._begin()
+        except StoreUnavailable:
+            self._connection.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the read."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def look(self, session_id: str) -> Look:
+        """The session's row, its lease, and its log, which is read as it is asked for."""
+        rows = self._rows(_SESSION, session_id)
+        if not rows:
+            return Look(None, self._log(session_id), None)
+        columns = dict(zip(_SESSION_FIELDS, rows[0], strict=True))
+        lease_ms = self._lease_ms(session_id, columns["user_id"])
+        return Look(read_snapshot(columns), self._log(session_id), lease_ms)
+
+    def _log(self, session_id: str) -> Iterator[Event | Damaged]:
+        after = BEFORE_ALL
+        while page := self._rows(_EVENTS, session_id, after, PAGE_LIMIT):
+            events = [read_event(dict(zip(_EVENT_FIELDS, row, strict=True))) for row in page]
+            yield from events
+            after = events[-1].seq
+
+    def _lease_ms(self, session_id: str, user_id: object) -> int | None:
+        if not self._rows(_LEASES):  # a copy from before there were leases
+            return None
+        now_ms = time.time_ns() // 1_000_000
+        ends = [until - now_ms for (until,) in self._rows(_LEASE, session_id, user_id) if isinstance(until, int)]
+        return next((ms for ms in ends if ms > 0), None)
+
+    def _begin(self) -> None:
+        self._rows("begin")
+        schema = self._read(schema_of)
+        if schema.version == 0:
+            raise StoreUnavailable(f"{self._path} has no conversations: the tables of this server are not in it")
+        if schema.refusal(_SCHEMA) is not None:  # every older one, copies included, has what is read here
+            raise StoreUnavailable(
+                f"{self._path} has schema {schema.version}, and this program reads {_SCHEMA}: use the server's own"
+            )
+
+    def _rows(self, statement: str, *values: object) -> list[Sequence[Any]]:
+        return self._read(lambda connection: connection.execute(statement, values).fetchall())
+
+    def _read(self, reading: Callable[[sqlite3.Connection], T]) -> T:
+        assert self._connection is not None, "an inspector is used in a `with` block"
+        try:
+            seen = reading(self._connection)
+        except sqlite3.Error as error:
+            self._check_quiet()
+            raise StoreUnavailable(self._explain(error)) from error
+        self._check_quiet()
+        return seen
+
+    def _check_quiet(self) -> None:
+        """An immutable file is read without locks: what was read counts only if nobody has begun to write."""
+        if self._quiet is not None and self._quiet != self._state():
+            raise StoreUnavailable(f"{self._path} changed while it was read: a server has just started; try again")
+
+    def _state(self) -> tuple[object, ...]:
+        try:
+            file = self._path.stat()
+        except OSError as error:
+            raise StoreUnavailable(f"cannot read {self._path}: {error.strerror}") from error
+        return file.st_ino, file.st_size, file.st_mtime_ns, *(beside.exists() for beside in self._beside("-wal"))
+
+    def _explain(self, error: sqlite3.Error) -> str:
+        (wal,) = self._beside("-wal")
+        name = getattr(error, "sqlite_errorname", "")
+        if name.startswith("SQLITE_CANTOPEN") and wal.exists():
+            return (
+                f"cannot read {self._path}: a server has left changes in {wal.name}, and to read them {self._path.name}"
+                "-shm must be written: run this as the server's user, or on a copy of the files in a folder of yours"
+            )
+        return f"cannot read {self._path}: {_REASONS.get(name, error)}"
+
+    def _beside(self, *suffixes: str) -> list[Path]:
+        return [self._path.with_name(self._path.name + suffix) for suffix in suffixes]

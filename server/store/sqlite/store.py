@@ -1,0 +1,342 @@
+"""The embedded default: one SQLite file.
+
+One writer thread owns the only connection that writes; a batch is one transaction (`sqlite_writer.py`). Readers are
+apart, each thread with a connection of its own, and see the last commit (WAL). `synchronous=FULL` syncs the write-ahead
+log at every commit, so what `commit` returned survives power loss; NORMAL would be faster and lose the last commits.
+"""
+
+import asyncio
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import structlog
+
+from server.errors import InvalidWrite, StoreClosed, StoreError, StoreUnavailable
+from server.records import INTEGER_MAX, Event, Loaded, Outcome, Summary, Write
+from server.store.rows import EVENT_COLUMNS, SESSION_COLUMNS, encode, event_of, snapshot_of
+from server.store.sqlite.migrate import MIGRATIONS, Migration, check, migrate, transaction
+from server.store.sqlite.threads import Threads
+from server.store.sqlite.writer import Known, Planned, prepare_writer, write, write_planned
+
+log = structlog.get_logger()
+
+MEMORY: Final = ":memory:"
+_READERS: Final = 2
+_LOG_PAGES: Final = 1_000  # what the log takes between two checkpoints; a line waits for as much
+_LOG_BYTES: Final = _LOG_PAGES * (4_096 + 24)
+# Looked up once a statement, not once a row: it names no column of `events`.
+_OWNED: Final = "exists (select 1 from sessions where session_id = :session_id and user_id = :user_id)"
+_PAGE: Final = (
+    f"select {EVENT_COLUMNS} from events where session_id = :session_id and seq > :after and {_OWNED}"
+    " order by seq limit :limit"
+)
+_INBOX: Final = (
+    f"select {EVENT_COLUMNS} from events where session_id = :session_id and seq > :cursor and role = 'user'"
+    f" and {_OWNED} order by seq"
+)
+_LAST: Final = (
+    "select coalesce(max(sessions.seq), 0) from (select key, json_extract(value, '$[0]') as s,"
+    " json_extract(value, '$[1]') as u from json_each(?)) left join sessions on session_id = s and user_id = u"
+    " group by key order by key"
+)
+_LEASE: Final = (
+    "insert into leases (session_id, user_id, holder, until) values (?, ?, ?, ?)"
+    " on conflict (session_id, user_id) do update set until = excluded.until where holder = excluded.holder"
+)
+_HOLDER: Final = "select holder from leases where session_id = ? and user_id = ?"
+#: Trying these again cannot help: they are about what was to be written, not about the file.
+_INVALID: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SqliteStore:
+    """Sessions in one SQLite file, or in memory.
+
+    `busy_ms` is how long another process may hold the lock before a write is given up, `known_limit` how many sessions
+    are known without a look into the file. The last of `migrations` makes the schema that the store works with.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        synchronous: str = "FULL",
+        busy_ms: int = 10_000,
+        known_limit: int = 10_000,
+        migrations: Sequence[Migration] = MIGRATIONS,
+    ) -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self._busy_ms = busy_ms
+        self._known = Known(known_limit)
+        self._migrations = migrations
+        self.migrated: list[str] = []  # what `open` did to the schema, a line for each thing
+        self._writer = Threads(1, "sqlite-writer")
+        # A database in memory belongs to its one connection, so there its writer reads, too.
+        self._readers = self._writer if path == MEMORY else Threads(_READERS, "sqlite-reader")
+        self._own = threading.local()  # `connection`: each thread has one that no other uses
+        self._connections: list[sqlite3.Connection] = []
+        self._opened = False
+        self._closing: asyncio.Future[None] | None = None
+
+    @property
+    def durability(self) -> str:
+        """What a commit survives."""
+        if self._path == MEMORY:
+            return "none (in memory)"
+        survives = "process and system crash" if self._synchronous in ("FULL", "EXTRA") else "process crash only"
+        return f"{survives} (WAL, synchronous={self._synchronous})"
+
+    async def open(self) -> None:
+        """Create the file or migrate it, after a copy. Raises StoreUnavailable, also for a schema that is too new."""
+        if self._closing is not None:
+            raise StoreClosed("the store is closed")
+        try:
+            await self._writer.call(self._connect_writer)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreUnavailable(f"cannot open {self._path}: {error}") from error
+        self._opened = True
+
+    async def close(self) -> None:
+        """Finish what was asked for, then close every connection; a second call waits for the same end."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(asyncio.to_thread(self._disconnect))
+        await asyncio.shield(self._closing)
+
+    def commit(self, writes: Sequence[Write]) -> Coroutine[Any, Any, list[Outcome]]:
+        """One transaction for the batch, one outcome a write. Raises StoreUnavailable: then nothing was written.
+
+        It begins with the call, and not when the loop comes round to it: a burst of lines may keep that busy for long.
+        """
+        planned = self._known.plan(writes) if self._is_open else None
+        if planned is None:
+            return self._commit(writes)
+        begun = self._writer.call(self._write_planned, planned.statement, planned.values)
+        return self._commit_planned(writes, planned, begun)
+
+    def _write_planned(self, statement: str, values: Sequence[Any]) -> bool:
+        return write_planned(self._connection(), statement, values)
+
+    async def _commit_planned(
+        self, writes: Sequence[Write], planned: Planned, begun: "asyncio.Future[bool]"
+    ) -> list[Outcome]:
+        try:
+            is_written = await self._end(begun)
+        finally:
+            del begun  # as in `_end`
+        if not is_written:
+            return await self._commit(writes)
+        self._known.keep(planned.heads)
+        return planned.outcomes
+
+    async def _commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        outcomes, heads = await self._run(self._writer, write, writes)
+        self._known.keep(heads)
+        return outcomes
+
+    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+        """Snapshot, page and inbox of one moment."""
+        return await self._run(self._readers, _load, session_id, user_id, after, limit)
+
+    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+        """A page of the log."""
+        return await self._run(self._readers, _read, session_id, user_id, after, limit)
+
+    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
+        """The last `seq` of each session, 0 where there is none."""
+        return await self._run(self._readers, _last, sessions)
+
+    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+        """Take or renew leases: whether each is the holder's now."""
+        return await self._run(self._writer, _hold, sessions, holder, ttl_ms)
+
+    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+        """End leases of the holder."""
+        await self._run(self._writer, _release, sessions, holder)
+
+    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
+        """What took effect under a client's id."""
+        return await self._run(self._readers, _find, session_id, user_id, client_id)
+
+    async def deck(self, message_id: str) -> Event | None:
+        """The slide_update behind a deck's link."""
+        return await self._run(self._readers, _deck, message_id)
+
+    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
+        """Sessions that wait for an answer since `before_ms`, oldest first."""
+        return await self._run(self._readers, _pending, before_ms, limit)
+
+    async def delete(self, session_id: str, user_id: str) -> bool:
+        """Remove a session and its log."""
+        self._known.forget(session_id)
+        return await self._run(self._writer, _delete, session_id, user_id)
+
+    async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
+        """The user's sessions, latest first."""
+        return await self._run(self._readers, _list, user_id, limit)
+
+    @property
+    def _is_open(self) -> bool:
+        return self._opened and self._closing is None
+
+    async def _run(
+        self, threads: Threads, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Work on one of the threads, with its connection. Once begun it is finished, whoever stops waiting."""
+        if not self._is_open:
+            raise StoreClosed("the store is not open")
+        return await self._end(threads.call(lambda: work(self._connection(), *args, **kwargs)))
+
+    async def _end(self, begun: "asyncio.Future[T]") -> T:
+        try:
+            return await begun
+        except (sqlite3.Error, OverflowError) as error:
+            raise _store_error(error) from error
+        finally:
+            del begun  # it has the error, which has this frame: they would keep each other until the collector comes
+
+    def _connection(self) -> sqlite3.Connection:
+        """The connection of this thread; a reader's is made when it is first needed."""
+        connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
+        if connection is None:
+            connection = self._connect()
+            connection.execute("pragma query_only = on")
+            self._own.connection = connection
+        return connection
+
+    def _connect_writer(self) -> None:
+        if self._path != MEMORY:
+            Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+            if Path(self._path).exists() and not os.access(self._path, os.W_OK):
+                # SQLite would open it, refuse every write, and leave a log beside it that stays read-only.
+                raise PermissionError("it may not be written")
+        connection = self._connect()
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()  # and let go of its locks
+            raise
+        self._own.connection = connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        check(connection, self._migrations[-1].version)
+        (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
+        if mode != ("memory" if self._path == MEMORY else "wal"):
+            raise sqlite3.OperationalError(f"its file system has no write-ahead log, only journal_mode={mode}")
+        connection.execute(f"pragma synchronous = {self._synchronous}")
+        connection.execute("pragma fullfsync = on")  # macOS: its fsync alone stops short of the disk
+        connection.execute("pragma checkpoint_fullfsync = on")
+        connection.execute(f"pragma wal_autocheckpoint = {_LOG_PAGES}")
+        connection.execute(f"pragma journal_size_limit = {_LOG_BYTES}")  # a long reader makes it grow: cut it after
+        self.migrated = migrate(connection, None if self._path == MEMORY else Path(self._path), self._migrations)
+        for line in self.migrated:
+            log.info("migrated", step=line)
+        prepare_writer(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, timeout=self._busy_ms / 1000
+        )
+        self._connections.append(connection)
+        return connection
+
+    def _disconnect(self) -> None:
+        self._writer.close()
+        self._readers.close()
+        for connection in self._connections:
+            connection.close()
+
+
+def _store_error(error: Exception) -> StoreError:
+    kind = InvalidWrite if isinstance(error, _INVALID) else StoreUnavailable
+    return kind(f"{type(error).__name__}: {error}")
+
+
+def _load(connection: sqlite3.Connection, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+    connection.execute("begin")
+    try:
+        row = connection.execute(
+            f"select {SESSION_COLUMNS} from sessions where session_id = ? and user_id = ?", (session_id, user_id)
+        ).fetchone()
+        if row is None:
+            return None
+        snapshot = snapshot_of(row)
+        page = _read(connection, session_id, user_id, after, limit) if limit > 0 else []
+        inbox: list[Event] = []
+        if snapshot.lined > snapshot.cursor:
+            waiting = {"session_id": session_id, "user_id": user_id, "cursor": snapshot.cursor}
+            inbox = [event_of(line) for line in connection.execute(_INBOX, waiting).fetchall()]
+        return Loaded(snapshot, tuple(page), tuple(inbox))
+    finally:
+        connection.execute("rollback")
+
+
+def _read(connection: sqlite3.Connection, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+    asked = {"session_id": session_id, "user_id": user_id, "after": min(after, INTEGER_MAX), "limit": max(limit, 0)}
+    # All at once: a row that cannot be read must not leave a statement open, in which the connection would stay behind.
+    return [event_of(row) for row in connection.execute(_PAGE, asked).fetchall()]
+
+
+def _last(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]]) -> list[int]:
+    return [seq for (seq,) in connection.execute(_LAST, (encode(list(sessions)),)).fetchall()]
+
+
+def _hold(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> list[bool]:
+    now_ms = time.time_ns() // 1_000_000  # one file is on one machine, whose clock is everybody's
+    with transaction(connection):
+        connection.execute("delete from leases where until <= ?", (now_ms,))
+        rows = [(*session, holder, now_ms + ttl_ms) for session in sessions]
+        connection.executemany(_LEASE, rows)
+        return [connection.execute(_HOLDER, session).fetchone()[0] == holder for session in sessions]
+
+
+def _release(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+    with transaction(connection):
+        rows = [(*session, holder) for session in sessions]
+        connection.executemany("delete from leases where session_id = ? and user_id = ? and holder = ?", rows)
+
+
+def _find(connection: sqlite3.Connection, session_id: str, user_id: str, client_id: str) -> Event | None:
+    row = connection.execute(
+        f"select {EVENT_COLUMNS} from events where session_id = :session_id and client_id = :client_id and {_OWNED}",
+        {"session_id": session_id, "user_id": user_id, "client_id": client_id},
+    ).fetchone()
+    return event_of(row) if row else None
+
+
+def _deck(connection: sqlite3.Connection, message_id: str) -> Event | None:
+    row = connection.execute(
+        f"select {EVENT_COLUMNS} from events where message_id = ? and type = 'slide_update'", (message_id,)
+    ).fetchone()
+    return event_of(row) if row else None
+
+
+def _pending(connection: sqlite3.Connection, before_ms: int, limit: int) -> list[tuple[str, str]]:
+    return connection.execute(
+        "select session_id, user_id from sessions where lined > cursor and updated_at <= ? order by updated_at limit ?",
+        (before_ms, limit),
+    ).fetchall()
+
+
+def _list(connection: sqlite3.Connection, user_id: str, limit: int) -> list[Summary]:
+    rows = connection.execute(
+        "select session_id, user_id, workflow, state, seq, created_at, updated_at from sessions"
+        " where user_id = ? order by updated_at desc limit ?",
+        (user_id, limit),
+    )
+    return [Summary(*row) for row in rows]
+
+
+def _delete(connection: sqlite3.Connection, session_id: str, user_id: str) -> bool:
+    with transaction(connection):
+        cursor = connection.execute("delete from sessions where session_id = ? and user_id = ?", (session_id, user_id))
+        if cursor.rowcount:
+            connection.execute("delete from events where session_id = ?", (session_id,))
+    return cursor.rowcount > 0

@@ -1,0 +1,317 @@
+"""`/ws`: ASGI WebSocket ↔ subscriber.
+
+The receive loop is always free: nothing here waits for a turn, a store or a slow reader, so a ping is answered at once
+whatever the session does.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+import msgspec
+import structlog
+
+from server.engine.engine import Engine
+from server.engine.subscriber import Subscriber
+from server.errors import CloseCode, ProtocolError, describe_problem
+from server.machines.connection import Cursor
+from server.settings import Settings
+from server.web.access.identity import identify
+from server.web.rate_limit import TokenBucket
+from server.web.send_queue import WebSocketOutlet
+from server.web.send_queue import Wire as Written
+from server.web.uvicorn_socket import WIRE_EXTENSION
+from server.wire import protocol
+from server.wire.protocol import SUBPROTOCOL, SUBPROTOCOL_FAMILY, Dialect, Transient
+
+ASGIReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+ASGISend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+log = structlog.get_logger()
+
+DEFAULT_WORKFLOW = "builder"
+_JITTER = 0.2
+#: At a drain, over how long the clients are spread: as many as a fresh process takes in comfort.
+_SPREAD_MIN_MS = 500
+_SPREAD_MS_EACH = 2
+#: How long the sockets may take to close at a drain, in seconds.
+_CLOSE_S = 3
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What a client asks for when it connects."""
+
+    session_id: str
+    user_id: str
+    workflow: str
+    cursor: Cursor
+    dialect: Dialect | None
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why a connection is refused before the upgrade."""
+
+    status: int
+    code: str
+    detail: str = ""
+    retry_after_s: int | None = None
+
+
+class Gateway:
+    """The WebSocket endpoint, and every connection that it holds."""
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self._settings = settings
+        self.connections: set[WebSocketConnection] = set()
+        self.draining = False
+        self._left = asyncio.Event()
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: ASGIReceive, send: ASGISend) -> None:
+        """Serve one connection, as an ASGI application."""
+        await receive()  # websocket.connect
+        request = self._refuse_or_read(scope)
+        if isinstance(request, Refusal):
+            await _refuse(send, request)
+            return
+        with contextlib.suppress(OSError):  # the peer is gone: its cursor is its own, and the log has everything
+            if request.dialect is None:
+                await send({"type": "websocket.accept"})
+                await send({"type": "websocket.close", "code": int(CloseCode.VERSION)})
+                return
+            native = request.dialect is Dialect.NATIVE
+            wire = scope["extensions"][WIRE_EXTENSION]["wire"]
+            connection = WebSocketConnection(self._engine, request, receive, send, wire)
+            await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if native else None})
+            self.connections.add(connection)
+            try:
+                await connection.run()
+            finally:
+                self.connections.discard(connection)
+                self._left.set()
+
+    async def drain(self) -> None:
+        """Send everybody to the next process: a word ahead, then the running turns' end, then the door."""
+        self.draining = True
+        spread_ms = _SPREAD_MIN_MS + len(self.connections) * _SPREAD_MS_EACH
+        for connection in self.connections:
+            connection.tell_drain(spread_ms)
+        await self._engine.drain()
+        for connection in self.connections:
+            connection.close(CloseCode.DRAIN)
+        with contextlib.suppress(TimeoutError):  # what has not closed by then is closed by uvicorn, with its own code
+            async with asyncio.timeout(_CLOSE_S):
+                while self.connections:
+                    self._left.clear()
+                    await self._left.wait()
+
+    def _refuse_or_read(self, scope: MutableMapping[str, Any]) -> Request | Refusal:
+        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        origin, allowed = headers.get(b"origin"), self._settings.allowed_origins
+        if origin is not None and "*" not in allowed and origin.lower() not in allowed:
+            return Refusal(403, "origin_refused", retry_after_s=None)
+        if self.draining:
+            return Refusal(503, "draining", retry_after_s=1)
+        if len(self.connections) >= self._settings.connection_limit:
+            return Refusal(503, "overloaded", retry_after_s=5)
+        request = read_request(scope["query_string"], scope["subprotocols"], self._engine.workflows.keys())
+        if isinstance(request, Request):
+            others = self._engine.broker.subscribers((request.user_id, request.session_id))
+            if len(others) >= self._settings.connections_per_session_limit:
+                return Refusal(429, "overloaded", "too many connections to this session", retry_after_s=5)
+        return request
+
+
+class Wire(Written, Protocol):
+    """The transport of a WebSocket: what is written to, and what tells of texts."""
+
+    on_text: Callable[[str], None] | None
+    on_writable: Callable[[], None] | None
+
+
+class WebSocketConnection:
+    """One WebSocket. Texts come by call, not through `receive`: of that come binary messages and the end."""
+
+    def __init__(self, engine: Engine, request: Request, receive: ASGIReceive, send: ASGISend, wire: Wire) -> None:
+        assert request.dialect is not None
+        self._settings = settings = engine.settings
+        self._receive = receive
+        self._send = send
+        self._wire = wire
+        self._outlet = WebSocketOutlet(wire, settings, self._say_goodbye)
+        self._goodbye: asyncio.Task[None] | None = None
+        key = (request.user_id, request.session_id)
+        self._subscriber = Subscriber(
+            engine, self._outlet, key, request.cursor, workflow=request.workflow, dialect=request.dialect
+        )
+        self._outlet.on_drained = self._subscriber.drained
+        self._native = request.dialect is Dialect.NATIVE
+        self._lines = TokenBucket(settings.line_rate_per_s, settings.line_burst)
+        self._frames = TokenBucket(settings.frame_rate_per_s, settings.frame_burst)
+        self._heard = self._opened = time.monotonic()
+        self._beats = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._received = 0
+        self._frame_max_bytes, self._text_max_chars = settings.frame_max_bytes, settings.text_max_chars
+        self._log = log.bind(
+            session_id=key[1], user_id=key[0], connection_id=self._subscriber.number, dialect=request.dialect.value
+        )
+        wire.on_text, wire.on_writable = self._take, self._outlet.flush
+
+    async def run(self) -> None:
+        """Serve until either side closes."""
+        self._log.info("connection_opened")
+        if self._native:
+            self._schedule_beat()
+        self._subscriber.open()
+        try:
+            code = await self._receive_loop()
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._wire.on_text, self._wire.on_writable = _nobody, None
+            self._outlet.closed()
+            self._subscriber.closed()
+            if self._goodbye is not None:
+                self._goodbye.cancel()
+        self._log.info(
+            "connection_closed",
+            code=int(self._outlet.close_code or code),
+            seconds=round(time.monotonic() - self._opened, 1),
+            received=self._received,
+            sent=self._outlet.sent,
+            replayed=self._subscriber.replayed,
+        )
+
+    def close(self, code: CloseCode) -> None:
+        """Close with this code once the queue has gone out."""
+        self._outlet.close(code)
+
+    def tell_drain(self, spread_ms: int) -> None:
+        """Tell the client to come back elsewhere, at a moment of its own so that not all come at once."""
+        if self._native:
+            after_ms = random.randrange(spread_ms)
+            self._subscriber.show(Transient("drain", {"after_ms": after_ms}))
+
+    def _say_goodbye(self, code: CloseCode) -> None:
+        self._goodbye = asyncio.create_task(self._close(code), name=f"close {self._subscriber.number}")
+
+    async def _close(self, code: CloseCode) -> None:
+        with contextlib.suppress(OSError):
+            await self._send({"type": "websocket.close", "code": int(code)})
+
+    async def _receive_loop(self) -> int:
+        while True:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                return int(message.get("code") or 1005)
+            self._take(message.get("text"))
+
+    def _take(self, text: str | None) -> None:
+        """A message of the peer; None for one that is no text."""
+        self._heard = now = time.monotonic()
+        self._received += 1
+        if self._outlet.close_code is not None:
+            return  # we are closing: what still comes was not acknowledged and comes again elsewhere
+        if self._frames.wait_ms(now):
+            self._outlet.close(CloseCode.RATE_LIMITED)
+            return
+        if text is None:
+            self._subscriber.refuse("binary_frame")
+            return
+        try:
+            frame = protocol.parse(text, frame_max_bytes=self._frame_max_bytes, text_max_chars=self._text_max_chars)
+        except ProtocolError as error:
+            self._subscriber.refuse(error.code, error.client_id)
+            return
+        match frame:
+            case protocol.Say() | protocol.Cancel():
+                if wait_ms := self._lines.wait_ms(now):
+                    self._subscriber.refuse("rate_limited", frame.client_id, wait_ms)
+                else:
+                    self._subscriber.receive(frame)
+            case protocol.Resume():
+                self._subscriber.receive(frame)
+            case protocol.Ping(bare=True):
+                self._outlet.put_urgent(b"pong")
+            case protocol.Ping(n):
+                self._outlet.put_urgent(self._subscriber.encode(Transient("pong", {"n": n})))
+            case protocol.Authenticate():
+                self._subscriber.refuse("auth_not_enabled")
+            case protocol.Pong():
+                pass
+
+    def _schedule_beat(self) -> None:
+        wait_ms = self._settings.heartbeat_ms * random.uniform(1 - _JITTER, 1 + _JITTER)
+        left_ms = self._settings.heartbeat_lost_ms - (time.monotonic() - self._heard) * 1000
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, min(wait_ms, left_ms)) / 1000, self._beat)
+
+    def _beat(self) -> None:
+        """Tell the client that we are here, and where the log stands; cut a client that has been silent too long."""
+        silent_ms = (time.monotonic() - self._heard) * 1000
+        if silent_ms >= self._settings.heartbeat_lost_ms:
+            self._outlet.close_code = CloseCode.HEARTBEAT_LOST
+            self._wire.abort()
+            return
+        self._beats += 1
+        self._subscriber.show(Transient("ping", {"n": self._beats, "head": self._subscriber.head}))
+        self._schedule_beat()
+
+
+def read_request(query_string: bytes, subprotocols: list[str], workflows: Collection[str]) -> Request | Refusal:
+    """What the client asks for, from its query and its subprotocols; or why that cannot be."""
+    try:
+        query = {name: values[-1] for name, values in parse_qs(query_string.decode("ascii")).items()}
+        session_id = str(uuid.UUID(query["session_id"])) if "session_id" in query else str(uuid.uuid4())
+        after = _count(query.get("after"))
+    except ValueError:
+        return Refusal(400, "bad_request", "session_id is a UUID, after is a whole number")
+    user_id = identify(query)
+    if user_id is None:
+        return Refusal(400, "bad_request", "user_id has 1 to 256 printable characters")
+    workflow = query.get("workflow", DEFAULT_WORKFLOW)
+    if workflow not in workflows:
+        return Refusal(400, "bad_request", "there is no such workflow")
+    skip = query.get("skip_history") == "true"
+    shown = query.get("message_count", "")
+    cursor = Cursor(
+        after=after,
+        last_message_id=query.get("last_message_id") or None,
+        skip_history=skip,
+        message_count=int(shown) if skip and shown.isascii() and shown.isdigit() and len(shown) < 10 else None,
+    )
+    return Request(session_id, user_id, workflow, cursor, _dialect(subprotocols))
+
+
+def _nobody(_text: str) -> None:
+    """What still comes of a connection that is over."""
+
+
+def _count(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise ValueError
+    return int(text)
+
+
+def _dialect(subprotocols: list[str]) -> Dialect | None:
+    """None: the client speaks a version of ours that we do not."""
+    if SUBPROTOCOL in subprotocols:
+        return Dialect.NATIVE
+    return None if any(name.startswith(SUBPROTOCOL_FAMILY) for name in subprotocols) else Dialect.BUILDER
+
+
+async def _refuse(send: ASGISend, refusal: Refusal) -> None:
+    """Answer the upgrade with an HTTP status, as `application/problem+json`."""
+    problem = msgspec.json.encode(describe_problem(refusal.status, refusal.code, refusal.detail))
+    headers = [(b"content-type", b"application/problem+json")]
+    if refusal.retry_after_s is not None:
+        headers.append((b"retry-after", str(refusal.retry_after_s).encode()))
+    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": problem})

@@ -1,0 +1,352 @@
+"""The wire. JSON text frames, one object each, in both directions.
+
+Server → client, always `{type, message_id, session_id, timestamp, role, payload, seq?}`:
+
+    durable (with `seq`, in the log, replayed verbatim)
+        chat_message      a line of the user or the assistant
+        action_request    a question with buttons
+        slide_update      an outline of slides
+        presentation_url  a finished deck
+        state_update      ends every turn: {from, to, intent, turn, memory}, and {usage, trace} if it called a model
+        turn_cancelled    the turn was stopped: {turn}, and {reason: "interrupted"} if a newer line did it
+        turn_failed       the turn broke: {turn, code, correlation_id, retryable}
+    transient (without `seq`, may be dropped, never replayed)
+        sync_response     first frame of every connection: where the session stands and what follows
+        live              (native) the replay is over: {head}
+        ack               your line is durable: {id, seq, duplicate}
+        error             your frame was refused: {code, id, message, temporary, retry_ms?}
+        status_update     what a running turn is doing: {status, text, progress, estimated_time, turn}
+        stream_delta      a piece of an answer: {turn, attempt, n, text, reset}; with `reset`, or of a higher attempt,
+                          it replaces what there is: the answer broke off, or its process died, and it begins anew
+        token_usage       what a turn's calls to a model took: {turn, model, input_tokens, output_tokens, …, session}
+        ping, pong        {n, head} and {n}
+        drain             (native) this process is going away: {after_ms}
+        action_request    the open one once more, to whoever pressed a button of a closed one
+
+Client → server:
+
+    {"type":"user_message","id":"…","data":{"text":"…","action_value":"…","action_message_id":"…"}}
+    {"type":"user_input","data":{"text":"…","frontend_actions":[{"action_id":"…"}]}}      older builders
+    {"type":"resume","after":12}    {"type":"cancel","id":"…","turn":7}
+    {"type":"ping","n":1}    {"type":"pong","n":1}    the bare text `ping`    {"type":"auth","token":"…"}
+
+A line that comes while a turn is under way is the workflow's to order. Where it waits (the usual), it is acked and seen
+by all at once, and answered in its turn. Where it interrupts, it is acked and seen by all at once as well; the turn
+under way ends in `turn_cancelled`, what it had said is kept and marked `cancelled`, and of the lines that wait only the
+newest is answered: each other one ends in a `turn_cancelled` of its own. Where it is refused, that is an error
+`turn_running`: wait for the answer or cancel it, and send the line again. Two lines that reach two processes at the
+same moment may both be taken; they are answered in their order.
+
+No asyncio, clock or randomness here: ids and times arrive from outside.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from server.errors import ERROR_CODES, ProtocolError
+from server.records import VISIBLE_TYPES, Event, Snapshot
+
+SUBPROTOCOL: Final = "rejoinder.v1"
+SUBPROTOCOL_FAMILY: Final = "rejoinder."
+CLIENT_ID_MAX_CHARS: Final = 64
+#: The largest whole number that every client and every store can hold.
+NUMBER_MAX: Final = 2**53 - 1
+
+#: The existing builder repaints a finished deck only for a state of this name.
+BUILDER_DONE_STATE: Final = "CONTENT_GENERATED"
+
+
+class Dialect(Enum):
+    """Which client is at the other end: one that offered the subprotocol, or the existing builder."""
+
+    NATIVE = "native"
+    BUILDER = "builder"
+
+
+class Say(Struct, frozen=True):
+    """A user's line, or a button that the user pressed."""
+
+    client_id: str | None
+    text: str
+    action: str | None = None
+    action_message_id: str | None = None
+
+
+class Resume(Struct, frozen=True):
+    """The client saw a gap and wants everything behind `after` again."""
+
+    after: int
+
+
+class Cancel(Struct, frozen=True):
+    """Stop the running turn."""
+
+    client_id: str
+    turn: int
+
+
+class Ping(Struct, frozen=True):
+    """Are you there? `bare` is the builder's heartbeat, answered with the bare text `pong`."""
+
+    n: int | None = None
+    bare: bool = False
+
+
+class Pong(Struct, frozen=True):
+    """The answer to our ping; like any inbound frame it counts as life."""
+
+
+class Authenticate(Struct, frozen=True):
+    """A fresh token."""
+
+    token: str
+
+
+Inbound = Say | Resume | Cancel | Ping | Pong | Authenticate
+
+
+class _Action(Struct):
+    action_id: str | None = None
+
+
+class _Body(Struct):
+    text: str | None = None
+    action_value: str | None = None
+    action_message_id: str | None = None
+    handoff_idempotency_key: str | None = None
+    frontend_actions: list[_Action] | None = None
+
+
+class _Received(Struct):
+    """Every field that we read of any inbound frame; msgspec skips the others without keeping them."""
+
+    type: str
+    id: str | None = None
+    data: _Body | None = None
+    after: int | None = None
+    turn: int | None = None
+    n: int | None = None
+    token: str | None = None
+
+
+_decoder = msgspec.json.Decoder(_Received)
+_encode = msgspec.json.Encoder().encode
+
+
+def parse(raw: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
+    """One inbound text frame. Raises ProtocolError with the stable code of what is wrong."""
+    if raw == "ping":
+        return Ping(bare=True)
+    # A character has four bytes at most, so short frames need not be measured.
+    if len(raw) * 4 > frame_max_bytes and len(raw.encode("utf-8", "surrogatepass")) > frame_max_bytes:
+        raise ProtocolError("too_large")
+    try:
+        frame = _decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise ProtocolError("invalid_frame") from error
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
+        raise ProtocolError("invalid_json") from error
+    match frame.type:
+        case "user_message" | "user_input":
+            return _say(frame, text_max_chars)
+        case "resume":
+            return Resume(after=_natural(frame.after, frame))
+        case "cancel":
+            return Cancel(client_id=_required_id(frame), turn=_natural(frame.turn, frame))
+        case "ping":
+            return Ping(n=frame.n)
+        case "pong":
+            return Pong()
+        case "auth":
+            if not frame.token:
+                raise ProtocolError("invalid_frame", client_id=_safe_id(frame.id))
+            return Authenticate(token=frame.token)
+    raise ProtocolError("unknown_type", client_id=_safe_id(frame.id))
+
+
+def _say(frame: _Received, text_max_chars: int) -> Say:
+    body = frame.data or _Body()
+    client_id = frame.id if frame.id is not None else body.handoff_idempotency_key
+    if client_id is not None and not _is_id(client_id):
+        raise ProtocolError("invalid_id")
+    action = body.action_value or None
+    if action is None and body.frontend_actions:
+        action = next((one.action_id for one in body.frontend_actions if one.action_id), None)
+    text = (body.text or "").strip() or (action or "")
+    if not text:
+        raise ProtocolError("empty_text", client_id=client_id)
+    if len(text) > text_max_chars or len(action or "") > text_max_chars:
+        raise ProtocolError("too_large", client_id=client_id)
+    return Say(client_id=client_id, text=text, action=action, action_message_id=body.action_message_id or None)
+
+
+def _required_id(frame: _Received) -> str:
+    if frame.id is None or not _is_id(frame.id):
+        raise ProtocolError("invalid_id")
+    return frame.id
+
+
+def _is_id(text: str) -> bool:
+    """Whether a text can be an id: short, and nothing that a store cannot keep."""
+    return 1 <= len(text) <= CLIENT_ID_MAX_CHARS and "\0" not in text
+
+
+def _safe_id(client_id: str | None) -> str | None:
+    """The id for an error frame: never an echo of what cannot be one."""
+    return client_id if client_id is not None and _is_id(client_id) else None
+
+
+def _natural(number: int | None, frame: _Received) -> int:
+    if number is None or not 0 <= number <= NUMBER_MAX:
+        raise ProtocolError("invalid_frame", client_id=_safe_id(frame.id))
+    return number
+
+
+class Encoded(Struct, frozen=True):
+    """A durable frame as text (UTF-8), made once per event and shared by every tab and by the replay."""
+
+    seq: int
+    message_id: str
+    visible: bool
+    text: bytes
+
+
+class _Envelope(Struct, omit_defaults=True):
+    """What every frame of ours is; only a durable one has a `seq`."""
+
+    type: str
+    message_id: str
+    session_id: str
+    timestamp: str
+    role: str
+    payload: dict[str, Any]
+    seq: int = 0
+
+
+def encode_event(event: Event, *, visible: bool) -> Encoded:
+    """The durable frame of an event."""
+    return Encoded(event.seq, event.message_id, visible, _encode_event(event, event.seq))
+
+
+def encode_all(events: Sequence[Event]) -> list[Encoded]:
+    """The frames of events, each made once."""
+    return [
+        Encoded(event.seq, event.message_id, event.type in VISIBLE_TYPES, _encode_event(event, event.seq))
+        for event in events
+    ]
+
+
+def encode_again(event: Event) -> bytes:
+    """An event out of its order, as a transient frame: with a `seq` it would look like a gap, or like a repetition."""
+    return _encode_event(event, 0)
+
+
+def _encode_event(event: Event, seq: int) -> bytes:
+    at = timestamp(event.created_at)
+    return _encode(_Envelope(event.type, event.message_id, event.session_id, at, event.role, event.payload, seq))
+
+
+class Transient(Struct, frozen=True):
+    """A frame that is not in the log. `message_id` is given where it announces one (a stream's deltas)."""
+
+    type: str
+    payload: dict[str, Any]
+    role: str = "system"
+    message_id: str | None = None
+
+
+def encode_transient(frame: Transient, session_id: str, message_id: str, now_ms: int) -> bytes:
+    """The text of a transient frame (UTF-8), stamped with a fresh id and the present time."""
+    at = timestamp(now_ms)
+    return _encode(_Envelope(frame.type, frame.message_id or message_id, session_id, at, frame.role, frame.payload))
+
+
+@lru_cache(maxsize=64)  # what is committed together has few times, which go to the log, too
+def timestamp(ms: int) -> str:
+    """UTC milliseconds as ISO 8601 with a literal `Z`: the existing builder cannot read `+00:00`."""
+    return _second(ms // 1000) + _ENDS[ms % 1000]
+
+
+_ENDS: Final = tuple(f".{ms:03d}Z" for ms in range(1000))
+
+
+@lru_cache(maxsize=1024)  # frames of the same second share it, and a replay's are of few
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def encode_ack(
+    client_id: str | None, seq: int, *, duplicate: bool, session_id: str, message_id: str, now_ms: int
+) -> bytes:
+    """The text of the promise that a line is durable, with a fresh id and the present time."""
+    payload = {"id": client_id, "seq": seq, "duplicate": duplicate}
+    return _encode(_Envelope("ack", message_id, session_id, timestamp(now_ms), "system", payload))
+
+
+def error(code: str, client_id: str | None = None, retry_ms: int | None = None) -> Transient:
+    """A refusal; nothing was stored."""
+    row = ERROR_CODES[code]
+    payload: dict[str, Any] = {"code": code, "id": client_id, "message": row.message, "temporary": row.temporary}
+    if retry_ms is not None:
+        payload["retry_ms"] = retry_ms
+    return Transient("error", payload)
+
+
+def spoken_error(code: str) -> Transient:
+    """The same refusal for the existing builder, which shows nothing but chat messages."""
+    payload = {
+        "text": ERROR_CODES[code].message,
+        "sub_title": None,
+        "list_items": None,
+        "format": "plain",
+        "ephemeral": True,
+    }
+    return Transient("chat_message", payload, role="assistant")
+
+
+def status(
+    turn: int, state: str, text: str, progress: int | None = None, estimated_time_s: int | None = None
+) -> Transient:
+    """What a running turn is doing. `state` is idle, thinking, generating, complete or error."""
+    payload = {
+        "status": state,
+        "text": text,
+        "progress": progress,
+        "estimated_time": estimated_time_s,
+        "turn": turn,
+    }
+    return Transient("status_update", payload, role="assistant")
+
+
+def sync_response(
+    action: str,
+    snapshot: Snapshot,
+    dialect: Dialect,
+    *,
+    running: int | None,
+    summary: dict[str, Any],
+    heartbeat_ms: int,
+    limits: dict[str, int],
+) -> Transient:
+    """Where the session stands; `summary` is what the workflow adds (`has_strawman`, `presentation_url`, …)."""
+    state = snapshot.state
+    if dialect is Dialect.BUILDER and "presentation_url" in summary:
+        state = BUILDER_DONE_STATE
+    payload = {
+        "action": action,
+        "message_count": snapshot.visible,
+        "current_state": state,
+        "workflow": snapshot.workflow,
+        "head": snapshot.seq,
+        "running": running,
+        **summary,
+        "heartbeat_ms": heartbeat_ms,
+        "limits": limits,
+    }
+    return Transient("sync_response", payload)

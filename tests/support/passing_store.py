@@ -1,0 +1,70 @@
+"""A store that passes everything on to another one: what stands in front of a store in a test is one of these."""
+
+from collections.abc import Sequence
+
+from server.records import Event, Loaded, Outcome, Summary, Write
+from server.store import Store
+
+
+class PassingStore:
+    """`store` is the one behind. Each call but `open` and `close` passes `reached`, which may count, wait or raise."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def reached(self, name: str) -> None:
+        """A call of the method `name` is on its way."""
+
+    @property
+    def durability(self) -> str:
+        return self.store.durability
+
+    async def open(self) -> None:
+        await self.store.open()
+
+    async def close(self) -> None:
+        await self.store.close()
+
+    async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
+        await self.reached("commit")
+        return await self.store.commit(writes)
+
+    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+        await self.reached("load")
+        return await self.store.load(session_id, user_id, after, limit)
+
+    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+        await self.reached("read")
+        return await self.store.read(session_id, user_id, after, limit)
+
+    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
+        await self.reached("heads")
+        return await self.store.heads(sessions)
+
+    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+        await self.reached("hold")
+        return await self.store.hold(sessions, holder, ttl_ms)
+
+    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+        await self.reached("release")
+        await self.store.release(sessions, holder)
+
+    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
+        await self.reached("find")
+        return await self.store.find(session_id, user_id, client_id)
+
+    async def deck(self, message_id: str) -> Event | None:
+        await self.reached("deck")
+        return await self.store.deck(message_id)
+
+    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
+        await self.reached("pending")
+        return await self.store.pending(before_ms, limit)
+
+    async def delete(self, session_id: str, user_id: str) -> bool:
+        await self.reached("delete")
+        return await self.store.delete(session_id, user_id)
+
+    async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
+        await self.reached("list")
+        return await self.store.list(user_id, limit)
