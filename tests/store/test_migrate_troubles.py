@@ -49,7 +49,7 @@ SLOW = next_schema(
 AT_WORK = "from pg_stat_activity where query like '%rejoinder_half%' and pid <> pg_backend_pid()"
 MIGRATE = """
 import asyncio, sys
-from server.store import migrate
+from server.store.postgres import migrate
 from tests.store.test_migrate_troubles import OWN, SLOW
 migrate.SILENCE_MS = 1_000
 asyncio.run(migrate.migrate(sys.argv[1], migrations=[*migrate.shipped(), SLOW], own=OWN + 1))
