@@ -13,7 +13,7 @@ _AGAIN_S: Final = 1.0
 
 
 class Tasks:
-    """The running tasks of one owner. `failed` is called when one ends with an exception, which is a fault of the server."""
+    """The running tasks of one owner. `failed` is called when one ends with an exception: a fault of ours."""
 
     def __init__(self, failed: Callable[[], None] | None = None) -> None:
         self._running: set[asyncio.Task[None]] = set()

@@ -63,7 +63,7 @@ class StoreLeases:
         return self._held
 
     async def hold(self, keys: Sequence[SessionKey]) -> Set[SessionKey]:
-        """Take or renew these leases; returns those that this process holds now, none when the store cannot be reached."""
+        """Take or renew these leases; returns those held by this process now, none without the store."""
         try:
             answers = await self._store.hold(keys, self._holder, self._ttl_ms) if keys else ()
         except StoreError as error:

@@ -124,7 +124,7 @@ def _hidden(names: tuple[str, ...], at_debug: bool) -> tuple[str, ...]:
 
 
 def render_json(_logger: WrappedLogger, _method: str, record: EventDict) -> str:
-    """Encode a record as JSON: with msgspec, which is several times faster, or with the standard library if that fails."""
+    """Encode a record as JSON: with msgspec, which is faster, or else with the standard library."""
     try:
         return _encoder.encode(record).decode()
     except (TypeError, ValueError, RecursionError):  # a lone surrogate, a key that is no text

@@ -67,7 +67,7 @@ class Channels:
             self._order("UNSUBSCRIBE", channel)
 
     async def joined(self, channel: str) -> None:
-        """Return when the channel is subscribed; at once while there is no connection, and at the latest at the timeout."""
+        """Return when the channel is subscribed; at once without a connection, else at the timeout at the latest."""
         joined = self._wanted.get(channel)
         if joined is not None and self.connected:
             with contextlib.suppress(TimeoutError):
