@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
-from server.records import VISIBLE_TYPES, Event, Snapshot, fold, is_line
+from server.records import SYSTEM, Event, Snapshot, fold, is_line
 from server.store.inspect.contract import Damaged
 from server.wire.protocol import timestamp
 
@@ -198,7 +198,7 @@ class _Reading:
             text=one_line(_words(event)),
         )
         self.history.append(entry)
-        self._visible += event.type in VISIBLE_TYPES
+        self._visible += event.role != SYSTEM
         if event.message_id == self._snapshot.card and event.type == "action_request":
             prompt = one_line(str(event.payload.get("prompt_text")))
             self._card = Card(event.message_id, seq, prompt, [one_line(label) for label in _labels(event)])

@@ -171,7 +171,8 @@ class Workflow:
     `always` are intents that every state understands; `answer` speaks when a turn stays in its state; `classify`
     names the intent of free text among those it is given; `fallback` is the intent of text that fits none. `summary`
     makes of the memory what `sync_response` tells besides; `context` is how many of the last events a step wants.
-    `when_busy` is what becomes of a line that comes while an answer is under way.
+    `when_busy` is what becomes of a line that comes while an answer is under way. `legacy_state` makes of a
+    state's name and the memory the name that clients without the subprotocol know.
     """
 
     name: str
@@ -184,6 +185,7 @@ class Workflow:
     summary: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda _: {}
     context: int = 0
     when_busy: WhenBusy = "queue"
+    legacy_state: Callable[[str, Mapping[str, Any]], str] = lambda state, _: state
     _states: dict[str, State] = field(default_factory=dict, init=False, repr=False)
     _allowed: dict[str, Mapping[str, str]] = field(default_factory=dict, init=False, repr=False)
     _buttons: dict[str, Button] = field(default_factory=dict, init=False, repr=False)

@@ -335,3 +335,7 @@ def test_closing_a_turn_closes_its_step() -> None:
     with pytest.raises(StopIteration):
         hear_one().send(None)
     assert closed == ["step"]
+
+
+def test_a_state_has_one_name_unless_the_workflow_says_otherwise() -> None:
+    assert table(State("HALL", saying(), final=True)).legacy_state("HALL", {}) == "HALL"

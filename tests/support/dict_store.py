@@ -13,7 +13,7 @@ from msgspec import structs
 
 from server.errors import InvalidWrite, StoreClosed
 from server.records import (
-    VISIBLE_TYPES,
+    SYSTEM,
     Committed,
     Conflict,
     Duplicate,
@@ -186,7 +186,7 @@ def _with_log(snapshot: Snapshot, log: Sequence[Event]) -> Snapshot:
         snapshot,
         seq=log[-1].seq,
         lined=max((event.seq for event in log if event.role == "user"), default=0),
-        visible=sum(event.type in VISIBLE_TYPES for event in log),
+        visible=sum(event.role != SYSTEM for event in log),
         created_at=log[0].created_at,
         updated_at=log[-1].created_at,
     )

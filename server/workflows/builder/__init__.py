@@ -30,10 +30,16 @@ _answer = either(by_rules.answer, by_model.answer)
 def summary(memory: Mapping[str, Any]) -> dict[str, Any]:
     """What a client is told of a session's deck when it connects; the address only once the deck is final."""
     strawman, url = memory.get("presentation_strawman"), memory.get("presentation_url")
-    if not strawman:
+    if not isinstance(strawman, Mapping) or not strawman:
         return {"has_strawman": False}
+    slides = strawman.get("slides")
     final = {"presentation_url": url, "presentation_id": strawman.get("preview_presentation_id")} if url else {}
-    return {"has_strawman": True, **final, "slide_count": len(strawman.get("slides") or ())}
+    return {"has_strawman": True, **final, "slide_count": len(slides) if isinstance(slides, list) else 0}
+
+
+def legacy_state(state: str, memory: Mapping[str, Any]) -> str:
+    """The state for the existing frontend, which repaints a finished deck only in one of a name of its own."""
+    return "CONTENT_GENERATED" if "presentation_url" in summary(memory) else state
 
 
 _PLAN_BUTTONS = (
@@ -82,4 +88,5 @@ BUILDER = Workflow(
     classify=classify,
     answer=_answer,
     summary=summary,
+    legacy_state=legacy_state,
 )
