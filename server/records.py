@@ -7,7 +7,7 @@ the log, and `scripts/check_session_state.py` checks that on live data.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgspec import Struct, structs
 
@@ -20,6 +20,13 @@ SYSTEM: Final = "system"
 COMMON_TYPES: Final = frozenset({"chat_message", "action_request"})
 #: The largest number of a column, in every database.
 INTEGER_MAX: Final = 2**63 - 1
+
+
+class SessionKey(NamedTuple):
+    """The identity of a session: its owner, and the id that is unique among this owner's sessions."""
+
+    user_id: str
+    session_id: str
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -63,6 +70,11 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     created_at: int
     updated_at: int
 
+    @property
+    def key(self) -> SessionKey:
+        """The session's identity."""
+        return SessionKey(self.user_id, self.session_id)
+
 
 class Update(Struct, frozen=True, kw_only=True):
     """What a turn changes in the snapshot. `memory` is the whole new memory, or None when it did not change."""
@@ -91,6 +103,11 @@ class Write(Struct, frozen=True, kw_only=True):
     client_id: str | None = None
     expected_version: int | None = None
     update: Update | None = None
+
+    @property
+    def key(self) -> SessionKey:
+        """The identity of the session that it is for."""
+        return SessionKey(self.user_id, self.session_id)
 
 
 class Committed(Struct, frozen=True):

@@ -12,11 +12,8 @@ from typing import Protocol
 import structlog
 
 from server.errors import CloseCode
-from server.records import Event
+from server.records import Event, SessionKey
 from server.wire.protocol import Encoded, Transient
-
-#: A session as the broker knows it: (user_id, session_id). The owner is part of the name.
-Key = tuple[str, str]
 
 log = structlog.get_logger()
 
@@ -44,15 +41,15 @@ class Subscriber(Protocol):
 class Listener(Protocol):
     """Whoever, besides the subscribers, hears of what other processes publish."""
 
-    def hear(self, key: Key, head: int, events: Sequence[Event]) -> None:
+    def hear(self, key: SessionKey, head: int, events: Sequence[Event]) -> None:
         """What was committed: how far the log goes, and the events where they came along."""
         ...
 
-    def show(self, key: Key, frame: Transient) -> None:
+    def show(self, key: SessionKey, frame: Transient) -> None:
         """Something that is not in the log, which the subscribers have not been told yet."""
         ...
 
-    def wish(self, key: Key) -> None:
+    def wish(self, key: SessionKey) -> None:
         """Somebody missed what the session's running turn has shown."""
         ...
 
@@ -60,23 +57,23 @@ class Listener(Protocol):
 class Broker(Protocol):
     """What the engine needs of a broker."""
 
-    def subscribe(self, key: Key, subscriber: Subscriber) -> None:
+    def subscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
         """Tell `subscriber` of everything published for `key` from now on; once, however often it subscribes."""
         ...
 
-    def unsubscribe(self, key: Key, subscriber: Subscriber) -> None:
+    def unsubscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
         """Stop telling it; unknown ones are ignored."""
         ...
 
-    def subscribers(self, key: Key) -> Sequence[Subscriber]:
+    def subscribers(self, key: SessionKey) -> Sequence[Subscriber]:
         """Who hears of the session in this process."""
         ...
 
-    def follow(self, key: Key) -> None:
+    def follow(self, key: SessionKey) -> None:
         """Hear of the session from other processes from soon on, whether or not anybody here subscribed."""
         ...
 
-    def unfollow(self, key: Key) -> None:
+    def unfollow(self, key: SessionKey) -> None:
         """Hear of it for the subscribers alone."""
         ...
 
@@ -85,31 +82,31 @@ class Broker(Protocol):
         """Whether other processes can be heard of just now."""
         ...
 
-    def sessions(self) -> Sequence[Key]:
+    def sessions(self) -> Sequence[SessionKey]:
         """The sessions that somebody in this process subscribed to, or that are followed."""
         ...
 
-    async def joined(self, key: Key) -> None:
+    async def joined(self, key: SessionKey) -> None:
         """Return when news of the session reach this process, or when waiting for that is of no use."""
         ...
 
-    def publish(self, key: Key, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
+    def publish(self, key: SessionKey, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
         """Tell every subscriber of committed events, in their order. One that raises is no matter of the others."""
         ...
 
-    def publish_transient(self, key: Key, frame: Transient) -> None:
+    def publish_transient(self, key: SessionKey, frame: Transient) -> None:
         """Tell every subscriber something that is not in the log."""
         ...
 
-    def ask(self, key: Key) -> None:
+    def ask(self, key: SessionKey) -> None:
         """Ask the process that runs the session's turn, if there is one, to show again what it has shown so far."""
         ...
 
-    def tell_head(self, key: Key, head: int) -> None:
+    def tell_head(self, key: SessionKey, head: int) -> None:
         """Tell the subscribers in this process how far the log goes."""
         ...
 
-    def tell_transient(self, key: Key, frame: Transient) -> None:
+    def tell_transient(self, key: SessionKey, frame: Transient) -> None:
         """Tell the subscribers in this process something that is not in the log."""
         ...
 
@@ -118,16 +115,16 @@ class LocalBroker:
     """Fan-out inside one process."""
 
     def __init__(self) -> None:
-        self._subscribers: dict[Key, list[Subscriber]] = {}
-        self._followed: set[Key] = set()
+        self._subscribers: dict[SessionKey, list[Subscriber]] = {}
+        self._followed: set[SessionKey] = set()
 
-    def subscribe(self, key: Key, subscriber: Subscriber) -> None:
+    def subscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
         """Tell `subscriber` of everything published for `key` from now on, once, however often it subscribes."""
         known = self._subscribers.setdefault(key, [])
         if not any(other is subscriber for other in known):
             known.append(subscriber)
 
-    def unsubscribe(self, key: Key, subscriber: Subscriber) -> None:
+    def unsubscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
         """Stop telling it; unknown ones are ignored."""
         left = [other for other in self._subscribers.get(key, ()) if other is not subscriber]
         if left:
@@ -135,15 +132,15 @@ class LocalBroker:
         else:
             self._subscribers.pop(key, None)
 
-    def subscribers(self, key: Key) -> Sequence[Subscriber]:
+    def subscribers(self, key: SessionKey) -> Sequence[Subscriber]:
         """Who hears of the session; a copy, because hearing may end a subscription."""
         return tuple(self._subscribers.get(key, ()))
 
-    def follow(self, key: Key) -> None:
+    def follow(self, key: SessionKey) -> None:
         """Nobody else publishes here; but the store can be asked."""
         self._followed.add(key)
 
-    def unfollow(self, key: Key) -> None:
+    def unfollow(self, key: SessionKey) -> None:
         """Unknown ones are ignored."""
         self._followed.discard(key)
 
@@ -152,35 +149,35 @@ class LocalBroker:
         """Nobody else publishes here, so what others commit is never heard of."""
         return False
 
-    def sessions(self) -> Sequence[Key]:
+    def sessions(self) -> Sequence[SessionKey]:
         """The sessions that somebody subscribed to, or that are followed; a copy."""
         return tuple(self._followed.union(self._subscribers))
 
-    async def joined(self, key: Key) -> None:
+    async def joined(self, key: SessionKey) -> None:
         """At once: there is no other process to hear of."""
 
-    def publish(self, key: Key, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
+    def publish(self, key: SessionKey, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
         """Tell every subscriber of committed events, in their order."""
         for subscriber in self.subscribers(key):
             try:
                 subscriber.hear(frames)
             except Exception:  # as in `_alone`, which would cost more than all the rest
-                log.exception("subscriber_failed", session_id=key[1])
+                log.exception("subscriber_failed", session_id=key.session_id)
 
-    def publish_transient(self, key: Key, frame: Transient) -> None:
+    def publish_transient(self, key: SessionKey, frame: Transient) -> None:
         """Tell every subscriber something that is not in the log."""
         self.tell_transient(key, frame)
 
-    def ask(self, key: Key) -> None:
+    def ask(self, key: SessionKey) -> None:
         """There is nobody to ask."""
 
-    def tell_head(self, key: Key, head: int) -> None:
+    def tell_head(self, key: SessionKey, head: int) -> None:
         """Tell every subscriber how far the log goes."""
         for subscriber in self.subscribers(key):
             with _alone(key):
                 subscriber.hint(head)
 
-    def tell_transient(self, key: Key, frame: Transient) -> None:
+    def tell_transient(self, key: SessionKey, frame: Transient) -> None:
         """Tell every subscriber something that is not in the log."""
         for subscriber in self.subscribers(key):
             with _alone(key):
@@ -188,9 +185,9 @@ class LocalBroker:
 
 
 @contextlib.contextmanager
-def _alone(key: Key) -> Iterator[None]:
+def _alone(key: SessionKey) -> Iterator[None]:
     """One that cannot hear is logged and costs the others nothing; what it missed is in the store."""
     try:
         yield
     except Exception:  # whatever one subscriber raises: the line is durable, and the others must hear of it (L5)
-        log.exception("subscriber_failed", session_id=key[1])
+        log.exception("subscriber_failed", session_id=key.session_id)

@@ -15,8 +15,8 @@ from msgspec import structs
 
 from server.assistant.errors import AssistantError
 from server.assistant.retry import Patience, wait_ms
-from server.broker import Key
 from server.machines import effects, inputs
+from server.records import SessionKey
 
 log = structlog.get_logger()
 
@@ -29,7 +29,7 @@ class Attempts:
     def __init__(
         self,
         effect: effects.RunStep,
-        key: Key,
+        key: SessionKey,
         left_ms: Callable[[], int],
         patience: Patience = PATIENCE,
         *,
@@ -42,7 +42,7 @@ class Attempts:
         self._patience = patience
         self._sleep = sleep
         self._chance = chance
-        self._log = log.bind(session_id=key[1], user_id=key[0], turn=effect.turn)
+        self._log = log.bind(session_id=key.session_id, user_id=key.user_id, turn=effect.turn)
 
     async def run(
         self, begin: Callable[[effects.RunStep], AsyncGenerator[inputs.Input, None]]

@@ -18,7 +18,7 @@ from msgspec import structs
 from server.assistant import Assistant
 from server.assistant.account import Account
 from server.assistant.prices import PRICES, parse_prices
-from server.broker import Broker, Key
+from server.broker import Broker
 from server.clock import new_ids, now_ms
 from server.engine.delta_buffer import RollUp
 from server.engine.group_commit import GroupCommit
@@ -29,7 +29,7 @@ from server.errors import StoreError
 from server.machines import effects, inputs, lines
 from server.machines.session import Limits, Phase, Session
 from server.ops.metrics import Figures
-from server.records import Event, Loaded, Snapshot
+from server.records import Event, Loaded, SessionKey, Snapshot
 from server.settings import Settings
 from server.store import Store
 from server.tasks import Tasks
@@ -127,9 +127,10 @@ class Engine:
             status_after_ms=settings.status_after_ms,
             retry_ms=settings.store_retry_ms,
         )
-        self._awake: dict[Key, Awake] = {}
-        self._waking: set[Key] = set()  # their tabs are on this process, and an answer is streamed by another one
-        self._inputs: deque[tuple[Key, Awake, inputs.Input]] = deque()
+        self._awake: dict[SessionKey, Awake] = {}
+        # Their tabs are on this process, and an answer is streamed by another one.
+        self._waking: set[SessionKey] = set()
+        self._inputs: deque[tuple[SessionKey, Awake, inputs.Input]] = deque()
         self._delivering = False
         self._moved = asyncio.Event()
         self._tasks = Tasks()
@@ -165,11 +166,11 @@ class Engine:
 
     # ------------------------------------------------------------ what others ask of a session
 
-    def open(self, key: Key, loaded: Loaded | None, workflow: str) -> bool:
+    def open(self, key: SessionKey, loaded: Loaded | None, workflow: str) -> bool:
         """A connection has just read the session (None: start it). False: too many sessions are awake."""
         return self.deliver(key, loaded.snapshot.workflow if loaded else workflow, inputs.Opened(loaded))
 
-    def deliver(self, key: Key, workflow: str, received: inputs.Input) -> bool:
+    def deliver(self, key: SessionKey, workflow: str, received: inputs.Input) -> bool:
         """Give an input to a session, waking it if need be. False: too many sessions are awake."""
         awake = self._awake.get(key) or self._awaken(key, workflow)
         if awake is None:
@@ -177,7 +178,7 @@ class Engine:
         self._later(key, awake, received)
         return True
 
-    def running(self, key: Key) -> int | None:
+    def running(self, key: SessionKey) -> int | None:
         """The turn that is under way in this session, here or (as far as is known here) elsewhere."""
         awake = self._awake.get(key)
         return awake.machine.turn if awake else None
@@ -186,7 +187,7 @@ class Engine:
         """How many sessions are awake."""
         return len(self._awake)
 
-    def machine(self, key: Key) -> Session | None:
+    def machine(self, key: SessionKey) -> Session | None:
         """The session's machine, if it is awake."""
         awake = self._awake.get(key)
         return awake.machine if awake else None
@@ -225,13 +226,13 @@ class Engine:
         if self.draining:
             self._moved.set()
 
-    def _later(self, key: Key, awake: Awake, received: inputs.Input) -> None:
+    def _later(self, key: SessionKey, awake: Awake, received: inputs.Input) -> None:
         """Deliver to a session if it is still awake when its turn comes."""
         self._inputs.append((key, awake, received))
         if not self._delivering:
             self._run()
 
-    def _follow(self, key: Key, awake: Awake) -> None:
+    def _follow(self, key: SessionKey, awake: Awake) -> None:
         """Hear of a session while its turn runs here, also when its tabs are on other processes: one may stop it."""
         running = awake.machine.running
         runs = running is not None and running.message is None  # a turn that brings its line along is soon over
@@ -239,10 +240,10 @@ class Engine:
             awake.follows = runs
             (self.broker.follow if runs else self.broker.unfollow)(key)
 
-    def _awaken(self, key: Key, workflow: str) -> Awake | None:
+    def _awaken(self, key: SessionKey, workflow: str) -> Awake | None:
         if len(self._awake) >= self.settings.session_max_concurrent and not self._make_room():
             return None
-        machine = Session(key[1], key[0], self.workflows[workflow], self._limits)
+        machine = Session(key.session_id, key.user_id, self.workflows[workflow], self._limits)
         awake = self._awake[key] = Awake(machine, self.figures)
         awake.touched_ms = now_ms()
         return awake
@@ -256,7 +257,7 @@ class Engine:
 
     # ------------------------------------------------------------ effects
 
-    def _perform(self, key: Key, awake: Awake, effect: effects.Effect) -> None:
+    def _perform(self, key: SessionKey, awake: Awake, effect: effects.Effect) -> None:
         match effect:
             case effects.AnswerAtOnce():
                 ended = self._end_at_once(key, awake, effect.step)
@@ -313,32 +314,32 @@ class Engine:
                     timer.cancel()
                 self._awake.pop(key, None)
 
-    def _interrupt(self, key: Key, awake: Awake, run: int) -> None:
+    def _interrupt(self, key: SessionKey, awake: Awake, run: int) -> None:
         if awake.run != run:
             awake.times.step_ran(awake.touched_ms, awake.touched_ms)  # there is none
         self._later(key, awake, inputs.Interrupted(run, new_ids(SPARE_IDS), now_ms(), awake.spent()))
 
-    def _set_timer(self, key: Key, awake: Awake, name: str, number: int, wait_ms: int) -> None:
+    def _set_timer(self, key: SessionKey, awake: Awake, name: str, number: int, wait_ms: int) -> None:
         if (before := awake.timers.pop(name, None)) is not None:
             before.cancel()
         fired = inputs.TimerFired(name, number)
         awake.timers[name] = asyncio.get_running_loop().call_later(wait_ms / 1000, self._later, key, awake, fired)
 
-    def _begin_step(self, key: Key, awake: Awake, effect: effects.RunStep) -> None:
+    def _begin_step(self, key: SessionKey, awake: Awake, effect: effects.RunStep) -> None:
         if (ended := self._end_at_once(key, awake, effect)) is not None:
             self._later(key, awake, ended)
             return
-        awake.account = Account(key[1], _monotonic_ms, self._prices)
+        awake.account = Account(key.session_id, _monotonic_ms, self._prices)
         step = self._step(key, awake, effect, awake.account)
-        awake.step = asyncio.create_task(step, name=f"step {key[1]}")
+        awake.step = asyncio.create_task(step, name=f"step {key.session_id}")
 
-    def _end_at_once(self, key: Key, awake: Awake, step: effects.RunStep) -> inputs.Done | inputs.Failed | None:
+    def _end_at_once(self, key: SessionKey, awake: Awake, step: effects.RunStep) -> inputs.Done | inputs.Failed | None:
         awake.run, awake.account = step.run, None
         ended = None if self.draining else end_at_once(self._means, awake.machine.workflow, step, key)
         awake.times.step_ran(awake.touched_ms, awake.touched_ms if ended is None else ended.now_ms)
         return ended
 
-    async def _step(self, key: Key, awake: Awake, effect: effects.RunStep, account: Account) -> None:
+    async def _step(self, key: SessionKey, awake: Awake, effect: effects.RunStep, account: Account) -> None:
         if self.draining:
             return  # the line is durable and unanswered: whoever starts next runs it
         rolled = RollUp(
@@ -354,38 +355,38 @@ class Engine:
         finally:
             rolled.close()
 
-    async def _load(self, key: Key, awake: Awake, number: int) -> None:
+    async def _load(self, key: SessionKey, awake: Awake, number: int) -> None:
         try:
-            loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS)
+            loaded = await self.store.load(key, 0, _NO_EVENTS)
         except StoreError as error:
-            log.warning("load_failed", session_id=key[1], error=str(error))
+            log.warning("load_failed", session_id=key.session_id, error=str(error))
             self._later(key, awake, inputs.LoadDone(number, None, failed=True))
         else:
             self._later(key, awake, inputs.LoadDone(number, loaded))
 
-    async def _read(self, key: Key, awake: Awake, number: int, after: int) -> None:
+    async def _read(self, key: SessionKey, awake: Awake, number: int, after: int) -> None:
         try:
-            events = await self.store.read(key[1], key[0], after, self.settings.replay_page_limit)
+            events = await self.store.read(key, after, self.settings.replay_page_limit)
         except StoreError as error:
-            log.warning("read_failed", session_id=key[1], error=str(error))
+            log.warning("read_failed", session_id=key.session_id, error=str(error))
             self._later(key, awake, inputs.ReadDone(number, None))
         else:
             self._later(key, awake, inputs.ReadDone(number, events))
 
-    async def _find(self, key: Key, awake: Awake, effect: effects.Find) -> None:
+    async def _find(self, key: SessionKey, awake: Awake, effect: effects.Find) -> None:
         asked, client_id = effect.asked, lines.client_id(effect.asked)
         try:
-            event = await self.store.find(key[1], key[0], client_id) if client_id is not None else None
+            event = await self.store.find(key, client_id) if client_id is not None else None
             is_news = event is None and effect.refusal in lines.REFUSED_BY_NEWS
-            loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS) if is_news else None
+            loaded = await self.store.load(key, 0, _NO_EVENTS) if is_news else None
         except StoreError as error:
-            log.warning("find_failed", session_id=key[1], error=str(error))
+            log.warning("find_failed", session_id=key.session_id, error=str(error))
             self._later(key, awake, inputs.Found(asked, None, failed=True))
         else:
             snapshot = loaded.snapshot if loaded else None
             self._later(key, awake, inputs.Found(asked, event, snapshot=snapshot))
 
-    async def _take_over(self, key: Key, awake: Awake, line: effects.TakeOver) -> None:
+    async def _take_over(self, key: SessionKey, awake: Awake, line: effects.TakeOver) -> None:
         """Wait until the line has lain for TAKEOVER_MS and nobody is at work on its session."""
         patience_ms = self._limits.takeover_ms
         poll_ms = patience_ms / _POLL_SHARE
@@ -400,26 +401,26 @@ class Engine:
 
     # ------------------------------------------------------------ what the rounds ask for
 
-    async def wake(self, key: Key) -> None:
+    async def wake(self, key: SessionKey) -> None:
         """Look after a session that has an unanswered line."""
         try:
-            loaded = await self.store.load(key[1], key[0], 0, _NO_EVENTS)
+            loaded = await self.store.load(key, 0, _NO_EVENTS)
         except StoreError as error:  # one that is damaged must not stand in the way of those behind it
-            log.warning("load_failed", session_id=key[1], error=str(error))
+            log.warning("load_failed", session_id=key.session_id, error=str(error))
             return
         if loaded is None or not loaded.inbox:
             return
         if loaded.snapshot.workflow not in self.workflows:
-            log.error("unknown_workflow", session_id=key[1], workflow=loaded.snapshot.workflow)
+            log.error("unknown_workflow", session_id=key.session_id, workflow=loaded.snapshot.workflow)
             return
         self.open(key, loaded, loaded.snapshot.workflow)
 
-    def hear(self, key: Key, head: int, events: Sequence[Event] = ()) -> None:
+    def hear(self, key: SessionKey, head: int, events: Sequence[Event] = ()) -> None:
         """News of a session from elsewhere; one that sleeps will read it all when it wakes."""
         if (awake := self._awake.get(key)) is not None:
             self._later(key, awake, inputs.Remote(head, events))
 
-    def show(self, key: Key, frame: Transient) -> None:
+    def show(self, key: SessionKey, frame: Transient) -> None:
         """What another process shows of a turn; a session that is awake here knows what its tabs have of it.
 
         One that sleeps would not, and a cancellation must keep it: it is woken, and asks for the text so far.
@@ -434,12 +435,12 @@ class Engine:
             waking = self._tasks.spawn(self.wake(key), "wake")
             waking.add_done_callback(lambda _: self._waking.discard(key))
 
-    def wish(self, key: Key) -> None:
+    def wish(self, key: SessionKey) -> None:
         """Another process missed what the session's running turn has shown."""
         if (awake := self._awake.get(key)) is not None:
             self._later(key, awake, inputs.Wished())
 
-    def busy(self) -> list[Key]:
+    def busy(self) -> list[SessionKey]:
         """The sessions whose turn is on its way to its end here."""
         return [key for key, awake in self._awake.items() if awake.is_busy]
 

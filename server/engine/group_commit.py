@@ -178,7 +178,7 @@ class GroupCommit:
         """What became of the write, if its events are in the log behind `after`, where they stand together."""
         ids = {event.message_id for event in write.events}
         found: list[Event] = []
-        while page := await self._store.read(write.session_id, write.user_id, after, _PAGE):
+        while page := await self._store.read(write.key, after, _PAGE):
             found += [event for event in page if event.message_id in ids]
             if len(found) >= len(ids):
                 return await self._committed(write, tuple(found))
@@ -188,7 +188,7 @@ class GroupCommit:
     async def _committed(self, write: Write, events: tuple[Event, ...]) -> Outcome:
         if write.expected_version is not None:
             return Committed(events, write.expected_version + 1)
-        loaded = await self._store.load(write.session_id, write.user_id, 0, 0)
+        loaded = await self._store.load(write.key, 0, 0)
         return Committed(events, loaded.snapshot.version) if loaded is not None else Missing()
 
 

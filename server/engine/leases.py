@@ -11,8 +11,8 @@ from typing import Protocol
 
 import structlog
 
-from server.broker import Key
 from server.errors import StoreError
+from server.records import SessionKey
 from server.store import Store
 
 log = structlog.get_logger()
@@ -22,15 +22,15 @@ class Leases(Protocol):
     """What the engine needs of leases."""
 
     @property
-    def held(self) -> Set[Key]:
+    def held(self) -> Set[SessionKey]:
         """The leases that were ours when we last asked."""
         ...
 
-    async def hold(self, keys: Sequence[Key]) -> Set[Key]:
+    async def hold(self, keys: Sequence[SessionKey]) -> Set[SessionKey]:
         """Take or renew the leases of these sessions: those that are ours now."""
         ...
 
-    async def release(self, keys: Sequence[Key]) -> None:
+    async def release(self, keys: Sequence[SessionKey]) -> None:
         """Let go of leases of ours; others are left alone."""
         ...
 
@@ -38,13 +38,13 @@ class Leases(Protocol):
 class LocalLeases:
     """One process: nobody else is at work on anything."""
 
-    held: Set[Key] = frozenset()
+    held: Set[SessionKey] = frozenset()
 
-    async def hold(self, keys: Sequence[Key]) -> Set[Key]:
+    async def hold(self, keys: Sequence[SessionKey]) -> Set[SessionKey]:
         """All of them."""
         return set(keys)
 
-    async def release(self, keys: Sequence[Key]) -> None:
+    async def release(self, keys: Sequence[SessionKey]) -> None:
         """Nothing to let go of."""
 
 
@@ -55,17 +55,17 @@ class StoreLeases:
         self._store = store
         self._ttl_ms = ttl_ms
         self._holder = uuid.uuid4().hex
-        self._held: set[Key] = set()
+        self._held: set[SessionKey] = set()
 
     @property
-    def held(self) -> Set[Key]:
+    def held(self) -> Set[SessionKey]:
         """The leases that were ours when we last asked."""
         return self._held
 
-    async def hold(self, keys: Sequence[Key]) -> Set[Key]:
+    async def hold(self, keys: Sequence[SessionKey]) -> Set[SessionKey]:
         """Take or renew these leases: those that are ours now; none when the store cannot say."""
         try:
-            answers = await self._store.hold(_named(keys), self._holder, self._ttl_ms) if keys else ()
+            answers = await self._store.hold(keys, self._holder, self._ttl_ms) if keys else ()
         except StoreError as error:
             log.warning("leases_failed", error=str(error))
             return frozenset()
@@ -74,15 +74,11 @@ class StoreLeases:
         self._held |= ours
         return ours
 
-    async def release(self, keys: Sequence[Key]) -> None:
+    async def release(self, keys: Sequence[SessionKey]) -> None:
         """Let go of them; where the store cannot be told they end by themselves."""
         self._held.difference_update(keys)
         try:
             if keys:
-                await self._store.release(_named(keys), self._holder)
+                await self._store.release(keys, self._holder)
         except StoreError as error:
             log.warning("leases_failed", error=str(error))
-
-
-def _named(keys: Sequence[Key]) -> list[tuple[str, str]]:
-    return [(session_id, user_id) for user_id, session_id in keys]

@@ -17,13 +17,12 @@ from msgspec import structs
 
 from server.assistant import OUR_PROMPTS, Assistant, Message, Prompting
 from server.assistant.account import Account, Accounted
-from server.broker import Key
 from server.clock import new_id, new_ids, now_ms
 from server.engine.attempts import Attempts
 from server.engine.turn_context import CALLS_SHARE, Recall
 from server.errors import ERROR_CODES, StepError, StoreError
 from server.machines import effects, inputs
-from server.records import Event, is_line
+from server.records import Event, SessionKey, is_line
 from server.settings import Settings
 from server.store import Store
 from server.workflows.move import step, step_at_once
@@ -49,7 +48,7 @@ class Means:
 
 
 def end_at_once(
-    means: Means, workflow: Workflow, effect: effects.RunStep, key: Key
+    means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey
 ) -> inputs.Done | inputs.Failed | None:
     """The end of a step that does not wait; None for one that may."""
     if means.assistant is not None or (effect.line is not None and workflow.context):
@@ -67,7 +66,7 @@ def end_at_once(
 
 
 async def run_step(
-    means: Means, workflow: Workflow, effect: effects.RunStep, key: Key, account: Account
+    means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey, account: Account
 ) -> AsyncGenerator[inputs.Input, None]:
     """Run the step that `effect` asks for. Yields what it shows, and last Done or Failed; cancelling it is silent.
 
@@ -121,13 +120,15 @@ def _check_size(said_bytes: int, settings: Settings) -> None:
         raise StepError("answer_too_large", f"more than {settings.turn_max_bytes} bytes of text")
 
 
-def _failed(effect: effects.RunStep, key: Key, code: str, error: Exception, spent: Mapping[str, Any]) -> inputs.Failed:
+def _failed(
+    effect: effects.RunStep, key: SessionKey, code: str, error: Exception, spent: Mapping[str, Any]
+) -> inputs.Failed:
     correlation_id = uuid.uuid4().hex
     row = ERROR_CODES[code]
     log.error(
         "step_failed",
-        session_id=key[1],
-        user_id=key[0],
+        session_id=key.session_id,
+        user_id=key.user_id,
         turn=effect.turn,
         attempt=effect.attempt,
         code=code,
@@ -138,7 +139,7 @@ def _failed(effect: effects.RunStep, key: Key, code: str, error: Exception, spen
     return inputs.Failed(effect.run, code, words, correlation_id, row.temporary, new_ids(SPARE_IDS), now_ms(), spent)
 
 
-async def _turn(means: Means, workflow: Workflow, effect: effects.RunStep, key: Key, recall: Recall) -> Turn:
+async def _turn(means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey, recall: Recall) -> Turn:
     """What the step sees. Raises StepError when the last events cannot be read."""
     if effect.line is None:
         return _see(means, workflow, effect, key)
@@ -150,7 +151,7 @@ async def _turn(means: Means, workflow: Workflow, effect: effects.RunStep, key: 
             # Behind the line may stand what was said to those before it, and lines that are not in turn yet.
             head = max(effect.turn - 1, snapshot.seq if snapshot else 0)
             after = max(0, head - wanted - min(head - effect.turn + 1, settings.inbox_limit))
-            events = await means.store.read(key[1], key[0], after, head - after)
+            events = await means.store.read(key, after, head - after)
         past = recall.past if means.assistant is None else await recall.read(means.store)
     except StoreError as error:
         raise StepError("step_failed", f"context: {error}") from error
@@ -171,7 +172,7 @@ def _see(
     means: Means,
     workflow: Workflow,
     effect: effects.RunStep,
-    key: Key,
+    key: SessionKey,
     *,
     events: Sequence[Event] = (),
     messages: Sequence[Message] = (),
@@ -185,7 +186,7 @@ def _see(
         said = workflow.read_line(line.payload["text"], line.payload.get("action_value"))
     state = snapshot.state if snapshot else workflow.start
     return Turn(
-        session_id=key[1],
+        session_id=key.session_id,
         number=effect.turn,
         attempt=effect.attempt,
         line=said,

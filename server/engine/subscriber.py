@@ -9,13 +9,13 @@ from typing import Protocol, cast
 
 import structlog
 
-from server.broker import Key
 from server.clock import new_id, new_ids, now_ms
 from server.engine.engine import Engine
 from server.engine.run_step import SPARE_IDS
 from server.errors import ERROR_CODES, CloseCode, StoreError
 from server.machines import connection, effects, inputs
 from server.machines.connection import Connection, Cursor
+from server.records import SessionKey
 from server.tasks import Tasks
 from server.wire import protocol
 from server.wire.protocol import Dialect, Encoded, Transient, encode_all
@@ -57,7 +57,7 @@ class Subscriber:
     """One connection to one session."""
 
     def __init__(
-        self, engine: Engine, outlet: Outlet, key: Key, cursor: Cursor, *, workflow: str, dialect: Dialect
+        self, engine: Engine, outlet: Outlet, key: SessionKey, cursor: Cursor, *, workflow: str, dialect: Dialect
     ) -> None:
         settings = engine.settings
         self.number = next(_numbers)
@@ -74,7 +74,7 @@ class Subscriber:
         self._tasks = Tasks(failed=lambda: self.close(CloseCode.INTERNAL))
         # Lines that came before the session was read or started; None from then on.
         self._early: list[tuple[inputs.Message | inputs.Cancel, str | None]] | None = []
-        self._log = log.bind(session_id=key[1], user_id=key[0], connection_id=self.number)
+        self._log = log.bind(session_id=key.session_id, user_id=key.user_id, connection_id=self.number)
 
     def open(self) -> None:
         """Begin: subscribe, then read."""
@@ -127,7 +127,7 @@ class Subscriber:
 
     def encode(self, frame: Transient) -> bytes:
         """A transient frame of this session, stamped now."""
-        return protocol.encode_transient(frame, self.key[1], new_id(), now_ms())
+        return protocol.encode_transient(frame, self.key.session_id, new_id(), now_ms())
 
     def _deliver(self, received: inputs.Message | inputs.Cancel, client_id: str | None) -> None:
         if self._early is not None and len(self._early) < self._engine.settings.inbox_limit:
@@ -160,7 +160,7 @@ class Subscriber:
             effect.client_id,
             effect.seq,
             duplicate=effect.duplicate,
-            session_id=self.key[1],
+            session_id=self.key.session_id,
             message_id=new_id(),
             now_ms=now_ms(),
         )
@@ -182,7 +182,7 @@ class Subscriber:
     async def _show_card(self, message_id: str) -> None:
         head = self._machine.high
         try:
-            events = await self._engine.store.read(self.key[1], self.key[0], max(0, head - _CARD_WINDOW), _CARD_WINDOW)
+            events = await self._engine.store.read(self.key, max(0, head - _CARD_WINDOW), _CARD_WINDOW)
         except StoreError as error:
             self._log.warning("card_failed", error=str(error))
             return
@@ -255,10 +255,9 @@ class Subscriber:
         self._log.info("session_restored", head=head, replayed=self.replayed)
 
     async def _load(self, effect: connection.Load) -> None:
-        user_id, session_id = self.key
         await self._engine.broker.joined(self.key)  # what is committed from now on is heard, so nothing falls between
         try:
-            loaded = await self._engine.store.load(session_id, user_id, effect.after, effect.limit)
+            loaded = await self._engine.store.load(self.key, effect.after, effect.limit)
         except StoreError as error:
             self._log.warning("connect_failed", error=str(error))
             self._perform(self._machine.read_failed(effect.read_id))
@@ -274,9 +273,8 @@ class Subscriber:
         self._perform(self._machine.loaded(effect.read_id, loaded.snapshot if loaded else None, items))
 
     async def _read(self, effect: connection.Read) -> None:
-        user_id, session_id = self.key
         try:
-            events = await self._engine.store.read(session_id, user_id, effect.after, effect.limit)
+            events = await self._engine.store.read(self.key, effect.after, effect.limit)
         except StoreError as error:
             self._log.warning("replay_failed", error=str(error))
             self._perform(self._machine.read_failed(effect.read_id))

@@ -17,9 +17,8 @@ from server.assistant import Assistant, Prompt, Usage
 from server.assistant.account import Account
 from server.assistant.past import SUMMARY_KEY, Fold, Past, choose_fold, recall_said, recall_summary
 from server.assistant.summary import Summarised, summarise
-from server.broker import Key
 from server.machines import effects
-from server.records import Event
+from server.records import Event, SessionKey
 from server.settings import Settings
 from server.store import Store
 from server.tasks import Tasks
@@ -40,7 +39,7 @@ CALLS_SHARE: Final = 0.95
 class Recall:
     """One turn's past. Use it as a context: whatever ends the turn, the summary's call ends with it."""
 
-    def __init__(self, settings: Settings, effect: effects.RunStep, key: Key, account: Account) -> None:
+    def __init__(self, settings: Settings, effect: effects.RunStep, key: SessionKey, account: Account) -> None:
         self.past = Past()
         self.settings = settings
         self._effect = effect
@@ -75,7 +74,7 @@ class Recall:
         for end in (line.seq - 1, snapshot.seq):
             after = max(summarised.through, events[-1].seq if events else 0, end - most)
             if after < end:
-                events += await store.read(self._key[1], self._key[0], after, end - after)
+                events += await store.read(self._key, after, end - after)
         self.past = recall_said(summarised, events, self._effect.turn)
         return self.past
 
@@ -114,7 +113,7 @@ class Recall:
         if isinstance(outcome, Summarised):
             self._changes = {SUMMARY_KEY: {"through": fold.through, "text": outcome.text}}
         else:
-            log.warning("summary_failed", session_id=self._key[1], user_id=self._key[0], code=outcome.code)
+            log.warning("summary_failed", session_id=self._key.session_id, user_id=self._key.user_id, code=outcome.code)
 
     async def keep(self, result: Result) -> Result:
         """The turn's result with the new summary, if there is one.

@@ -6,11 +6,10 @@ from typing import Any, Final
 import structlog
 
 from server.assistant.account import BESIDE
-from server.broker import Key
 from server.machines import inputs
 from server.machines.session import Session
 from server.ops.metrics import Figures
-from server.records import Committed, Event
+from server.records import Committed, Event, SessionKey
 
 log = structlog.get_logger()
 
@@ -37,7 +36,7 @@ class TurnTimes:
         """The step of a turn began then; and ended then, unless it waits and its end is watched."""
         self._started_ms, self._stepped_ms = started_ms, ended_ms
 
-    def watch(self, key: Key, machine: Session, received: inputs.Input, at_ms: int) -> None:
+    def watch(self, key: SessionKey, machine: Session, received: inputs.Input, at_ms: int) -> None:
         """Take the times of an input that is delivered at `at_ms`; log the turn that it makes durable."""
         if type(received) in _ENDS:
             self._stepped_ms = at_ms
@@ -52,7 +51,7 @@ class TurnTimes:
             case inputs.Appended(message, Committed(events, _)):
                 self._acked_after_ms[events[-1].seq] = max(0, at_ms - message.now_ms)  # the clock may be set back
 
-    def _log(self, key: Key, workflow: str, attempts: int, committed: Committed, at_ms: int) -> None:
+    def _log(self, key: SessionKey, workflow: str, attempts: int, committed: Committed, at_ms: int) -> None:
         events = committed.events
         ended = events[-1].payload
         turn = events[-1].turn
@@ -72,7 +71,7 @@ class TurnTimes:
         if acked_after_ms is None:  # another process took the line
             record["ack_ms"] = 0
         if self._logger is None:
-            self._logger = log.bind(session_id=key[1], user_id=key[0])
+            self._logger = log.bind(session_id=key.session_id, user_id=key.user_id)
         self._logger.info(
             "turn",
             turn=turn,

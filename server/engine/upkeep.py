@@ -11,10 +11,10 @@ from typing import Final
 
 import structlog
 
-from server.broker import Key
 from server.clock import now_ms
 from server.engine.engine import Engine
 from server.errors import StoreError
+from server.records import SessionKey
 from server.settings import Settings
 from server.tasks import Tasks
 
@@ -73,7 +73,7 @@ class Rounds:
                 waiting = []
             # An answer that takes its time is found by every sweep; one that is under way here costs nothing more.
             busy = set(self._engine.busy()) if waiting else frozenset()
-            keys = [key for session_id, user_id in waiting if (key := (user_id, session_id)) not in busy]
+            keys = [key for key in waiting if key not in busy]
             random.shuffle(keys)  # others look at the same time, and have not all begun at the same end
             woken = 0
             for start in range(0, len(keys), _SHARE):
@@ -88,7 +88,7 @@ class Rounds:
             else:
                 await asyncio.sleep(self._settings.store_retry_ms / 1000)
 
-    async def _share(self, keys: list[Key]) -> Sequence[Key]:
+    async def _share(self, keys: list[SessionKey]) -> Sequence[SessionKey]:
         """Those that are ours to wake."""
         if not self._shared:
             return keys
@@ -106,9 +106,9 @@ class Rounds:
             wait_ms = self._settings.head_poll_ms if away else self._settings.head_check_ms
             await _pause(wait_ms, self._looks)
 
-    async def _compare(self, keys: Sequence[Key]) -> None:
+    async def _compare(self, keys: Sequence[SessionKey]) -> None:
         try:
-            heads = await self._engine.store.heads([(session_id, user_id) for user_id, session_id in keys])
+            heads = await self._engine.store.heads(keys)
         except StoreError as error:
             log.warning("heads_failed", error=str(error))
             return
@@ -122,7 +122,7 @@ class Rounds:
 
         One that was just taken has a round to begin its work: it would be anybody's again while its session is read.
         """
-        idle: Set[Key] = frozenset()
+        idle: Set[SessionKey] = frozenset()
         while True:
             await asyncio.sleep(self._settings.takeover_ms / 1000 / _LEASE_SHARE)
             busy = set(self._engine.busy())

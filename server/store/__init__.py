@@ -19,7 +19,7 @@ One conformance suite runs over every implementation. Rules that all of them kee
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
-from server.records import Event, Loaded, Outcome, Summary, Write
+from server.records import Event, Loaded, Outcome, SessionKey, Summary, Write
 
 
 class Store(Protocol):
@@ -45,34 +45,34 @@ class Store(Protocol):
         """
         ...
 
-    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+    async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
         """The session, at most `limit` events with `seq > after`, and its unanswered lines, in one consistent read."""
         ...
 
-    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+    async def read(self, key: SessionKey, after: int, limit: int) -> list[Event]:
         """At most `limit` events with `seq > after`, in order. Clients say `after`: it may be any number."""
         ...
 
-    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
-        """For each (session_id, user_id) the `seq` of its last event, 0 where there is no such session; in one call.
+    async def heads(self, sessions: Sequence[SessionKey]) -> Sequence[int]:
+        """For each session the `seq` of its last event, 0 where there is no such session; in one call.
 
         The caller bounds how many it asks for.
         """
         ...
 
-    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
-        """Take or renew the leases of these (session_id, user_id) for `holder`: whether each is its own now.
+    async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
+        """Take or renew the leases of these sessions for `holder`: whether each is its own now.
 
         A lease ends `ttl_ms` later by the store's clock, unless it is renewed. It guards nothing and need not be
         durable; there need not be such a session.
         """
         ...
 
-    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+    async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
         """End these leases, where they are the holder's."""
         ...
 
-    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
+    async def find(self, key: SessionKey, client_id: str) -> Event | None:
         """The event that took effect under this client id."""
         ...
 
@@ -80,11 +80,11 @@ class Store(Protocol):
         """The `slide_update` with this message id, whoever owns it: a deck's link is a capability, shown to anyone."""
         ...
 
-    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
-        """(session_id, user_id) of sessions with an unanswered line that did not change since `before_ms` (UTC ms)."""
+    async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
+        """Sessions with an unanswered line that did not change since `before_ms` (UTC ms)."""
         ...
 
-    async def delete(self, session_id: str, user_id: str) -> bool:
+    async def delete(self, key: SessionKey) -> bool:
         """Remove a session and its log; whether there was one."""
         ...
 

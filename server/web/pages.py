@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Route
 from server import __version__
 from server.errors import StoreError, describe_problem
 from server.ops.metrics import MEDIA_TYPE, Exposed
+from server.records import SessionKey
 from server.store import Store
 from server.workflows.builder.deck_page import render_deck
 
@@ -55,7 +56,7 @@ class Health:
         if self._gateway.draining:
             return problem(503, "draining")
         try:
-            await self._store.load(_NOBODY, "", 0, 0)
+            await self._store.load(SessionKey(user_id="", session_id=_NOBODY), 0, 0)
         except StoreError:
             return problem(503, "store_unavailable")
         if self._broker is None:

@@ -20,6 +20,7 @@ from server.engine.engine import Engine
 from server.engine.subscriber import Subscriber
 from server.errors import CloseCode, ProtocolError, describe_problem
 from server.machines.connection import Cursor
+from server.records import SessionKey
 from server.settings import Settings
 from server.web.access.identity import identify
 from server.web.rate_limit import TokenBucket
@@ -51,6 +52,11 @@ class Request(msgspec.Struct, frozen=True):
     workflow: str
     cursor: Cursor
     dialect: Dialect | None
+
+    @property
+    def key(self) -> SessionKey:
+        """The session's identity."""
+        return SessionKey(user_id=self.user_id, session_id=self.session_id)
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -121,7 +127,7 @@ class Gateway:
             return Refusal(503, "overloaded", retry_after_s=5)
         request = read_request(scope["query_string"], scope["subprotocols"], self._engine.workflows.keys())
         if isinstance(request, Request):
-            others = self._engine.broker.subscribers((request.user_id, request.session_id))
+            others = self._engine.broker.subscribers(request.key)
             if len(others) >= self._settings.connections_per_session_limit:
                 return Refusal(429, "overloaded", "too many connections to this session", retry_after_s=5)
         return request
@@ -145,7 +151,7 @@ class WebSocketConnection:
         self._wire = wire
         self._outlet = WebSocketOutlet(wire, settings, self._say_goodbye)
         self._goodbye: asyncio.Task[None] | None = None
-        key = (request.user_id, request.session_id)
+        key = request.key
         self._subscriber = Subscriber(
             engine, self._outlet, key, request.cursor, workflow=request.workflow, dialect=request.dialect
         )
@@ -159,7 +165,10 @@ class WebSocketConnection:
         self._received = 0
         self._frame_max_bytes, self._text_max_chars = settings.frame_max_bytes, settings.text_max_chars
         self._log = log.bind(
-            session_id=key[1], user_id=key[0], connection_id=self._subscriber.number, dialect=request.dialect.value
+            session_id=key.session_id,
+            user_id=key.user_id,
+            connection_id=self._subscriber.number,
+            dialect=request.dialect.value,
         )
         wire.on_text, wire.on_writable = self._take, self._outlet.flush
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg  # type: ignore[import-untyped]
 
 from server.engine.group_commit import GroupCommit
-from server.records import Outcome, Write
+from server.records import Outcome, SessionKey, Write
 from server.store import Store
 from server.store.postgres.store import PostgresStore
 from tests.services.postgres import PostgresServer, running_server
@@ -122,14 +122,14 @@ def calls(store: Store, session_id: str) -> dict[str, Callable[[], Awaitable[obj
     """Everything that a store can be asked."""
     return {
         "commit": lambda: store.commit([accept(session_id)]),
-        "load": lambda: store.load(session_id, USER, 0, 1),
-        "read": lambda: store.read(session_id, USER, 0, 1),
-        "heads": lambda: store.heads([(session_id, USER)]),
-        "hold": lambda: store.hold([(session_id, USER)], "me", 1000),
-        "release": lambda: store.release([(session_id, USER)], "me"),
-        "find": lambda: store.find(session_id, USER, "c1"),
+        "load": lambda: store.load(SessionKey(USER, session_id), 0, 1),
+        "read": lambda: store.read(SessionKey(USER, session_id), 0, 1),
+        "heads": lambda: store.heads([SessionKey(USER, session_id)]),
+        "hold": lambda: store.hold([SessionKey(USER, session_id)], "me", 1000),
+        "release": lambda: store.release([SessionKey(USER, session_id)], "me"),
+        "find": lambda: store.find(SessionKey(USER, session_id), "c1"),
         "deck": lambda: store.deck("m1"),
         "pending": lambda: store.pending(T0_MS, 1),
-        "delete": lambda: store.delete(new_session(), USER),
+        "delete": lambda: store.delete(SessionKey(USER, new_session())),
         "list": lambda: store.list(USER, 1),
     }

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 
-from server.broker import Broker, Key
+from server.broker import Broker
 from server.errors import CloseCode
-from server.records import Event
+from server.records import Event, SessionKey
 from server.wire.protocol import Encoded, Transient, encode_event
 from tests.support.writes import event
 
-KEY: Key = ("ann", "session")
+KEY: SessionKey = SessionKey("ann", "session")
 
 
 class Listener:
@@ -58,9 +58,9 @@ class Breaker(Listener):
         raise ValueError("cannot hear")
 
 
-def published(broker: Broker, count: int, key: Key = KEY) -> list[Encoded]:
+def published(broker: Broker, count: int, key: SessionKey = KEY) -> list[Encoded]:
     """Publish `count` events at once; their frames."""
-    events: list[Event] = [event(key[1], seq=number) for number in range(1, count + 1)]
+    events: list[Event] = [event(key.session_id, seq=number) for number in range(1, count + 1)]
     frames = [encode_event(said, visible=True) for said in events]
     broker.publish(key, events, frames)
     return frames
@@ -85,7 +85,7 @@ def test_what_was_published_before_is_not_heard(broker: Broker) -> None:
 
 def test_only_the_session_of_the_user_is_heard(broker: Broker) -> None:
     """A session is named by its owner, too: the same id under another user is another session."""
-    listeners = {key: Listener() for key in (KEY, ("eve", "session"), ("ann", "other"))}
+    listeners = {key: Listener() for key in (KEY, SessionKey("eve", "session"), SessionKey("ann", "other"))}
     for key, listener in listeners.items():
         broker.subscribe(key, listener)
     frames = published(broker, 1)
@@ -120,7 +120,7 @@ def test_what_is_told_is_heard_by_all_who_are_here(broker: Broker) -> None:
 
 
 def test_the_sessions_are_those_that_somebody_follows(broker: Broker) -> None:
-    other: Key = ("eve", "session")
+    other: SessionKey = SessionKey("eve", "session")
     listeners = [Listener(), Listener()]
     for listener in listeners:
         broker.subscribe(KEY, listener)
@@ -185,7 +185,7 @@ def test_unsubscribing_what_is_unknown_does_nothing(broker: Broker) -> None:
     broker.unsubscribe(KEY, listener)
     broker.subscribe(KEY, listener)
     broker.unsubscribe(KEY, Listener())
-    broker.unsubscribe(("eve", "session"), listener)
+    broker.unsubscribe(SessionKey("eve", "session"), listener)
     assert list(broker.subscribers(KEY)) == [listener]
     broker.unsubscribe(KEY, listener)
     assert list(broker.subscribers(KEY)) == []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from server.errors import StoreUnavailable
-from server.records import Committed, fold
+from server.records import Committed, SessionKey, fold
 from server.store import Store
 from server.store.postgres import store as postgres
 from server.store.postgres.store import PostgresStore
@@ -230,18 +230,18 @@ async def _use(store: Store) -> None:
     before = await open_session(store)
     line, _ = await store.commit([accept(before.session_id, "c1"), turn(before, event(before.session_id), answers=3)])
     assert isinstance(line, Committed)
-    loaded = await store.load(before.session_id, USER, 0, 10)
+    loaded = await store.load(SessionKey(USER, before.session_id), 0, 10)
     assert loaded is not None
-    assert list(loaded.events) == await store.read(before.session_id, USER, 0, 10)
+    assert list(loaded.events) == await store.read(SessionKey(USER, before.session_id), 0, 10)
     assert fold(loaded.events, USER) == loaded.snapshot
-    assert await store.find(before.session_id, USER, "c1") == line.events[0]
-    assert list(await store.heads([(before.session_id, USER)])) == [5]
-    assert list(await store.hold([(before.session_id, USER)], "me", 1000)) == [True]
-    await store.release([(before.session_id, USER)], "me")
+    assert await store.find(SessionKey(USER, before.session_id), "c1") == line.events[0]
+    assert list(await store.heads([SessionKey(USER, before.session_id)])) == [5]
+    assert list(await store.hold([SessionKey(USER, before.session_id)], "me", 1000)) == [True]
+    await store.release([SessionKey(USER, before.session_id)], "me")
     assert await store.deck("unknown") is None
-    assert before.session_id not in dict(await store.pending(T0_MS + 10_000, 1000))
+    assert before.key not in await store.pending(T0_MS + 10_000, 1000)
     assert before.session_id in [one.session_id for one in await store.list(USER, 1000)]
-    assert await store.delete(before.session_id, USER) is True
+    assert await store.delete(SessionKey(USER, before.session_id)) is True
 
 
 # ---------------------------------------------------------------- ids
@@ -251,13 +251,15 @@ async def _use(store: Store) -> None:
 async def test_an_id_that_no_database_keeps_is_not_there(database: Database, odd: str) -> None:
     async with opened(database.dsn) as store:
         before = await open_session(store)
-        assert await store.load(odd, USER, 0, 1) is None
-        assert await store.read(before.session_id, odd, 0, 1) == []
-        assert await store.find(before.session_id, USER, odd) is None
+        assert await store.load(SessionKey(USER, odd), 0, 1) is None
+        assert await store.read(SessionKey(odd, before.session_id), 0, 1) == []
+        assert await store.find(SessionKey(USER, before.session_id), odd) is None
         assert await store.deck(odd) is None
-        assert await store.delete(odd, USER) is False
+        assert await store.delete(SessionKey(USER, odd)) is False
         assert await store.list(odd, 1) == []
-        assert await store.heads([(odd, USER), (before.session_id, USER)]) == [0, 2]
-        assert await store.hold([(before.session_id, odd), (before.session_id, USER)], "me", 1000) == [False, True]
-        await store.release([(odd, USER), (before.session_id, USER)], "me")
-        assert await store.hold([(before.session_id, USER)], "you", 1000) == [True]
+        assert await store.heads([SessionKey(USER, odd), SessionKey(USER, before.session_id)]) == [0, 2]
+        assert await store.hold(
+            [SessionKey(odd, before.session_id), SessionKey(USER, before.session_id)], "me", 1000
+        ) == [False, True]
+        await store.release([SessionKey(USER, odd), SessionKey(USER, before.session_id)], "me")
+        assert await store.hold([SessionKey(USER, before.session_id)], "you", 1000) == [True]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from server.errors import StoreUnavailable
-from server.records import Committed, Conflict, Failed, Missing, Write, fold
+from server.records import Committed, Conflict, Failed, Missing, SessionKey, Write, fold
 from server.store import Store
 from server.store.postgres.functions import _write_row
 from server.store.postgres.store import PostgresStore
@@ -63,7 +63,7 @@ async def test_a_bad_write_fails_alone(database: Database) -> None:
         ]
         assert [type(outcomes[place]) for place in (0, 2, 5, 7)] == [Committed] * 4
         assert [(await snapshot(store, one.session_id)).seq for one in sessions] == [3, 3, 4]
-        assert await store.load(refused, USER, 0, 10) is None
+        assert await store.load(SessionKey(USER, refused), 0, 10) is None
         assert database.sql("select count(*) from rejoinder_sessions") == "4"
         assert isinstance(await commit(store, greeting(refused)), Committed)
 
@@ -205,11 +205,11 @@ async def test_batches_in_opposite_orders_do_not_wait_for_each_other_in_a_circle
                 for write, outcome in zip(writes, await store.commit(writes), strict=True):
                     assert isinstance(outcome, Committed | Conflict if write.update else Committed | Missing)
                 if shuffled.random() < 0.3:
-                    await store.delete(shuffled.choice(sessions), USER)
+                    await store.delete(SessionKey(USER, shuffled.choice(sessions)))
 
         await asyncio.gather(*(work(store, number) for number, store in enumerate([one, two] * 4)))
         for session_id in sessions:
-            loaded = await one.load(session_id, USER, 0, 1000)
+            loaded = await one.load(SessionKey(USER, session_id), 0, 1000)
             if loaded is not None:
                 assert fold(loaded.events, USER) == loaded.snapshot
                 assert [said.seq for said in loaded.events] == list(range(1, loaded.snapshot.seq + 1))
@@ -225,10 +225,10 @@ async def test_a_delete_takes_what_was_committed_while_it_waited(database: Datab
                 "select rejoinder_commit_v1($1)",
                 encode([_write_row(accept(before.session_id, "c1"))]),
             )
-            deleting = asyncio.create_task(store.delete(before.session_id, USER))
+            deleting = asyncio.create_task(store.delete(SessionKey(USER, before.session_id)))
             await waiting(database.dsn)
         assert await deleting is True
-        assert await store.load(before.session_id, USER, 0, 10) is None
+        assert await store.load(SessionKey(USER, before.session_id), 0, 10) is None
     assert database.orphans() == 0
 
 
@@ -246,7 +246,7 @@ async def test_a_session_that_is_deleted_while_it_is_greeted_again_is_made_anew(
 
 async def test_leases_in_opposite_orders_do_not_wait_for_each_other_in_a_circle(database: Database) -> None:
     async with opened(database.dsn) as one, opened(database.dsn) as two:
-        keys = [(f"s{number}", USER) for number in range(8)]
+        keys = [SessionKey(USER, f"s{number}") for number in range(8)]
 
         async def work(store: Store, number: int) -> None:
             shuffled = random.Random(number)
@@ -264,14 +264,14 @@ async def test_a_lease_that_is_over_and_locked_is_left_for_another_time(database
     async with opened(database.dsn) as store, connected(database.dsn) as other:
         async with other.transaction():
             await other.execute("select from rejoinder_leases for update")
-            assert list(await store.hold([("s1", USER)], "here", 60_000)) == [True]
+            assert list(await store.hold([SessionKey(USER, "s1")], "here", 60_000)) == [True]
         assert database.sql("select count(*) from rejoinder_leases") == "2"
-        assert list(await store.hold([("s1", USER)], "here", 60_000)) == [True]
+        assert list(await store.hold([SessionKey(USER, "s1")], "here", 60_000)) == [True]
         assert database.sql("select session_id from rejoinder_leases") == "s1"
 
 
 async def test_leases_that_are_over_do_not_pile_up(database: Database) -> None:
     async with opened(database.dsn) as store:
         for left, asked in ((50, 150), (0, 0)):  # at most 100 go at once
-            await store.hold([(f"s{number}", USER) for number in range(asked)], "gone", 0)
+            await store.hold([SessionKey(USER, f"s{number}") for number in range(asked)], "gone", 0)
             assert database.sql("select count(*) from rejoinder_leases") == str(left)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from server.errors import StoreUnavailable
-from server.records import Committed, Duplicate, Outcome, Write
+from server.records import Committed, Duplicate, Outcome, SessionKey, Write
 from server.store import Store
 from server.store.postgres.store import PostgresStore
 from tests.conformance.opened_postgres import (
@@ -167,7 +167,7 @@ async def test_a_silent_line_has_its_deadline(database: Database) -> None:
                 assert await all_fail(store, before.session_id) == {"PostgreSQL did not answer in time"}
         proxy.go_on()
         await commit(store, accept(before.session_id, "c1"))
-        assert (await store.find(before.session_id, USER, "c1")) is not None
+        assert (await store.find(SessionKey(USER, before.session_id), "c1")) is not None
 
 
 async def test_a_silent_line_does_not_keep_the_store_from_closing(database: Database) -> None:
@@ -207,7 +207,7 @@ async def test_who_stops_waiting_does_not_stop_the_commit(database: Database) ->
         assert committing.cancelled()
         proxy.go_on()
         async with asyncio.timeout(20):
-            while await store.find(before.session_id, USER, "c1") is None:
+            while await store.find(SessionKey(USER, before.session_id), "c1") is None:
                 await asyncio.sleep(0.005)  # it is on its way, and nobody is left who could be told
         assert proxy.accepted <= 2
         assert len(await log_of(store, before.session_id)) == 3

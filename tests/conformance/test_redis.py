@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from server.errors import InvalidWrite, StoreUnavailable
-from server.records import Committed, Conflict, Failed, Write
+from server.records import Committed, Conflict, Failed, SessionKey, Write
 from server.store.redis.store import RedisStore
 from tests.conformance.opened_redis import calls, opened, restarted
 from tests.services.redis import DURABLE, RedisServer, empty_server, redis_server
@@ -48,7 +48,7 @@ async def test_every_key_begins_with_the_prefix_and_no_two_prefixes_meet(server:
     async with opened(server, prefix="one:") as one, opened(server, prefix="two:") as two:
         before = await open_session(one)
         await committed(one, accept(before.session_id, "c1"))
-        assert await two.load(before.session_id, USER, 0, 10) is None
+        assert await two.load(SessionKey(USER, before.session_id), 0, 10) is None
         assert await two.pending(T0_MS + 1000, 10) == []
     assert {key.partition(":")[0] for key in server.command("KEYS", "*")} == {"one", "two"}
 
@@ -59,7 +59,7 @@ async def test_delete_leaves_no_key(server: RedisServer) -> None:
         slides = event(before.session_id, "slide_update")
         await store.commit([accept(before.session_id, "c1"), turn(before, slides), accept(before.session_id, "c2")])
         assert len(server.command("KEYS", "*")) == 8
-        await store.delete(before.session_id, USER)
+        await store.delete(SessionKey(USER, before.session_id))
         assert server.command("KEYS", "*") == ["rejoinder:schema"]
 
 
@@ -70,7 +70,7 @@ async def test_a_deck_belongs_to_the_session_that_made_it_first(server: RedisSer
         slides = event(first.session_id, "slide_update")
         await committed(store, turn(first, slides))
         await committed(store, turn(second, structs.replace(slides, session_id=second.session_id), user_id=STRANGER))
-        await store.delete(second.session_id, STRANGER)
+        await store.delete(SessionKey(STRANGER, second.session_id))
         deck = await store.deck(slides.message_id)
         assert deck is not None
         assert deck.session_id == first.session_id
@@ -87,7 +87,7 @@ async def test_a_number_that_lua_cannot_count_is_an_invalid_write(server: RedisS
         largest = 2**53 - 10
         [line] = await committed(store, accept(before.session_id, created_at=largest))
         assert line.created_at == largest
-        assert await store.read(before.session_id, USER, 2, 1) == [line]
+        assert await store.read(SessionKey(USER, before.session_id), 2, 1) == [line]
 
 
 @pytest.mark.parametrize("after", [-1, -(2**70)])
@@ -97,8 +97,8 @@ async def test_what_is_behind_less_than_nothing_is_everything(server: RedisServe
         before = await open_session(store)
         await store.commit([accept(before.session_id) for _ in range(3)])
         log = await log_of(store, before.session_id)
-        assert await store.read(before.session_id, USER, after, 10) == log
-        assert await store.read(before.session_id, USER, 0, -1) == []
+        assert await store.read(SessionKey(USER, before.session_id), after, 10) == log
+        assert await store.read(SessionKey(USER, before.session_id), 0, -1) == []
         assert list(await store.list(USER, -1)) == []
         assert await store.pending(T0_MS * 2, -1) == []
 
@@ -144,7 +144,7 @@ async def test_a_list_of_the_waiting_that_is_none_stops_everybody_and_writes_not
         with pytest.raises(StoreUnavailable):
             await commit(store, accept(before.session_id, "c1"))
         with pytest.raises(StoreUnavailable):
-            await store.delete(before.session_id, USER)
+            await store.delete(SessionKey(USER, before.session_id))
         server.command("DEL", "rejoinder:waiting")
         assert await snapshot(store, before.session_id) == before
         await committed(store, accept(before.session_id, "c1"))
@@ -172,7 +172,7 @@ async def test_what_was_damaged_is_never_taken_for_an_answer(server: RedisServer
         before, other = await open_session(store), await open_session(store)
         server.command(*(word.replace("{}", before.session_id) for word in command))
         with pytest.raises(StoreUnavailable):
-            await store.load(before.session_id, USER, 0, 10)
+            await store.load(SessionKey(USER, before.session_id), 0, 10)
         assert await snapshot(store, other.session_id) == other
 
 
@@ -199,9 +199,9 @@ async def test_a_page_behind_ten_thousand_events_is_one_call(server: RedisServer
         for _ in range(20):
             await store.commit([accept(before.session_id, payload={"text": "x" * 50}) for _ in range(500)])
         scripts, ranges = calls(server, "evalsha"), calls(server, "lrange")
-        page = await store.read(before.session_id, USER, 10_000, 200)
+        page = await store.read(SessionKey(USER, before.session_id), 10_000, 200)
         assert [said.seq for said in page] == [10_001, 10_002]
-        page = await store.read(before.session_id, USER, 5_000, 200)
+        page = await store.read(SessionKey(USER, before.session_id), 5_000, 200)
         assert [said.seq for said in page] == list(range(5_001, 5_201))
         assert (calls(server, "evalsha") - scripts, calls(server, "lrange") - ranges) == (2, 2)
 
@@ -238,7 +238,7 @@ async def test_two_stores_see_each_others_commits(server: RedisServer) -> None:
         before = await open_session(one)
         assert await snapshot(two, before.session_id) == before
         [line] = await committed(two, accept(before.session_id, "c1"))
-        assert await one.find(before.session_id, USER, "c1") == line
+        assert await one.find(SessionKey(USER, before.session_id), "c1") == line
         await committed(one, turn(before, answers=3))
         assert await commit(two, turn(before, answers=3)) == Conflict(2)
 
@@ -272,7 +272,7 @@ async def test_connections_are_bounded_and_the_rest_waits(server: RedisServer) -
     async with opened(server, connections=3) as store:
         before = await open_session(store)
         made = server.command("INFO", "stats")["total_connections_received"]
-        pages = await asyncio.gather(*(store.read(before.session_id, USER, 0, 10) for _ in range(50)))
+        pages = await asyncio.gather(*(store.read(SessionKey(USER, before.session_id), 0, 10) for _ in range(50)))
         assert {len(page) for page in pages} == {2}
         # One of the three was there; the last one is the question itself.
         assert server.command("INFO", "stats")["total_connections_received"] - made == 2 + 1

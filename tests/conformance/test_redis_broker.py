@@ -6,18 +6,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
-from server.broker import Key
 from server.broker.redis import outbox
 from server.broker.redis.broker import RedisBroker
 from server.broker.redis.pool import open_pool
 from server.errors import CloseCode
-from server.records import Event
+from server.records import Event, SessionKey
 from server.wire.protocol import Encoded, Transient, encode_all, status
 from tests.services.redis import RedisServer, empty_server, redis_server
 from tests.support.writes import event
 
-KEY: Key = ("ann:o'neil", "00000000-0000-0000-0000-000000000001")
-OTHER: Key = ("eve", KEY[1])
+KEY: SessionKey = SessionKey("ann:o'neil", "00000000-0000-0000-0000-000000000001")
+OTHER: SessionKey = SessionKey("eve", KEY.session_id)
 WAIT_S = 10
 HINT_MAX_BYTES = 2_000
 QUEUE_LIMIT = 50
@@ -48,21 +47,21 @@ class Process:
     def __init__(self, broker: RedisBroker) -> None:
         self.broker = broker
         self.listener = Listener()
-        self.remote: list[tuple[Key, int, Sequence[Event]]] = []
-        self.wished: list[Key] = []
+        self.remote: list[tuple[SessionKey, int, Sequence[Event]]] = []
+        self.wished: list[SessionKey] = []
         self.changes: list[bool] = []
         broker.start(self, lambda: self.changes.append(broker.connected))
 
-    def hear(self, key: Key, head: int, events: Sequence[Event]) -> None:
+    def hear(self, key: SessionKey, head: int, events: Sequence[Event]) -> None:
         self.remote.append((key, head, events))
 
-    def show(self, key: Key, frame: Transient) -> None:
+    def show(self, key: SessionKey, frame: Transient) -> None:
         self.broker.tell_transient(key, frame)
 
-    def wish(self, key: Key) -> None:
+    def wish(self, key: SessionKey) -> None:
         self.wished.append(key)
 
-    async def listen(self, key: Key = KEY) -> None:
+    async def listen(self, key: SessionKey = KEY) -> None:
         self.broker.subscribe(key, self.listener)
         await self.broker.joined(key)
 
@@ -72,8 +71,8 @@ class Process:
                 await asyncio.sleep(0.005)  # what another program does has no event here
 
 
-def news(*seqs: int, text: str = "hello", key: Key = KEY) -> tuple[list[Event], list[Encoded]]:
-    events = [event(key[1], seq=seq, payload={"text": text}) for seq in seqs]
+def news(*seqs: int, text: str = "hello", key: SessionKey = KEY) -> tuple[list[Event], list[Encoded]]:
+    events = [event(key.session_id, seq=seq, payload={"text": text}) for seq in seqs]
     return events, encode_all(events)
 
 
@@ -175,7 +174,7 @@ async def test_the_last_subscriber_takes_the_channel_with_it(
 ) -> None:
     one, _ = pair
     await one.listen()
-    assert server.command("PUBSUB", "NUMSUB", f"t:session:{KEY[1]}:{KEY[0]}")[1] == 1
+    assert server.command("PUBSUB", "NUMSUB", f"t:session:{KEY.session_id}:{KEY.user_id}")[1] == 1
     one.broker.unsubscribe(KEY, one.listener)
     await one.until(lambda: server.command("PUBSUB", "CHANNELS") == [])
     assert one.broker.sessions() == ()
@@ -270,14 +269,14 @@ async def test_a_message_of_another_version_is_no_news_but_a_reason_to_look(
     _, two = pair
     await two.listen()
     looks = len(two.changes)
-    server.command("PUBLISH", f"t:session:{KEY[1]}:{KEY[0]}", '{"strange": true}')
+    server.command("PUBLISH", f"t:session:{KEY.session_id}:{KEY.user_id}", '{"strange": true}')
     await two.until(lambda: len(two.changes) > looks)
     assert two.remote == []
 
 
 async def test_many_sessions_are_heard_again_after_a_break(server: RedisServer) -> None:
     """More than one command names."""
-    keys = [("ann", f"s{number}") for number in range(2_500)]
+    keys = [SessionKey("ann", f"s{number}") for number in range(2_500)]
     async with running(server.url) as one, running(server.url) as two:
         await two.until(lambda: one.broker.connected and two.broker.connected)
         for key in keys:

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from server.engine.group_commit import GroupCommit
 from server.errors import StoreUnavailable
-from server.records import Committed, Duplicate, Outcome, Write
+from server.records import Committed, Duplicate, Outcome, SessionKey, Write
 from server.store.redis.store import RedisStore
 from tests.conformance.opened_redis import calls, opened
 from tests.services.proxy import Proxy
@@ -130,7 +130,9 @@ async def test_a_server_that_stands_still_is_given_up_in_time_and_taken_up_again
             async with asyncio.timeout(20):
                 waiting = [
                     commit(store, accept(before.session_id, "c1")),
-                    *(store.read(before.session_id, USER, 0, 10) for _ in range(10)),  # more than there are connections
+                    *(
+                        store.read(SessionKey(USER, before.session_id), 0, 10) for _ in range(10)
+                    ),  # more than there are connections
                 ]
                 given_up = await asyncio.gather(*waiting, return_exceptions=True)
         assert {type(error) for error in given_up} == {StoreUnavailable}
@@ -153,7 +155,7 @@ async def test_a_server_that_is_away_is_unavailable_and_comes_back(server: Redis
             with pytest.raises(StoreUnavailable):
                 await commit(store, accept(before.session_id, "c1"))
             with pytest.raises(StoreUnavailable):
-                await store.load(before.session_id, USER, 0, 10)
+                await store.load(SessionKey(USER, before.session_id), 0, 10)
         await asyncio.to_thread(server.start)
         await committed(store, accept(before.session_id, "c1"))
 
@@ -244,9 +246,9 @@ async def test_callers_that_leave_mix_up_nobodys_answers(server: RedisServer) ->
 
         async def ask(session_id: str) -> None:
             page, loaded, line = await asyncio.gather(
-                store.read(session_id, USER, 2, 20),
-                store.load(session_id, USER, 2, 20),
-                store.find(session_id, USER, "c7"),
+                store.read(SessionKey(USER, session_id), 2, 20),
+                store.load(SessionKey(USER, session_id), 2, 20),
+                store.find(SessionKey(USER, session_id), "c7"),
             )
             assert loaded is not None
             assert line is not None

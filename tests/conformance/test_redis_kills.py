@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 
 from server.errors import StoreUnavailable
-from server.records import Committed, Conflict, Duplicate, fold
+from server.records import Committed, Conflict, Duplicate, SessionKey, fold
 from tests.conformance.opened_redis import opened
 from tests.services.redis import DURABLE, RedisServer, redis_server
 from tests.support.writes import USER, accept, committed, event, log_of, open_session, snapshot, turn
@@ -99,7 +99,7 @@ async def test_a_batch_that_was_cut_off_on_the_disk_is_gone_whole(server: RedisS
                 assert len(await log_of(store, before.session_id)) == (6 if is_there else 3)
                 assert await snapshot(store, other.session_id) == (after_other if is_there else other)
                 assert (await store.deck(slides.message_id) is not None) == is_there
-                assert await store.find(before.session_id, USER, "c0") == line
+                assert await store.find(SessionKey(USER, before.session_id), "c0") == line
         finally:
             copy.kill()
             shutil.rmtree(copy.folder)

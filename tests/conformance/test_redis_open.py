@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from server.errors import ConfigError, StoreClosed, StoreUnavailable
+from server.records import SessionKey
 from server.store.redis.durability import refusal
 from server.store.redis.store import RedisStore
 from tests.conformance.opened_redis import opened, restarted
@@ -168,7 +169,7 @@ async def test_before_open_everything_raises(server: RedisServer) -> None:
     with pytest.raises(StoreClosed):
         await commit(store, greeting(new_session()))
     with pytest.raises(StoreClosed):
-        await store.read(new_session(), USER, 0, 1)
+        await store.read(SessionKey(USER, new_session()), 0, 1)
     await store.close()
 
 

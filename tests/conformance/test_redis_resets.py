@@ -15,11 +15,12 @@ import uvloop
 from server.broker.redis.broker import RedisBroker
 from server.broker.redis.pool import open_pool
 from server.errors import StoreUnavailable
+from server.records import SessionKey
 from server.store.redis.store import RedisStore
 
 TIMES: Final = 20
 WAIT_S: Final = 20
-KEY: Final = ("ann", "00000000-0000-0000-0000-000000000001")
+KEY: Final = SessionKey("ann", "00000000-0000-0000-0000-000000000001")
 #: So a close is a reset, and what is in the queue is lost.
 AT_ONCE: Final = struct.pack("ii", 1, 0)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from server.errors import StoreUnavailable
-from server.records import Committed, Conflict, Duplicate, Missing, Write, fold
+from server.records import Committed, Conflict, Duplicate, Missing, SessionKey, Write, fold
 from server.store.sqlite.store import MEMORY, SqliteStore
 from tests.conformance.opened import opened, pragma, writer
 from tests.support.writes import USER, accept, commit, committed, event, greeting, log_of, open_session, snapshot, turn
@@ -125,7 +125,7 @@ async def test_a_batch_of_any_shape_is_one_statement_and_all_of_it_is_written(
         kinds, _ = await _statements(store, writes)
         assert kinds[0].startswith("insert into batch_")
         for before in some:
-            loaded = await store.load(before.session_id, before.user_id, 0, 1_000)
+            loaded = await store.load(before.key, 0, 1_000)
             assert loaded is not None
             assert loaded.snapshot == fold(loaded.events, before.user_id)
             assert (loaded.snapshot.seq, loaded.snapshot.memory) == (before.seq + said + 1, {"said": said})
@@ -155,11 +155,11 @@ async def test_what_is_null_comes_back_as_null_and_a_nought_as_it_was(path: str)
         await committed(store, turn(before, asked, memory={"kept": 0}, user_id="0"))
         known = await snapshot(store, "0", user_id="0")
         assert (known.card, known.memory) == ("0", {"kept": 0})
-        assert await store.find("0", "0", "0") is not None
+        assert await store.find(SessionKey("0", "0"), "0") is not None
         await committed(store, turn(known, to="ELSEWHERE", user_id="0"))
         last = await snapshot(store, "0", user_id="0")
         assert (last.card, last.memory) == (None, {"kept": 0})
-        assert [one.client_id for one in await store.read("0", "0", 0, 100)].count("0") == 1
+        assert [one.client_id for one in await store.read(SessionKey("0", "0"), 0, 100)].count("0") == 1
 
 
 @pytest.mark.parametrize("path", [MEMORY])
@@ -199,7 +199,7 @@ async def test_a_session_that_another_process_has_written_is_looked_up_again(pat
         log = await log_of(two, before.session_id)
         assert [event.client_id for event in log[2:]] == ["c1", "c2"]
         assert await commit(one, accept(before.session_id, "c1")) == Duplicate(log[2])
-        assert await two.delete(before.session_id, USER)
+        assert await two.delete(SessionKey(USER, before.session_id))
         assert await commit(one, accept(before.session_id, "c3")) == Missing()
 
 
@@ -211,7 +211,7 @@ async def test_two_stores_on_one_file_see_each_others_commits(path: str) -> None
         before = await open_session(one)
         assert await snapshot(two, before.session_id) == before
         [line] = await committed(two, accept(before.session_id, "c1"))
-        assert await one.find(before.session_id, USER, "c1") == line
+        assert await one.find(SessionKey(USER, before.session_id), "c1") == line
         await committed(one, turn(before, answers=3))
         assert await commit(two, turn(before, answers=3)) == Conflict(2)
 
@@ -265,7 +265,7 @@ async def test_a_start_waits_for_no_lock(path: str) -> None:
         before = await open_session(store)
     with locked(path):
         async with opened(path, busy_ms=0) as store:
-            assert (await store.load(before.session_id, before.user_id, 0, 10)) is not None
+            assert (await store.load(before.key, 0, 10)) is not None
 
 
 async def test_a_lock_is_waited_for(path: str) -> None:
@@ -286,6 +286,6 @@ async def test_a_lock_that_is_held_too_long_is_given_up(path: str) -> None:
             with pytest.raises(StoreUnavailable, match="locked"):
                 await commit(store, accept(before.session_id, "c1"))
             with pytest.raises(StoreUnavailable, match="locked"):
-                await store.delete(before.session_id, USER)
+                await store.delete(SessionKey(USER, before.session_id))
             assert await snapshot(store, before.session_id) == before
         await committed(store, accept(before.session_id, "c1"))

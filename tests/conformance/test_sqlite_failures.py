@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import InvalidWrite, StoreClosed, StoreUnavailable
-from server.records import Committed
+from server.records import Committed, SessionKey
 from server.store.sqlite.migrate import MIGRATIONS
 from server.store.sqlite.store import SqliteStore
 from tests.conformance.opened import opened, pragma, writer
@@ -94,7 +94,7 @@ async def _cannot_open(path: str, reason: str) -> None:
     with pytest.raises(StoreUnavailable, match=reason):
         await store.open()
     with pytest.raises(StoreClosed):
-        await store.load(new_session(), USER, 0, 0)
+        await store.load(SessionKey(USER, new_session()), 0, 0)
     await store.close()
 
 
@@ -126,7 +126,7 @@ async def test_a_damaged_file_is_refused_or_its_session_is(path: str) -> None:
     _overwrite(path, skip_bytes=4096)
     with pytest.raises(StoreUnavailable):
         async with opened(path) as store:
-            await store.load(before.session_id, USER, 0, 10)
+            await store.load(SessionKey(USER, before.session_id), 0, 10)
 
 
 async def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
@@ -152,5 +152,5 @@ async def test_before_open_everything_raises(path: str) -> None:
     with pytest.raises(StoreClosed):
         await commit(store, greeting(new_session()))
     with pytest.raises(StoreClosed):
-        await store.read(new_session(), USER, 0, 1)
+        await store.read(SessionKey(USER, new_session()), 0, 1)
     await store.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.errors import StoreUnavailable
+from server.records import SessionKey
 from server.store.sqlite.inspector import SqliteInspector
 from server.store.sqlite.migrate import MIGRATIONS, _apply, plan, transaction
 from server.store.sqlite.store import SqliteStore
@@ -94,7 +95,7 @@ async def test_an_old_server_starts_beside_a_new_schema(path: str) -> None:
     async with opened(path) as old:
         assert old.migrated == []
         [line] = await committed(old, accept(before.session_id, "c2"))
-        assert await old.find(before.session_id, USER, "c2") == line
+        assert await old.find(SessionKey(USER, before.session_id), "c2") == line
     assert (version(path), tables(path), beside(path)) == (OWN + 1, schema, ["store.db", COPY])
     with SqliteInspector(path) as inspector:
         assert inspector.look(before.session_id).snapshot is not None

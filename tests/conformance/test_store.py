@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from server.errors import InvalidWrite
-from server.records import Committed, Conflict, Duplicate, Missing, Write
+from server.records import Committed, Conflict, Duplicate, Missing, SessionKey, Write
 from server.store import Store
 from tests.support.writes import (
     STRANGER,
@@ -89,7 +89,7 @@ async def test_what_commit_returns_is_what_is_read(store: Store) -> None:
     before = await open_session(store)
     events = await committed(store, accept(before.session_id, "c1", payload={"text": "é", "list_items": None}))
     events += await committed(store, turn(before, event(before.session_id, payload={"n": 1}), answers=3))
-    assert await store.read(before.session_id, before.user_id, 2, 10) == list(events)
+    assert await store.read(before.key, 2, 10) == list(events)
 
 
 # ---------------------------------------------------------------- the snapshot
@@ -286,7 +286,7 @@ async def test_only_version_zero_creates_a_session(store: Store, version: int | 
     session_id = new_session()
     write = accept(session_id, "c1") if version is None else greeting(session_id)
     assert await commit(store, structs.replace(write, expected_version=version)) == Missing()
-    assert await store.load(session_id, write.user_id, 0, 10) is None
+    assert await store.load(SessionKey(write.user_id, session_id), 0, 10) is None
 
 
 # ---------------------------------------------------------------- what is no write

@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from server.errors import InvalidWrite
-from server.records import Committed, Conflict, Duplicate, Missing, Snapshot, Write, fold
+from server.records import Committed, Conflict, Duplicate, Missing, SessionKey, Snapshot, Write, fold
 from server.store import Store
 from tests.support.writes import (
     STRANGER,
@@ -49,7 +49,7 @@ async def test_it_leaves_nothing_to_answer(store: Store) -> None:
     before = await open_session(store)
     await committed(store, at_once(before))
     assert await store.pending(2**52, 10) == []
-    loaded = await store.load(before.session_id, USER, 0, 0)
+    loaded = await store.load(SessionKey(USER, before.session_id), 0, 0)
     assert loaded is not None
     assert loaded.inbox == ()
 
@@ -59,7 +59,7 @@ async def test_a_line_that_came_before_it_is_a_conflict_and_nothing_is_written(s
     [line] = await committed(store, accept(before.session_id, "c0"))
     assert await commit(store, at_once(before)) == Conflict(1)
     assert (await log_of(store, before.session_id))[-1] == line
-    assert await store.find(before.session_id, USER, "c1") is None
+    assert await store.find(SessionKey(USER, before.session_id), "c1") is None
 
 
 async def test_a_line_that_came_before_it_in_its_batch_is_a_conflict(store: Store) -> None:
@@ -88,7 +88,7 @@ async def test_it_takes_effect_once(store: Store) -> None:
     assert await commit(store, at_once(before)) == Duplicate(events[0])
     assert await commit(store, at_once(after)) == Duplicate(events[0])
     assert await commit(store, accept(before.session_id, "c1")) == Duplicate(events[0])
-    assert await store.find(before.session_id, USER, "c1") == events[0]
+    assert await store.find(SessionKey(USER, before.session_id), "c1") == events[0]
 
 
 async def test_a_line_that_was_accepted_alone_is_not_answered_by_it(store: Store) -> None:
@@ -140,4 +140,4 @@ async def test_a_session_can_begin_with_a_line(store: Store) -> None:
     events = tuple(structs.replace(said, session_id=other) for said in write.events)
     refused = structs.replace(write, session_id=other, events=events, update=misplaced)
     assert isinstance(await commit(store, refused), Conflict)
-    assert await store.load(other, USER, 0, 0) is None
+    assert await store.load(SessionKey(USER, other), 0, 0) is None

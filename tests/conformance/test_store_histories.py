@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from server.records import Outcome, Snapshot, Write, fold
+from server.records import Outcome, SessionKey, Snapshot, Write, fold
 from server.store import Store
 from tests.support.dict_store import DictStore
 from tests.support.writes import STRANGER, T0_MS, USER, accept, event, log_of, new_session, turn
@@ -81,13 +81,13 @@ async def test_a_store_does_what_the_model_does(store: Store, batches: list[list
         assert await store.commit(writes) == expected
     for session_id in session_ids:
         for user_id in (USER, STRANGER):
-            loaded = await store.load(session_id, user_id, 0, 1000)
-            assert loaded == await model.load(session_id, user_id, 0, 1000)
+            loaded = await store.load(SessionKey(user_id, session_id), 0, 1000)
+            assert loaded == await model.load(SessionKey(user_id, session_id), 0, 1000)
             if loaded is not None:
                 assert fold(loaded.events, user_id) == loaded.snapshot
                 assert await log_of(store, session_id, user_id=user_id) == list(loaded.events)
             for client_id in ("a", "b", "c"):
-                found = await store.find(session_id, user_id, client_id)
-                assert found == await model.find(session_id, user_id, client_id)
-    waiting = {pair for pair in await store.pending(T0_MS + 10_000, 10_000) if pair[0] in session_ids}
+                found = await store.find(SessionKey(user_id, session_id), client_id)
+                assert found == await model.find(SessionKey(user_id, session_id), client_id)
+    waiting = {key for key in await store.pending(T0_MS + 10_000, 10_000) if key.session_id in session_ids}
     assert waiting == set(await model.pending(T0_MS + 10_000, 10_000))

@@ -11,7 +11,7 @@ import pytest
 from msgspec import structs
 
 from server.errors import InvalidWrite
-from server.records import Duplicate, Write
+from server.records import Duplicate, SessionKey, Write
 from server.store import Store
 from tests.support.writes import (
     USER,
@@ -78,13 +78,13 @@ async def test_what_goes_in_comes_out(store: Store, name: str) -> None:
     await committed(store, turn(None, slides, session_id=session_id, memory=payload))
     [line] = await committed(store, accept(session_id, "c1", payload=payload))
     duplicate = await commit(store, accept(session_id, "c1"))
-    loaded = await store.load(session_id, USER, 0, 10)
-    found, deck = await store.find(session_id, USER, "c1"), await store.deck(slides.message_id)
+    loaded = await store.load(SessionKey(USER, session_id), 0, 10)
+    found, deck = await store.find(SessionKey(USER, session_id), "c1"), await store.deck(slides.message_id)
     assert isinstance(duplicate, Duplicate)
     assert loaded is not None
     assert found is not None
     assert deck is not None
-    read = await store.read(session_id, USER, 2, 10)
+    read = await store.read(SessionKey(USER, session_id), 2, 10)
     seen = [line, duplicate.event, loaded.events[0], loaded.inbox[0], found, deck, *read]
     assert {text_of(said.payload) for said in seen} == {text_of(payload)}
     assert text_of(loaded.snapshot.memory) == text_of(payload)
@@ -93,7 +93,7 @@ async def test_what_goes_in_comes_out(store: Store, name: str) -> None:
 async def test_what_is_no_number_becomes_null(store: Store) -> None:
     before = await open_session(store)
     await committed(store, accept(before.session_id, payload={"a": float("nan"), "b": [float("-inf")]}))
-    [line] = await store.read(before.session_id, USER, 2, 1)
+    [line] = await store.read(SessionKey(USER, before.session_id), 2, 1)
     assert line.payload == {"a": None, "b": [None]}
 
 
@@ -103,7 +103,7 @@ async def test_ids_are_any_text(store: Store, text: str) -> None:
     await committed(store, greeting(session_id, user_id=user_id, to=text))
     [line] = await committed(store, accept(session_id, text, user_id=user_id, message_id=text))
     assert await commit(store, accept(session_id, text, user_id=user_id)) == Duplicate(line)
-    assert await store.find(session_id, user_id, text) == line
+    assert await store.find(SessionKey(user_id, session_id), text) == line
     assert (await snapshot(store, session_id, user_id=user_id)).state == text
     assert [summary.session_id for summary in await store.list(user_id, 1)] == [session_id]
 
@@ -130,8 +130,8 @@ async def test_what_the_writer_does_afterwards_changes_nothing(store: Store) -> 
     payload, memory = {"list": ["as it was"]}, {"list": ["as it was"]}
     await committed(store, turn(before, event(before.session_id, payload=payload), memory=memory))
     payload["list"][0] = memory["list"][0] = "changed"
-    [said, _] = await store.read(before.session_id, USER, 2, 2)
+    [said, _] = await store.read(SessionKey(USER, before.session_id), 2, 2)
     said.payload["list"].append("changed")
-    loaded = await store.load(before.session_id, USER, 2, 1)
+    loaded = await store.load(SessionKey(USER, before.session_id), 2, 1)
     assert loaded is not None
     assert loaded.events[0].payload == loaded.snapshot.memory == {"list": ["as it was"]}

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from server.errors import StoreClosed
-from server.records import Committed, Conflict, Duplicate, Missing, Outcome, Summary, Write, fold
+from server.records import Committed, Conflict, Duplicate, Missing, Outcome, SessionKey, Summary, Write, fold
 from server.store import Store
 from tests.support.writes import (
     STRANGER,
@@ -46,8 +46,8 @@ async def test_read_and_load_keep_their_bounds(store: Store, after: int, limit: 
     before = await open_session(store)
     for _ in range(4):
         await committed(store, accept(before.session_id))
-    assert [said.seq for said in await store.read(before.session_id, USER, after, limit)] == seqs
-    loaded = await store.load(before.session_id, USER, after, limit)
+    assert [said.seq for said in await store.read(SessionKey(USER, before.session_id), after, limit)] == seqs
+    loaded = await store.load(SessionKey(USER, before.session_id), after, limit)
     assert loaded is not None
     assert [said.seq for said in loaded.events] == seqs
 
@@ -55,8 +55,8 @@ async def test_read_and_load_keep_their_bounds(store: Store, after: int, limit: 
 async def test_paging_sees_every_event_once(store: Store) -> None:
     before = await open_session(store)
     await store.commit([accept(before.session_id) for _ in range(21)])
-    seen = await store.read(before.session_id, USER, 0, 5)
-    while page := await store.read(before.session_id, USER, seen[-1].seq, 5):
+    seen = await store.read(SessionKey(USER, before.session_id), 0, 5)
+    while page := await store.read(SessionKey(USER, before.session_id), seen[-1].seq, 5):
         seen += page
     assert [said.seq for said in seen] == list(range(1, 24))
     assert seen == await log_of(store, before.session_id)
@@ -66,12 +66,12 @@ async def test_load_brings_the_page_and_the_whole_inbox(store: Store) -> None:
     before = await open_session(store)
     lines = [(await committed(store, accept(before.session_id)))[0] for _ in range(3)]
     await committed(store, turn(before, answers=lines[0].seq))
-    loaded = await store.load(before.session_id, USER, 4, 1)
+    loaded = await store.load(SessionKey(USER, before.session_id), 4, 1)
     assert loaded is not None
     assert [said.seq for said in loaded.events] == [5]
     assert loaded.inbox == (lines[1], lines[2])
     await committed(store, turn(loaded.snapshot, answers=lines[2].seq))
-    loaded = await store.load(before.session_id, USER, 0, 0)
+    loaded = await store.load(SessionKey(USER, before.session_id), 0, 0)
     assert loaded is not None
     assert (loaded.events, loaded.inbox) == ((), ())
 
@@ -90,7 +90,7 @@ async def test_load_is_of_one_moment(store: Store) -> None:
 
     async def watch() -> None:
         while not writing.done():
-            loaded = await store.load(before.session_id, USER, 0, 1000)
+            loaded = await store.load(SessionKey(USER, before.session_id), 0, 1000)
             assert loaded is not None
             head = loaded.snapshot
             assert fold(loaded.events, USER) == head
@@ -109,9 +109,9 @@ async def test_load_is_of_one_moment(store: Store) -> None:
 async def test_find_knows_what_took_effect_under_an_id(store: Store) -> None:
     before, other = await open_session(store), await open_session(store)
     [line] = await committed(store, accept(before.session_id, "c1"))
-    assert await store.find(before.session_id, USER, "c1") == line
-    assert await store.find(before.session_id, USER, "c2") is None
-    assert await store.find(other.session_id, USER, "c1") is None
+    assert await store.find(SessionKey(USER, before.session_id), "c1") == line
+    assert await store.find(SessionKey(USER, before.session_id), "c2") is None
+    assert await store.find(SessionKey(USER, other.session_id), "c1") is None
 
 
 async def test_a_deck_is_a_slide_update_and_nothing_else(store: Store) -> None:
@@ -129,13 +129,13 @@ async def test_pending_names_exactly_the_sessions_that_wait(store: Store) -> Non
     await store.commit([accept(answered.session_id, created_at=T0_MS + 100), turn(answered, answers=3)])
     await store.commit([accept(asked_again.session_id, created_at=T0_MS + 200), turn(asked_again, answers=3)])
     await committed(store, accept(asked_again.session_id, created_at=T0_MS + 250))
-    oldest_first = [(asked_again.session_id, USER), (asked.session_id, USER)]
+    oldest_first = [asked_again.key, asked.key]
     assert await store.pending(T0_MS + 10_000, 10) == oldest_first
     assert await store.pending(T0_MS + 10_000, 1) == oldest_first[:1]
     assert await store.pending(T0_MS + 300, 10) == oldest_first
     assert await store.pending(T0_MS + 299, 10) == oldest_first[:1]
     assert await store.pending(T0_MS + 249, 10) == []
-    assert silent.session_id not in dict(await store.pending(T0_MS + 10_000, 10))
+    assert silent.key not in await store.pending(T0_MS + 10_000, 10)
 
 
 async def test_list_has_the_users_sessions_latest_first(store: Store) -> None:
@@ -169,21 +169,21 @@ async def test_delete_leaves_nothing(store: Store) -> None:
     slides = event(gone.session_id, "slide_update")
     await store.commit([accept(gone.session_id, "c1"), turn(gone, slides, answers=3), accept(gone.session_id, "c2")])
     await committed(store, accept(kept.session_id, "c1"))
-    assert await store.delete(gone.session_id, USER) is True
-    assert await store.load(gone.session_id, USER, 0, 10) is None
+    assert await store.delete(SessionKey(USER, gone.session_id)) is True
+    assert await store.load(SessionKey(USER, gone.session_id), 0, 10) is None
     assert await log_of(store, gone.session_id) == []
-    assert await store.find(gone.session_id, USER, "c1") is None
+    assert await store.find(SessionKey(USER, gone.session_id), "c1") is None
     assert await store.deck(slides.message_id) is None
-    assert await store.pending(T0_MS + 10_000, 10) == [(kept.session_id, USER)]
+    assert await store.pending(T0_MS + 10_000, 10) == [kept.key]
     assert [summary.session_id for summary in await store.list(USER, 10)] == [kept.session_id]
-    assert await store.delete(gone.session_id, USER) is False
+    assert await store.delete(SessionKey(USER, gone.session_id)) is False
     assert [await commit(store, accept(gone.session_id, "c1")), await commit(store, turn(gone))] == [Missing()] * 2
 
 
 async def test_after_delete_the_session_begins_anew_and_its_ids_are_free(store: Store) -> None:
     before = await open_session(store)
     await committed(store, accept(before.session_id, "c1"))
-    await store.delete(before.session_id, USER)
+    await store.delete(SessionKey(USER, before.session_id))
     await committed(store, greeting(before.session_id, user_id=STRANGER))
     [line] = await committed(store, accept(before.session_id, "c1", user_id=STRANGER))
     assert line.seq == 3
@@ -208,18 +208,18 @@ def _strange_writes(session_id: str) -> list[Write]:
 async def test_a_stranger_sees_nothing_and_changes_nothing(store: Store) -> None:
     before = await open_session(store)
     await committed(store, accept(before.session_id, "c1"))
-    seen, log = await store.load(before.session_id, USER, 0, 10), await log_of(store, before.session_id)
+    seen, log = await store.load(SessionKey(USER, before.session_id), 0, 10), await log_of(store, before.session_id)
 
-    assert await store.load(before.session_id, STRANGER, 0, 10) is None
-    assert await store.read(before.session_id, STRANGER, 0, 10) == []
-    assert await store.find(before.session_id, STRANGER, "c1") is None
+    assert await store.load(SessionKey(STRANGER, before.session_id), 0, 10) is None
+    assert await store.read(SessionKey(STRANGER, before.session_id), 0, 10) == []
+    assert await store.find(SessionKey(STRANGER, before.session_id), "c1") is None
     assert list(await store.list(STRANGER, 10)) == []
-    assert await store.delete(before.session_id, STRANGER) is False
+    assert await store.delete(SessionKey(STRANGER, before.session_id)) is False
     for write in _strange_writes(before.session_id):
         assert await commit(store, write) == Missing()
     assert await store.commit(_strange_writes(before.session_id)) == [Missing()] * 6
 
-    assert await store.load(before.session_id, USER, 0, 10) == seen
+    assert await store.load(SessionKey(USER, before.session_id), 0, 10) == seen
     assert await log_of(store, before.session_id) == log
 
 
@@ -246,7 +246,7 @@ async def test_a_cancelled_commit_is_there_or_is_not(store: Store, steps: int) -
 async def test_close_finishes_what_was_asked(store: Store) -> None:
     before = await open_session(store)
     commits = [asyncio.create_task(commit(store, accept(before.session_id))) for _ in range(10)]
-    reads = [asyncio.create_task(store.read(before.session_id, USER, 0, 10)) for _ in range(10)]
+    reads = [asyncio.create_task(store.read(SessionKey(USER, before.session_id), 0, 10)) for _ in range(10)]
     await asyncio.sleep(0)
     await asyncio.gather(store.close(), store.close())
     outcomes: list[Outcome] = await asyncio.gather(*commits)
@@ -260,15 +260,15 @@ async def test_after_close_everything_raises(store: Store) -> None:
     await store.close()
     calls: list[Callable[[], Awaitable[object]]] = [
         lambda: store.commit([accept(before.session_id)]),
-        lambda: store.load(before.session_id, USER, 0, 1),
-        lambda: store.read(before.session_id, USER, 0, 1),
-        lambda: store.heads([(before.session_id, USER)]),
-        lambda: store.hold([(before.session_id, USER)], "me", 1000),
-        lambda: store.release([(before.session_id, USER)], "me"),
-        lambda: store.find(before.session_id, USER, "c1"),
+        lambda: store.load(SessionKey(USER, before.session_id), 0, 1),
+        lambda: store.read(SessionKey(USER, before.session_id), 0, 1),
+        lambda: store.heads([SessionKey(USER, before.session_id)]),
+        lambda: store.hold([SessionKey(USER, before.session_id)], "me", 1000),
+        lambda: store.release([SessionKey(USER, before.session_id)], "me"),
+        lambda: store.find(SessionKey(USER, before.session_id), "c1"),
         lambda: store.deck("m1"),
         lambda: store.pending(T0_MS, 1),
-        lambda: store.delete(before.session_id, USER),
+        lambda: store.delete(SessionKey(USER, before.session_id)),
         lambda: store.list(USER, 1),
         store.open,
     ]
@@ -279,10 +279,10 @@ async def test_after_close_everything_raises(store: Store) -> None:
 
 async def test_a_session_that_is_not_there_is_none_everywhere(store: Store) -> None:
     session_id = new_session()
-    assert await store.load(session_id, USER, 0, 10) is None
-    assert await store.read(session_id, USER, 0, 10) == []
-    assert await store.find(session_id, USER, "c1") is None
-    assert await store.delete(session_id, USER) is False
+    assert await store.load(SessionKey(USER, session_id), 0, 10) is None
+    assert await store.read(SessionKey(USER, session_id), 0, 10) == []
+    assert await store.find(SessionKey(USER, session_id), "c1") is None
+    assert await store.delete(SessionKey(USER, session_id)) is False
 
 
 # ---------------------------------------------------------------- heads
@@ -291,21 +291,29 @@ async def test_a_session_that_is_not_there_is_none_everywhere(store: Store) -> N
 async def test_heads_are_the_last_seq_of_each_session_in_the_order_asked(store: Store) -> None:
     first, second = await open_session(store), await open_session(store)
     await committed(store, accept(second.session_id))
-    asked = [(second.session_id, USER), (new_session(), USER), (first.session_id, USER), (second.session_id, USER)]
+    asked = [
+        SessionKey(USER, second.session_id),
+        SessionKey(USER, new_session()),
+        SessionKey(USER, first.session_id),
+        SessionKey(USER, second.session_id),
+    ]
     assert list(await store.heads(asked)) == [3, 0, 2, 3]
     assert list(await store.heads([])) == []
 
 
 async def test_the_head_of_somebody_elses_session_is_that_of_none(store: Store) -> None:
     before = await open_session(store)
-    assert list(await store.heads([(before.session_id, STRANGER), (before.session_id, USER)])) == [0, 2]
+    assert list(await store.heads([SessionKey(STRANGER, before.session_id), SessionKey(USER, before.session_id)])) == [
+        0,
+        2,
+    ]
 
 
 # ---------------------------------------------------------------- leases
 
 
 async def test_a_lease_is_one_holders_until_it_lets_go(store: Store) -> None:
-    one, two = (new_session(), USER), (new_session(), USER)
+    one, two = SessionKey(USER, new_session()), SessionKey(USER, new_session())
     assert list(await store.hold([one], "a", 60_000)) == [True]
     assert list(await store.hold([two, one], "b", 60_000)) == [True, False]
     assert list(await store.hold([one], "a", 60_000)) == [True]  # renewed
@@ -317,7 +325,7 @@ async def test_a_lease_is_one_holders_until_it_lets_go(store: Store) -> None:
 
 
 async def test_a_lease_ends_by_itself(store: Store) -> None:
-    key = (new_session(), USER)
+    key = SessionKey(USER, new_session())
     await store.hold([key], "a", 1)
     async with asyncio.timeout(5):
         while not (await store.hold([key], "b", 60_000))[0]:
@@ -325,12 +333,12 @@ async def test_a_lease_ends_by_itself(store: Store) -> None:
 
 
 async def test_of_many_who_want_a_lease_at_once_one_has_it(store: Store) -> None:
-    key = (new_session(), USER)
+    key = SessionKey(USER, new_session())
     answers = await asyncio.gather(*(store.hold([key], f"h{number}", 60_000) for number in range(16)))
     assert sum(answer[0] for answer in answers) == 1
 
 
 async def test_a_strangers_lease_is_another_lease(store: Store) -> None:
     session_id = new_session()
-    assert list(await store.hold([(session_id, USER)], "a", 60_000)) == [True]
-    assert list(await store.hold([(session_id, STRANGER)], "b", 60_000)) == [True]
+    assert list(await store.hold([SessionKey(USER, session_id)], "a", 60_000)) == [True]
+    assert list(await store.hold([SessionKey(STRANGER, session_id)], "b", 60_000)) == [True]

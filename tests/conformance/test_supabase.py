@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from server.errors import InvalidWrite, StoreUnavailable
-from server.records import Committed
+from server.records import Committed, SessionKey
 from server.store.supabase.store import SupabaseStore
 from tests.conformance.supabase_store import CALLS, COMMIT, PATIENCE_S, READ, opened
 from tests.services.gateway import PREFIX, Fault
@@ -33,14 +33,14 @@ async def test_each_call_of_the_contract_is_one_call_of_one_function(project: Su
         sessions = [before.session_id, *(new_session() for _ in range(99))]
         await store.commit([accept(before.session_id), *map(greeting, sessions[1:])])
         assert project.gateway.calls == {f"{PREFIX}/rpc/{COMMIT}": 1}
-        await store.load(before.session_id, USER, 0, 10)
-        await store.read(before.session_id, USER, 0, 10)
-        assert list(await store.heads([(session_id, USER) for session_id in sessions])) == [3] + [2] * 99
-        await store.find(before.session_id, USER, "c1")
+        await store.load(SessionKey(USER, before.session_id), 0, 10)
+        await store.read(SessionKey(USER, before.session_id), 0, 10)
+        assert list(await store.heads([SessionKey(USER, session_id) for session_id in sessions])) == [3] + [2] * 99
+        await store.find(SessionKey(USER, before.session_id), "c1")
         await store.deck("m1")
         await store.pending(0, 1)
         await store.list(USER, 1)
-        await store.delete(before.session_id, USER)
+        await store.delete(SessionKey(USER, before.session_id))
         names = ("commit", "load", "read", "heads", "find", "deck", "pending", "list", "delete")
         assert project.gateway.calls == {f"{PREFIX}/rpc/rejoinder_{name}_v1": 1 for name in names}
 
@@ -78,7 +78,7 @@ async def test_more_rows_are_read_than_the_data_api_gives_of_a_table(project: Su
         for _ in range(15):
             await store.commit([accept(before.session_id) for _ in range(100)])
         assert len(await log_of(store, before.session_id)) == 1502
-        loaded = await store.load(before.session_id, USER, 0, 2000)
+        loaded = await store.load(SessionKey(USER, before.session_id), 0, 2000)
         assert loaded is not None
         assert (len(loaded.events), len(loaded.inbox)) == (1502, 1500)
 
@@ -90,7 +90,7 @@ async def test_at_most_so_many_calls_are_under_way(project: SupabaseServer) -> N
     async with opened(project, calls=3) as store:
         before = await open_session(store)
         project.gateway.most_in_flight = 0
-        reads = [store.read(before.session_id, USER, 0, 10) for _ in range(60)]
+        reads = [store.read(SessionKey(USER, before.session_id), 0, 10) for _ in range(60)]
         commits = [commit(store, accept(before.session_id)) for _ in range(20)]
         await asyncio.gather(*reads, *commits)
         assert project.gateway.most_in_flight == 3
@@ -100,7 +100,7 @@ async def test_a_commit_does_not_stand_behind_reads(project: SupabaseServer) -> 
     async with opened(project, timeout_ms=600_000) as store:
         before = await open_session(store)
         project.gateway.fail(Fault.STALLED, times=CALLS - 1, function=READ)
-        reads = [asyncio.create_task(store.read(before.session_id, USER, 0, 10)) for _ in range(50)]
+        reads = [asyncio.create_task(store.read(SessionKey(USER, before.session_id), 0, 10)) for _ in range(50)]
         await asyncio.sleep(0)
         async with asyncio.timeout(PATIENCE_S):
             assert isinstance(await commit(store, accept(before.session_id, "c1")), Committed)

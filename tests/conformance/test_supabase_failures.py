@@ -9,7 +9,7 @@ import pytest
 
 from server.engine.group_commit import GroupCommit
 from server.errors import StoreUnavailable
-from server.records import Committed, Outcome, Write
+from server.records import Committed, Outcome, SessionKey, Write
 from server.store.supabase.store import SupabaseStore
 from tests.conformance.supabase_store import CALLS, COMMIT, PATIENCE_S, READ, opened
 from tests.services.gateway import PREFIX, Fault
@@ -85,12 +85,12 @@ async def test_what_is_no_answer_is_never_taken_for_one(project: SupabaseServer,
     async with opened(project, timeout_ms=500) as store:
         before = await open_session(store)
         calls: list[Callable[[], Awaitable[object]]] = [
-            lambda: store.load(before.session_id, USER, 0, 1),
-            lambda: store.read(before.session_id, USER, 0, 1),
-            lambda: store.find(before.session_id, USER, "c1"),
+            lambda: store.load(SessionKey(USER, before.session_id), 0, 1),
+            lambda: store.read(SessionKey(USER, before.session_id), 0, 1),
+            lambda: store.find(SessionKey(USER, before.session_id), "c1"),
             lambda: store.pending(0, 1),
-            lambda: store.delete(new_session(), USER),
-            lambda: store.heads([(before.session_id, USER)]),
+            lambda: store.delete(SessionKey(USER, new_session())),
+            lambda: store.heads([SessionKey(USER, before.session_id)]),
         ]
         for call in calls:
             project.gateway.calls.clear()
@@ -105,13 +105,15 @@ async def test_stalled_calls_end_and_give_their_places_back(project: SupabaseSer
     async with opened(project, timeout_ms=1_000) as store:
         before = await open_session(store)
         project.gateway.fail(Fault.STALLED, times=3 * CALLS)
-        calls: list[Awaitable[object]] = [store.read(before.session_id, USER, 0, 10) for _ in range(CALLS - 1)]
+        calls: list[Awaitable[object]] = [
+            store.read(SessionKey(USER, before.session_id), 0, 10) for _ in range(CALLS - 1)
+        ]
         calls += [commit(store, accept(before.session_id))]
         async with asyncio.timeout(PATIENCE_S):
             ended = await asyncio.gather(*calls, return_exceptions=True)
             assert [str(error) for error in ended] == ["Supabase did not answer within 1000 ms"] * CALLS
             project.gateway.heal()
-            await asyncio.gather(*(store.read(before.session_id, USER, 0, 10) for _ in range(20)))
+            await asyncio.gather(*(store.read(SessionKey(USER, before.session_id), 0, 10) for _ in range(20)))
         assert len(await log_of(store, before.session_id)) == 2
 
 
@@ -120,7 +122,7 @@ async def test_waiting_for_a_place_counts_as_waiting(project: SupabaseServer) ->
         before = await open_session(store)
         project.gateway.fail(Fault.STALLED, times=1000)
         project.gateway.calls.clear()
-        calls = [store.read(before.session_id, USER, 0, 10) for _ in range(100)]
+        calls = [store.read(SessionKey(USER, before.session_id), 0, 10) for _ in range(100)]
         async with asyncio.timeout(PATIENCE_S):
             ended = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(error) for error in ended} == {StoreUnavailable}
@@ -145,7 +147,7 @@ async def test_the_store_is_unavailable_while_a_server_is_away(project: Supabase
             project.postgres.kill()
         for _ in range(3):
             with pytest.raises(StoreUnavailable):
-                await store.read(before.session_id, USER, 0, 10)
+                await store.read(SessionKey(USER, before.session_id), 0, 10)
             with pytest.raises(StoreUnavailable):
                 await commit(store, accept(before.session_id, "c2"))
         project.start()
@@ -196,7 +198,7 @@ async def test_nobody_gets_the_answer_to_anothers_call(project: SupabaseServer) 
 
         async def ask() -> None:
             before = chance.choice(sessions)
-            assert await store.find(before.session_id, before.user_id, "c") == lines[before.session_id]
+            assert await store.find(before.key, "c") == lines[before.session_id]
 
         async def ask_and_stop_waiting() -> None:
             asking = asyncio.create_task(ask())
@@ -215,8 +217,10 @@ async def test_a_cancelled_call_gives_its_place_back(project: SupabaseServer) ->
     async with opened(project, timeout_ms=600_000) as store:
         before = await open_session(store)
         project.gateway.fail(Fault.STALLED, times=CALLS)
-        stalled = [asyncio.create_task(store.read(before.session_id, USER, 0, 10)) for _ in range(CALLS - 1)]
-        stalled += [asyncio.create_task(store.read(before.session_id, USER, 0, 10)) for _ in range(5)]
+        stalled = [
+            asyncio.create_task(store.read(SessionKey(USER, before.session_id), 0, 10)) for _ in range(CALLS - 1)
+        ]
+        stalled += [asyncio.create_task(store.read(SessionKey(USER, before.session_id), 0, 10)) for _ in range(5)]
         await asyncio.wait(stalled, timeout=0.1)
         for call in stalled:
             call.cancel()

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 import pytest
 
+from server.records import SessionKey
 from server.store.supabase.store import SupabaseStore
 from tests.services.supabase import PUBLISHABLE_KEY, SECRET_KEY, SupabaseServer, supabase_server, token, user_token
 from tests.support.writes import accept, committed, open_session
@@ -87,7 +88,7 @@ async def _fill(server: SupabaseServer) -> None:
     for user_id in (CUID, CUID, UUID):
         before = await open_session(store, user_id=user_id)
         await committed(store, accept(before.session_id, "c1", user_id=user_id, payload={"text": f"by {user_id}"}))
-    await store.hold([(before.session_id, UUID)], "a process", 600_000)
+    await store.hold([SessionKey(UUID, before.session_id)], "a process", 600_000)
     await store.close()
 
 

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from server.records import SessionKey
 from server.store.sqlite.store import SqliteStore
 from tests.durability.soundness import Logs, sound_logs
 from tests.durability.syscalls import strace
@@ -38,7 +39,7 @@ async def crashed_server(database: Path) -> Logs:
     await store.open()
     session_id = new_session()
     await store.commit([greeting(session_id, to="HELLO"), accept(session_id, "c1")])
-    logs = {session_id: await store.read(session_id, "ann", 0, 10)}
+    logs = {session_id: await store.read(SessionKey("ann", session_id), 0, 10)}
     names = [database, wal(database)]
     left = {name: name.read_bytes() for name in names}
     await store.close()

@@ -13,6 +13,7 @@ from typing import Final
 
 import pytest
 
+from server.records import SessionKey
 from server.store.sqlite.store import SqliteStore
 from tests.durability.conftest import Prepare
 from tests.durability.process import WrappedProcess
@@ -112,7 +113,7 @@ async def crashed(database: Path) -> Logs:
     await store.commit([greeting(session_id, to="HELLO"), accept(session_id, "c1")])
     names = [database, wal(database)]
     left = {name: name.read_bytes() for name in names}
-    logs = {session_id: await store.read(session_id, "ann", 0, 10)}
+    logs = {session_id: await store.read(SessionKey("ann", session_id), 0, 10)}
     await store.close()
     for name, content in left.items():
         name.write_bytes(content)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from server.records import SessionKey
 from server.store.sqlite.store import SqliteStore
 from tests.e2e.conftest import Start
 from tests.support.process import ServerProcess
@@ -17,7 +18,7 @@ async def stored_texts(database: Path, session_id: str) -> list[tuple[str, str]]
     store = SqliteStore(str(database))
     await store.open()
     try:
-        events = await store.read(session_id, "anonymous", 0, 1000)
+        events = await store.read(SessionKey("anonymous", session_id), 0, 1000)
         return [(event.role, event.payload["text"]) for event in events if event.type == "chat_message"]
     finally:
         await store.close()

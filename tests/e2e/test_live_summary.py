@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from server.engine import turn_context
-from server.records import Event
+from server.records import Event, SessionKey
 from server.settings import Settings
 from server.store.sqlite.store import MEMORY, SqliteStore
 from server.workflows.registry import WORKFLOWS
@@ -126,9 +126,9 @@ class Reading(PassingStore):
         super().__init__(store())
         self.limits: list[int] = []
 
-    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+    async def read(self, key: SessionKey, after: int, limit: int) -> list[Event]:
         self.limits.append(limit)
-        return await super().read(session_id, user_id, after, limit)
+        return await super().read(key, after, limit)
 
 
 async def test_a_turn_stays_bounded_while_summaries_fail_and_reads_little_while_they_do_not(vendors: Vendors) -> None:

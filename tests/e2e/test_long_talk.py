@@ -13,7 +13,7 @@ from server.broker import LocalBroker
 from server.clock import new_id, now_ms
 from server.engine.engine import Engine
 from server.machines import inputs
-from server.records import Outcome, Write, fold
+from server.records import Outcome, SessionKey, Write, fold
 from server.settings import Settings
 from server.store.sqlite.store import MEMORY, SqliteStore
 from server.wire.protocol import Say
@@ -22,7 +22,7 @@ from tests.e2e.long_talk import ANSWER, SUMMARISED, Cost, hold, mean
 from tests.support.passing_store import PassingStore
 from tests.vendors import Vendors
 
-KEY = ("anonymous", "s-1")
+KEY = SessionKey("anonymous", "s-1")
 WAIT_S = 20
 
 
@@ -104,10 +104,10 @@ async def test_turn_1000_costs_what_turn_50_does() -> None:
 async def test_a_model_whose_summaries_only_grow_does_not_make_the_turns_grow() -> None:
     costs, store = await talk_for(300, Counting(grows=True))
     hold_flat(costs, 60, 300)
-    loaded = await store.load(KEY[1], KEY[0], 0, 1_000_000)
+    loaded = await store.load(KEY, 0, 1_000_000)
     assert loaded is not None
     assert len(loaded.snapshot.memory[SUMMARY_KEY]["text"]) == MOST_CHARS
-    assert fold(loaded.events, KEY[0]) == loaded.snapshot
+    assert fold(loaded.events, KEY.user_id) == loaded.snapshot
     await store.close()
 
 

@@ -11,6 +11,7 @@ from server.engine.attempts import Attempts
 from server.errors import StepError
 from server.machines.effects import RunStep
 from server.machines.inputs import Again, Input, Streamed
+from server.records import SessionKey
 
 PATIENCE = Patience(attempts=3, first_wait_ms=400, longest_wait_ms=8_000, least_call_ms=1_000)
 EFFECT = RunStep(run=5, turn=3, attempt=2, line=None, snapshot=None, stale=False)
@@ -25,7 +26,7 @@ class Steps:
         self.closed = 0
         self.waits_ms: list[int] = []
         self._errors = list(errors)
-        key = ("user", "session")
+        key = SessionKey("user", "session")
         self.attempts = Attempts(EFFECT, key, lambda: left_ms, PATIENCE, sleep=self._sleep, chance=lambda: 1.0)
 
     async def outputs(self) -> Sequence[Input]:

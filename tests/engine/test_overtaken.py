@@ -12,7 +12,7 @@ from server.broker import LocalBroker
 from server.clock import new_id, new_ids, now_ms
 from server.engine.engine import Engine
 from server.machines import inputs
-from server.records import Event
+from server.records import Event, SessionKey
 from server.settings import Settings
 from server.wire.protocol import Say
 from tests.support.dict_store import DictStore
@@ -44,7 +44,7 @@ class Room:
         self.engine = Engine(
             self.store, self.broker, WORKFLOWS, settings, takeover_ms=takeover_ms, assistant=self.model
         )
-        self.key = (USER, new_session())
+        self.key = SessionKey(USER, new_session())
 
     async def begin(self) -> None:
         self.engine.start()
@@ -57,7 +57,7 @@ class Room:
 
     async def leave(self, text: str) -> Event:
         """Another process accepts a line, and says nothing of it."""
-        said = accept(self.key[1], new_id(), payload={"text": text, "format": "plain"})
+        said = accept(self.key.session_id, new_id(), payload={"text": text, "format": "plain"})
         [line] = await committed(self.store, said)
         return line
 
@@ -65,7 +65,7 @@ class Room:
         """What the state_updates say, once there are so many."""
         async with asyncio.timeout(WAIT_S):
             while True:
-                log = await log_of(self.store, self.key[1])
+                log = await log_of(self.store, self.key.session_id)
                 ends = [event.payload for event in log if event.type == "state_update"]
                 if len(ends) >= count:
                     return ends
@@ -99,7 +99,7 @@ async def test_of_the_lines_that_were_left_only_the_last_is_answered_and_paid(ro
     assert [end["intent"] for end in ends[2:]] == ["Cancelled"] * 3 + ["Say"]
     assert [end.get("usage", {}).get("calls") for end in ends] == [None, 1, None, None, None, 1]
     assert ends[-1]["memory"]["usage"]["calls"] == 2
-    log = await log_of(room.store, room.key[1])
+    log = await log_of(room.store, room.key.session_id)
     stopped = [event for event in log if event.type == "turn_cancelled"]
     assert [event.payload["reason"] for event in stopped] == ["interrupted"] * 3
     assert [event.turn for event in log if event.type == "state_update"] == [
@@ -124,8 +124,8 @@ async def test_a_turn_of_another_process_that_is_cancelled_here_has_no_calls_of_
 
 async def test_a_session_is_followed_while_its_turn_runs_here(room: Room) -> None:
     assert room.broker.sessions() == ()
-    room.engine.open(("eve", new_session()), None, WORKFLOW)
-    assert [key[0] for key in room.broker.sessions()] == ["eve"]
+    room.engine.open(SessionKey("eve", new_session()), None, WORKFLOW)
+    assert [key.user_id for key in room.broker.sessions()] == ["eve"]
     async with asyncio.timeout(WAIT_S):
         while room.broker.sessions():
             await asyncio.sleep(0.002)

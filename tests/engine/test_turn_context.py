@@ -13,6 +13,7 @@ from server.assistant.past import SUMMARY_KEY, Past
 from server.engine import turn_context
 from server.engine.turn_context import Recall
 from server.machines.effects import RunStep
+from server.records import SessionKey
 from server.settings import Settings
 from server.workflows.table import Result
 from tests.assistant.calls import person
@@ -47,7 +48,7 @@ def turn(**settings: Any) -> Recall:
     """A turn whose past has one message, which is due."""
     account = Account(SESSION, lambda: time.monotonic_ns() // 1_000_000, {})
     effect = RunStep(1, 5, 1, line(5), snapshot(seq=5, lined=5), stale=False)
-    made = Recall(Settings(chat_context_limit=1, **settings), effect, (USER, SESSION), account)
+    made = Recall(Settings(chat_context_limit=1, **settings), effect, SessionKey(USER, SESSION), account)
     made.past = Past("", 2, ((3, person("I am Ada.")),))
     return made
 

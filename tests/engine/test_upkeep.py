@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from server.broker import Key, LocalBroker
+from server.broker import LocalBroker
 from server.engine.engine import Engine
 from server.engine.leases import StoreLeases
 from server.engine.upkeep import Rounds
 from server.errors import CloseCode
+from server.records import SessionKey
 from server.settings import Settings
 from server.wire.protocol import Encoded, Transient
 from tests.support.dict_store import DictStore
@@ -36,7 +37,7 @@ class CountingStore(PassingStore):
         self.calls.append(name)
         await asyncio.sleep(0)  # as any real store: the others go on meanwhile
 
-    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
+    async def heads(self, sessions: Sequence[SessionKey]) -> Sequence[int]:
         self.held.append(len(sessions))
         return await super().heads(sessions)
 
@@ -111,12 +112,12 @@ async def test_a_session_whose_lease_another_holds_is_not_woken(store: DictStore
     held, free = await open_session(store), await open_session(store)
     for session in (held, free):
         await committed(store, accept(session.session_id, "c1"))
-    await store.hold([(held.session_id, USER)], "somebody at work", 600_000)
+    await store.hold([SessionKey(USER, held.session_id)], "somebody at work", 600_000)
     async with Process(store, SETTINGS).running() as process, asyncio.timeout(WAIT_S):
         while process.store.calls.count("pending") < 5:
             await asyncio.sleep(0.005)
-        assert [session_id for session_id, _ in await store.pending(2**53, 10)] == [held.session_id]
-        await store.release([(held.session_id, USER)], "somebody at work")
+        assert [key.session_id for key in await store.pending(2**53, 10)] == [held.session_id]
+        await store.release([SessionKey(USER, held.session_id)], "somebody at work")
         while await store.pending(2**53, 10):
             await asyncio.sleep(0.005)
 
@@ -146,7 +147,7 @@ async def test_a_page_of_which_nothing_can_be_woken_is_not_asked_for_again_at_on
     held = [await open_session(store) for _ in range(4)]
     for session in held:
         await committed(store, accept(session.session_id, "c1"))
-    await store.hold([(session.session_id, USER) for session in held], "somebody at work", 600_000)
+    await store.hold([SessionKey(USER, session.session_id) for session in held], "somebody at work", 600_000)
     slow = replace(SETTINGS, sweep_limit=4, sweep_ms=3_600_000)
     async with Process(store, slow).running() as process, asyncio.timeout(WAIT_S):
         while not process.store.calls.count("hold"):
@@ -158,19 +159,19 @@ async def test_a_page_of_which_nothing_can_be_woken_is_not_asked_for_again_at_on
 async def test_a_lease_is_asked_for_several_times_while_a_line_could_be_taken_over(store: DictStore) -> None:
     """Whoever comes to a conversation whose process died does not wait for two leases' time."""
     session = await open_session(store)
-    key = (USER, session.session_id)
+    key = SessionKey(USER, session.session_id)
     await committed(store, accept(session.session_id, "c1"))
-    await store.hold([(session.session_id, USER)], "somebody at work", 600_000)
+    await store.hold([SessionKey(USER, session.session_id)], "somebody at work", 600_000)
     process = Process(store, replace(SETTINGS, sweep_ms=3_600_000, takeover_ms=3_000))
     process.broker.subscribe(key, Tab(told=True))
     process.engine.start()
     began = time.monotonic()
-    process.engine.open(key, await store.load(session.session_id, USER, 0, 0), "echo")
+    process.engine.open(key, await store.load(SessionKey(USER, session.session_id), 0, 0), "echo")
     async with asyncio.timeout(WAIT_S):
         while process.store.calls.count("hold") < 2:
             await asyncio.sleep(0.005)
         assert time.monotonic() - began < 3
-        await store.release([(session.session_id, USER)], "somebody at work")
+        await store.release([SessionKey(USER, session.session_id)], "somebody at work")
         while await store.pending(2**53, 1):
             await asyncio.sleep(0.005)
     await process.engine.close()
@@ -178,19 +179,19 @@ async def test_a_lease_is_asked_for_several_times_while_a_line_could_be_taken_ov
 
 async def test_a_process_that_shows_its_answer_is_at_work_and_its_lease_is_not_asked_for(store: DictStore) -> None:
     session = await open_session(store)
-    key = (USER, session.session_id)
+    key = SessionKey(USER, session.session_id)
     await committed(store, accept(session.session_id, "c1"))
-    await store.hold([(session.session_id, USER)], "somebody at work", 600_000)
+    await store.hold([SessionKey(USER, session.session_id)], "somebody at work", 600_000)
     process = Process(store, replace(SETTINGS, sweep_ms=3_600_000, takeover_ms=3_000))
     process.broker.subscribe(key, Tab(told=True))
     process.engine.start()
-    process.engine.open(key, await store.load(session.session_id, USER, 0, 0), "echo")
+    process.engine.open(key, await store.load(SessionKey(USER, session.session_id), 0, 0), "echo")
     for n in range(1, 50):  # more than two polls
         piece = {"turn": 3, "attempt": 1, "n": n, "text": "word ", "reset": n == 1}
         process.engine.show(key, Transient("stream_delta", piece, role="assistant", message_id="s1"))
         await asyncio.sleep(0.05)
     assert process.store.calls.count("hold") == 0
-    await store.release([(session.session_id, USER)], "somebody at work")
+    await store.release([SessionKey(USER, session.session_id)], "somebody at work")
     async with asyncio.timeout(WAIT_S):
         while await store.pending(2**53, 1):
             await asyncio.sleep(0.005)
@@ -200,14 +201,14 @@ async def test_a_process_that_shows_its_answer_is_at_work_and_its_lease_is_not_a
 async def test_heads_are_compared_in_pages_and_told_to_who_follows(store: DictStore) -> None:
     sessions = [await open_session(store) for _ in range(5)]
     process = Process(store, replace(SETTINGS, heads_limit=2))
-    tabs: dict[Key, Tab] = {(USER, session.session_id): Tab() for session in sessions}
+    tabs: dict[SessionKey, Tab] = {SessionKey(USER, session.session_id): Tab() for session in sessions}
     for key, tab in tabs.items():
         process.broker.subscribe(key, tab)
     async with process.running(), asyncio.timeout(WAIT_S):
         while not all(tab.heads for tab in tabs.values()):
             await asyncio.sleep(0.005)
         await committed(store, accept(sessions[0].session_id, "c1"))
-        while tabs[USER, sessions[0].session_id].heads[-1] != 3:
+        while tabs[SessionKey(USER, sessions[0].session_id)].heads[-1] != 3:
             await asyncio.sleep(0.005)
     assert process.store.held[:3] == [2, 2, 1]
 
@@ -215,11 +216,11 @@ async def test_heads_are_compared_in_pages_and_told_to_who_follows(store: DictSt
 async def test_a_session_that_is_awake_learns_of_a_line_that_no_news_told_of(store: DictStore) -> None:
     """The tab is told by the heads, and so is its session: the line has its answer without a sweep."""
     session = await open_session(store)
-    key = (USER, session.session_id)
+    key = SessionKey(USER, session.session_id)
     process = Process(store, replace(SETTINGS, sweep_ms=3_600_000))
     process.broker.subscribe(key, Tab(told=True))
     async with process.running(), asyncio.timeout(WAIT_S):
-        process.engine.open(key, await store.load(session.session_id, USER, 0, 0), "echo")
+        process.engine.open(key, await store.load(SessionKey(USER, session.session_id), 0, 0), "echo")
         while process.store.calls.count("pending") < 1:
             await asyncio.sleep(0.005)
         await committed(store, accept(session.session_id, "c1"))
@@ -231,7 +232,7 @@ async def test_a_lease_that_nobody_works_under_is_let_go(store: DictStore) -> No
     session = await open_session(store)
     process = Process(store, SETTINGS)
     async with process.running(), asyncio.timeout(WAIT_S):
-        await process.engine.leases.hold([(USER, session.session_id)])
+        await process.engine.leases.hold([SessionKey(USER, session.session_id)])
         while process.engine.leases.held:
             await asyncio.sleep(0.005)
         assert process.store.calls.count("release") == 1
@@ -239,9 +240,9 @@ async def test_a_lease_that_nobody_works_under_is_let_go(store: DictStore) -> No
 
 async def test_a_process_lets_go_of_its_leases_at_its_end(store: DictStore) -> None:
     session = await open_session(store)
-    key = (USER, session.session_id)
+    key = SessionKey(USER, session.session_id)
     process = Process(store, SETTINGS)
     async with process.running():
         assert await process.engine.leases.hold([key]) == {key}
-        assert list(await store.hold([(session.session_id, USER)], "other", 60_000)) == [False]
-    assert list(await store.hold([(session.session_id, USER)], "other", 60_000)) == [True]
+        assert list(await store.hold([SessionKey(USER, session.session_id)], "other", 60_000)) == [False]
+    assert list(await store.hold([SessionKey(USER, session.session_id)], "other", 60_000)) == [True]

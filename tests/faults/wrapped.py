@@ -6,10 +6,10 @@ Everything is passed on unchanged; nothing in the server knows of it.
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from server.broker import Broker, Key, Subscriber
+from server.broker import Broker, Subscriber
 from server.engine.engine import Replies
 from server.machines import effects
-from server.records import Event, Loaded, Outcome, Write
+from server.records import Event, Loaded, Outcome, SessionKey, Write
 from server.store import Store
 from server.wire.protocol import Encoded, Transient
 from server.workflows.table import Output, Step, Turn, Workflow
@@ -39,10 +39,10 @@ class FaultyStore(PassingStore):
             await self._points.reach(f"{kind}:after")
         return outcomes
 
-    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+    async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
         if not limit:  # a session that wakes: the sweep, or a machine that starts from the store
             await self._points.reach("recovery")
-        return await super().load(session_id, user_id, after, limit)
+        return await super().load(key, after, limit)
 
 
 class FaultyBroker:
@@ -52,45 +52,45 @@ class FaultyBroker:
         self._broker = broker
         self._points = points
 
-    def subscribe(self, key: Key, subscriber: Subscriber) -> None:
+    def subscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
         self._broker.subscribe(key, subscriber)
 
-    def unsubscribe(self, key: Key, subscriber: Subscriber) -> None:
+    def unsubscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
         self._broker.unsubscribe(key, subscriber)
 
-    def subscribers(self, key: Key) -> Sequence[Subscriber]:
+    def subscribers(self, key: SessionKey) -> Sequence[Subscriber]:
         return self._broker.subscribers(key)
 
-    def follow(self, key: Key) -> None:
+    def follow(self, key: SessionKey) -> None:
         self._broker.follow(key)
 
-    def unfollow(self, key: Key) -> None:
+    def unfollow(self, key: SessionKey) -> None:
         self._broker.unfollow(key)
 
     @property
     def connected(self) -> bool:
         return self._broker.connected
 
-    def sessions(self) -> Sequence[Key]:
+    def sessions(self) -> Sequence[SessionKey]:
         return self._broker.sessions()
 
-    async def joined(self, key: Key) -> None:
+    async def joined(self, key: SessionKey) -> None:
         await self._broker.joined(key)
 
-    def publish(self, key: Key, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
+    def publish(self, key: SessionKey, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
         if self._points.reach_at_once("publish:before"):
             self._broker.publish(key, events, frames)
 
-    def publish_transient(self, key: Key, frame: Transient) -> None:
+    def publish_transient(self, key: SessionKey, frame: Transient) -> None:
         self._broker.publish_transient(key, frame)
 
-    def ask(self, key: Key) -> None:
+    def ask(self, key: SessionKey) -> None:
         self._broker.ask(key)
 
-    def tell_head(self, key: Key, head: int) -> None:
+    def tell_head(self, key: SessionKey, head: int) -> None:
         self._broker.tell_head(key, head)
 
-    def tell_transient(self, key: Key, frame: Transient) -> None:
+    def tell_transient(self, key: SessionKey, frame: Transient) -> None:
         self._broker.tell_transient(key, frame)
 
 

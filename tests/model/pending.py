@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Generic, TypeVar
 
 from server.errors import StoreUnavailable
-from server.records import Event, Loaded, Outcome, Summary, Write
+from server.records import Event, Loaded, Outcome, SessionKey, Summary, Write
 from server.store import Store
 
 T = TypeVar("T")
@@ -84,32 +84,32 @@ class PendingStore:
     async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
         return await self._wait("commit", lambda: self._store.commit(writes))
 
-    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
-        return await self._wait("load", lambda: self._store.load(session_id, user_id, after, limit))
+    async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
+        return await self._wait("load", lambda: self._store.load(key, after, limit))
 
-    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
-        return await self._wait("read", lambda: self._store.read(session_id, user_id, after, limit))
+    async def read(self, key: SessionKey, after: int, limit: int) -> list[Event]:
+        return await self._wait("read", lambda: self._store.read(key, after, limit))
 
-    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
+    async def heads(self, sessions: Sequence[SessionKey]) -> Sequence[int]:
         return await self._wait("heads", lambda: self._store.heads(sessions))
 
-    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+    async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
         return await self._wait("hold", lambda: self._store.hold(sessions, holder, ttl_ms))
 
-    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+    async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
         await self._wait("release", lambda: self._store.release(sessions, holder))
 
-    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
-        return await self._wait("find", lambda: self._store.find(session_id, user_id, client_id))
+    async def find(self, key: SessionKey, client_id: str) -> Event | None:
+        return await self._wait("find", lambda: self._store.find(key, client_id))
 
     async def deck(self, message_id: str) -> Event | None:
         return await self._wait("deck", lambda: self._store.deck(message_id))
 
-    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
+    async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         return await self._wait("pending", lambda: self._store.pending(before_ms, limit))
 
-    async def delete(self, session_id: str, user_id: str) -> bool:
-        return await self._wait("delete", lambda: self._store.delete(session_id, user_id))
+    async def delete(self, key: SessionKey) -> bool:
+        return await self._wait("delete", lambda: self._store.delete(key))
 
     async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
         return await self._wait("list", lambda: self._store.list(user_id, limit))

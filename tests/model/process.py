@@ -10,7 +10,7 @@ from server.errors import CloseCode
 from server.machines import effects, inputs, lines
 from server.machines.session import Limits, Session
 from server.machines.turn import Running
-from server.records import Committed, Event, Loaded, Outcome, Write
+from server.records import Committed, Event, Loaded, Outcome, SessionKey, Write
 from server.wire.protocol import Encoded, Say, Transient, encode_all
 from tests.model.awake import Awake
 from tests.model.laws import POISON
@@ -200,14 +200,14 @@ class Process:
                     failed = isinstance(found, Exception)
                     self.answer(session_id, inputs.LoadDone(number, None if failed else found, failed))  # type: ignore[arg-type]
 
-                self.store.ask("load", lambda: store.load(session_id, USER, 0, NO_EVENTS), loaded)
+                self.store.ask("load", lambda: store.load(SessionKey(USER, session_id), 0, NO_EVENTS), loaded)
             case effects.Read(number, after):
 
                 def read(page: list[Event] | Exception) -> None:
                     events = None if isinstance(page, Exception) else page
                     self.answer(session_id, inputs.ReadDone(number, events))
 
-                self.store.ask("read", lambda: store.read(session_id, USER, after, PAGE_LIMIT), read)
+                self.store.ask("read", lambda: store.read(SessionKey(USER, session_id), after, PAGE_LIMIT), read)
             case effects.Find(asked, refusal):
                 self._find(session_id, asked, refusal)
 
@@ -219,7 +219,7 @@ class Process:
             if isinstance(event, Exception):
                 self.answer(session_id, inputs.Found(asked, None, failed=True))
             elif event is None and refusal in lines.REFUSED_BY_NEWS:
-                self.store.ask("load", lambda: store.load(session_id, USER, 0, NO_EVENTS), loaded)
+                self.store.ask("load", lambda: store.load(SessionKey(USER, session_id), 0, NO_EVENTS), loaded)
             else:
                 self.answer(session_id, inputs.Found(asked, event))
 
@@ -231,7 +231,7 @@ class Process:
         if client_id is None:
             found(None)
         else:
-            self.store.ask("find", lambda: store.find(session_id, USER, client_id), found)
+            self.store.ask("find", lambda: store.find(SessionKey(USER, session_id), client_id), found)
 
     # ------------------------------------------------------------ what else reaches it
 
@@ -283,7 +283,9 @@ class Process:
                     self.answer(session_id, inputs.Remote(head))
 
         if sessions:
-            self.store.ask("heads", lambda: store.heads([(session_id, USER) for session_id in sessions]), compared)
+            self.store.ask(
+                "heads", lambda: store.heads([SessionKey(USER, session_id) for session_id in sessions]), compared
+            )
 
     def _followed(self) -> list[str]:
         running = {session_id for session_id, awake in self.awake.items() if awake.machine.running is not None}
@@ -294,7 +296,7 @@ class Process:
 
     def sweep(self) -> None:
         """Wake the sessions whose line has no answer."""
-        for session_id, _ in at_once(self.world.store.pending(2**62, 100)):
+        for _, session_id in at_once(self.world.store.pending(2**62, 100)):
             self._wake(session_id)
 
     def _wake(self, session_id: str) -> None:
@@ -304,7 +306,7 @@ class Process:
             if isinstance(found, Loaded) and found.inbox:
                 self.open(session_id, found)
 
-        self.store.ask("load", lambda: store.load(session_id, USER, 0, NO_EVENTS), loaded)
+        self.store.ask("load", lambda: store.load(SessionKey(USER, session_id), 0, NO_EVENTS), loaded)
 
     def rest(self, session_id: str) -> None:
         self.answer(session_id, inputs.Rest())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from server.errors import CloseCode
 from server.machines import connection, effects, inputs
 from server.machines.connection import Connection, Cursor, Phase
-from server.records import Event, Loaded
+from server.records import Event, Loaded, SessionKey
 from server.wire.protocol import Encoded, Transient, encode_all
 from tests.model.process import PAGE_LIMIT, Process
 from tests.support.builders import USER
@@ -187,7 +187,9 @@ class Tab:
             self._be_resumed(found)
             self.perform(self.machine.loaded(effect.read_id, found.snapshot if found else None, items))
 
-        self.process.store.ask("load", lambda: store.load(self.session_id, USER, effect.after, effect.limit), loaded)
+        self.process.store.ask(
+            "load", lambda: store.load(SessionKey(USER, self.session_id), effect.after, effect.limit), loaded
+        )
 
     def _be_resumed(self, found: Loaded | None) -> None:
         """A resume within a connection is answered by frames alone, so they must follow its cursor."""
@@ -203,4 +205,6 @@ class Tab:
             elif self.machine.phase is not Phase.CLOSED:
                 self.perform(self.machine.page(effect.read_id, encode_all(page)))
 
-        self.process.store.ask("read", lambda: store.read(self.session_id, USER, effect.after, effect.limit), read)
+        self.process.store.ask(
+            "read", lambda: store.read(SessionKey(USER, self.session_id), effect.after, effect.limit), read
+        )

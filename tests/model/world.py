@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from server.machines import inputs
 from server.machines.connection import Cursor
 from server.machines.turn import Ending, Running, turn_write
-from server.records import Committed
+from server.records import Committed, SessionKey
 from server.wire.protocol import Cancel, Say
 from server.workflows.table import Frame, chat
 from tests.model.awake import Awake
@@ -84,7 +84,7 @@ class World:
         assert isinstance(outcome, Committed)
         self.laws.published(session_id, outcome.events)
         for process in self.processes:
-            process.open(session_id, at_once(self.store.load(session_id, USER, 0, 0)))
+            process.open(session_id, at_once(self.store.load(SessionKey(USER, session_id), 0, 0)))
 
     # ------------------------------------------------------------ what everybody needs
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from server.records import SessionKey
 from server.store.postgres.store import PostgresStore
 from tests.processes.conftest import Start
 from tests.processes.test_takeover import USER, answered, texts
@@ -89,4 +90,4 @@ async def test_a_line_is_refused_while_another_process_runs_a_turn(
     events = await answered(store, session_id, 2)
     assert texts(events) == ["Welcome.", "slept 4", "you said something else"]
     assert [event.client_id for event in events if event.role == "user"] == ["slow", "second"]
-    assert len(await store.read(session_id, USER, 0, 1000)) == len(events)
+    assert len(await store.read(SessionKey(USER, session_id), 0, 1000)) == len(events)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from server.records import SessionKey
 from server.store.postgres.store import PostgresStore
 from tests.processes.conftest import Start
 from tests.support.wire import Client, Frame
@@ -36,7 +37,7 @@ async def test_a_conversation_moves_at_each_line_and_two_tabs_see_one_log(
         assert [frame["seq"] for frame in one.durable] == list(range(1, len(one.durable) + 1))
         assert one.texts("user") == [f"line {number}" for number in range(LINES)]
         assert one.texts() == ["Welcome.", *(f"you said line {number}" for number in range(LINES))]
-    events = await store.read(session_id, USER, 0, 1000)
+    events = await store.read(SessionKey(USER, session_id), 0, 1000)
     assert [event.message_id for event in events] == [frame["message_id"] for frame in one.durable]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.records import Event
+from server.records import Event, SessionKey
 from server.store.postgres.store import PostgresStore
 from tests.processes.conftest import TAKEOVER_MS, Start
 from tests.services.redis import RedisServer
@@ -22,7 +22,7 @@ async def answered(store: PostgresStore, session_id: str, lines: int) -> list[Ev
     """The log, once so many lines have their turn."""
     async with asyncio.timeout(WAIT_S):
         while True:
-            events = await store.read(session_id, USER, 0, 1000)
+            events = await store.read(SessionKey(USER, session_id), 0, 1000)
             if sum(event.type == "state_update" for event in events) == lines + 1:
                 return events
             await asyncio.sleep(0.05)  # polling what other processes write
@@ -91,7 +91,7 @@ async def test_a_step_that_takes_long_is_left_to_the_process_that_runs_it(
             await late.until_type("status_update", status="idle")
         await other.until_type("state_update", turn=3)
     assert steps.read_text().split() == [str(first.pid)]
-    assert len(await store.read(session_id, USER, 0, 1000)) == 5
+    assert len(await store.read(SessionKey(USER, session_id), 0, 1000)) == 5
 
 
 async def test_a_running_turn_is_cancelled_from_a_tab_on_another_process(

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from server.records import Event
+from server.records import Event, SessionKey
 from server.store import Store
 from tests.soak.conversation import Calm, Conversation
 from tests.soak.history import History
@@ -35,7 +35,7 @@ async def converge(calm: Calm, talking: Sequence[Conversation], store: Store, hi
     calm.begun.set()
     await _until(lambda: all(one.is_settled or one.done for one in talking), SETTLE_S)
     staying = [one for one in talking if not one.done]
-    heads = await store.heads([(one.session_id, one.user_id) for one in staying])
+    heads = await store.heads([SessionKey(one.user_id, one.session_id) for one in staying])
     for one, head in zip(staying, heads, strict=True):
         event = "head" if one.is_settled else "unsettled"
         history.note(one.session_id, STORE, 0, event, head=head)
@@ -119,14 +119,14 @@ async def read_final(where: Where, history: History, session_id: str, user_id: s
 
 async def read_stored(store: Store, history: History, session_id: str, user_id: str) -> None:
     """Write down every stored event as the frame that it must have been, and the session's own row."""
-    loaded = await store.load(session_id, user_id, 0, PAGE)
+    loaded = await store.load(SessionKey(user_id, session_id), 0, PAGE)
     if loaded is None:
         return
     events: Sequence[Event] = loaded.events
     while events:
         for event in events:
             history.note(session_id, STORE, 0, "stored", _frame(event))
-        events = await store.read(session_id, user_id, events[-1].seq, PAGE)
+        events = await store.read(SessionKey(user_id, session_id), events[-1].seq, PAGE)
     kept = loaded.snapshot
     row = {name: getattr(kept, name) for name in ("seq", "version", "cursor", "lined", "visible", "state", "card")}
     history.note(session_id, STORE, 0, "snapshot", **row, inbox=[line.seq for line in loaded.inbox])

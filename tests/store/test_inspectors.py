@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from server.errors import StoreUnavailable
-from server.records import Snapshot
+from server.records import SessionKey, Snapshot
 from server.store import Store
 from server.store.inspect.contract import PAGE_LIMIT, Damaged
 from tests.support.kept import Kept
@@ -44,7 +44,7 @@ async def talk_long(store: Store, start_ms: int = START_MS) -> None:
 
 
 async def delete(store: Store) -> None:
-    assert await store.delete(SESSION, "u")
+    assert await store.delete(SessionKey("u", SESSION))
 
 
 # ---------------------------------------------------------------- what is shown
@@ -110,16 +110,16 @@ def test_a_log_without_its_session(kept: Kept) -> None:
 
 
 def test_who_is_at_work(kept: Kept) -> None:
-    kept.do(lambda store: store.hold([(SESSION, "u"), (SESSION, "v")], "p1", LEASE_MS))
+    kept.do(lambda store: store.hold([SessionKey("u", SESSION), SessionKey("v", SESSION)], "p1", LEASE_MS))
     seen = re.search(r"^  at work  a process \(lease ends in (\d+) ms\)$", kept.check().out, re.MULTILINE)
     assert seen is not None
     assert 0 < int(seen[1]) <= LEASE_MS
-    kept.do(lambda store: store.release([(SESSION, "u")], "p1"))
+    kept.do(lambda store: store.release([SessionKey("u", SESSION)], "p1"))
     assert kept.check("--json").report["lease_ms"] is None
 
 
 def test_a_lease_that_is_over_is_none(kept: Kept) -> None:
-    kept.do(lambda store: store.hold([(SESSION, "u")], "p1", 1))
+    kept.do(lambda store: store.hold([SessionKey("u", SESSION)], "p1", 1))
     with kept.inspector() as inspector:
         while (left_ms := inspector.look(SESSION).lease_ms) is not None:
             assert left_ms == 1

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from server.errors import StoreUnavailable
+from server.records import SessionKey
 from server.store.postgres.migrate import Migration, migrate, shipped
 from tests.services.postgres import postgres_server, running_server
 from tests.services.supabase import BOOTSTRAP, EXPOSE_ALL
@@ -223,7 +224,7 @@ async def test_an_old_server_works_beside_a_new_schema(empty: str) -> None:
         await migrate(dsn(empty), migrations=ADDED, own=OWN + 1)
         [line] = await committed(running, accept(session.session_id, "c1"))
         async with opened(empty) as started:
-            assert await started.find(session.session_id, USER, "c1") == line
+            assert await started.find(SessionKey(USER, session.session_id), "c1") == line
             await committed(started, turn(session, answers=line.seq))
             session = await open_session(started)
             assert await snapshot(running, session.session_id) == session

@@ -21,6 +21,7 @@ from server.records import (
     Loaded,
     Missing,
     Outcome,
+    SessionKey,
     Snapshot,
     Summary,
     Update,
@@ -78,27 +79,27 @@ class DictStore:
         self.snapshots[write.session_id] = after if write.update is None else _with_update(after, write.update)
         return Committed(tuple(map(_copy_event, appended)), self.snapshots[write.session_id].version)
 
-    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+    async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
         self._check_open()
-        snapshot = self._owned(session_id, user_id)
+        snapshot = self._owned(key)
         if snapshot is None:
             return None
-        waiting = [event for event in self._log(session_id) if event.role == "user" and event.seq > snapshot.cursor]
-        page = await self.read(session_id, user_id, after, limit)
+        waiting = [event for event in self._log(key.session_id) if event.role == "user" and event.seq > snapshot.cursor]
+        page = await self.read(key, after, limit)
         return Loaded(structs.replace(snapshot, memory=_through_json(snapshot.memory)), tuple(page), tuple(waiting))
 
-    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+    async def read(self, key: SessionKey, after: int, limit: int) -> list[Event]:
         self._check_open()
-        if self._owned(session_id, user_id) is None:
+        if self._owned(key) is None:
             return []
-        return [event for event in self._log(session_id) if event.seq > after][: max(limit, 0)]
+        return [event for event in self._log(key.session_id) if event.seq > after][: max(limit, 0)]
 
-    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
+    async def heads(self, sessions: Sequence[SessionKey]) -> Sequence[int]:
         self._check_open()
-        owned = [self._owned(*session) for session in sessions]
+        owned = [self._owned(session) for session in sessions]
         return [snapshot.seq if snapshot else 0 for snapshot in owned]
 
-    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+    async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
         self._check_open()
         now_s = time.monotonic()
         for session in sessions:
@@ -107,17 +108,17 @@ class DictStore:
                 self._leases[session] = holder, now_s + ttl_ms / 1000
         return [self._leases[session][0] == holder for session in sessions]
 
-    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+    async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
         self._check_open()
         for session in sessions:
             if session in self._leases and self._leases[session][0] == holder:
                 del self._leases[session]
 
-    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
+    async def find(self, key: SessionKey, client_id: str) -> Event | None:
         self._check_open()
-        if self._owned(session_id, user_id) is None:
+        if self._owned(key) is None:
             return None
-        return next((event for event in self._log(session_id) if event.client_id == client_id), None)
+        return next((event for event in self._log(key.session_id) if event.client_id == client_id), None)
 
     async def deck(self, message_id: str) -> Event | None:
         self._check_open()
@@ -126,18 +127,18 @@ class DictStore:
             (event for event in events if event.type == "slide_update" and event.message_id == message_id), None
         )
 
-    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
+    async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         self._check_open()
         waiting = [session for session in self.snapshots.values() if session.lined > session.cursor]
         oldest = sorted(waiting, key=lambda session: session.updated_at)
-        quiet = [(session.session_id, session.user_id) for session in oldest if session.updated_at <= before_ms]
+        quiet = [session.key for session in oldest if session.updated_at <= before_ms]
         return quiet[:limit]
 
-    async def delete(self, session_id: str, user_id: str) -> bool:
+    async def delete(self, key: SessionKey) -> bool:
         self._check_open()
-        if self._owned(session_id, user_id) is None:
+        if self._owned(key) is None:
             return False
-        del self.snapshots[session_id], self.logs[session_id]
+        del self.snapshots[key.session_id], self.logs[key.session_id]
         return True
 
     async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
@@ -149,9 +150,9 @@ class DictStore:
             for session in latest[:limit]
         ]
 
-    def _owned(self, session_id: str, user_id: str) -> Snapshot | None:
-        snapshot = self.snapshots.get(session_id)
-        return snapshot if snapshot is not None and snapshot.user_id == user_id else None
+    def _owned(self, key: SessionKey) -> Snapshot | None:
+        snapshot = self.snapshots.get(key.session_id)
+        return snapshot if snapshot is not None and snapshot.user_id == key.user_id else None
 
     def _log(self, session_id: str) -> Sequence[Event]:
         return [_copy_event(event) for event in self.logs[session_id]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from server.records import Event, Loaded, Outcome, Summary, Write
+from server.records import Event, Loaded, Outcome, SessionKey, Summary, Write
 from server.store import Store
 
 
@@ -29,41 +29,41 @@ class PassingStore:
         await self.reached("commit")
         return await self.store.commit(writes)
 
-    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+    async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
         await self.reached("load")
-        return await self.store.load(session_id, user_id, after, limit)
+        return await self.store.load(key, after, limit)
 
-    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+    async def read(self, key: SessionKey, after: int, limit: int) -> list[Event]:
         await self.reached("read")
-        return await self.store.read(session_id, user_id, after, limit)
+        return await self.store.read(key, after, limit)
 
-    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
+    async def heads(self, sessions: Sequence[SessionKey]) -> Sequence[int]:
         await self.reached("heads")
         return await self.store.heads(sessions)
 
-    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+    async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
         await self.reached("hold")
         return await self.store.hold(sessions, holder, ttl_ms)
 
-    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+    async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
         await self.reached("release")
         await self.store.release(sessions, holder)
 
-    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
+    async def find(self, key: SessionKey, client_id: str) -> Event | None:
         await self.reached("find")
-        return await self.store.find(session_id, user_id, client_id)
+        return await self.store.find(key, client_id)
 
     async def deck(self, message_id: str) -> Event | None:
         await self.reached("deck")
         return await self.store.deck(message_id)
 
-    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
+    async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         await self.reached("pending")
         return await self.store.pending(before_ms, limit)
 
-    async def delete(self, session_id: str, user_id: str) -> bool:
+    async def delete(self, key: SessionKey) -> bool:
         await self.reached("delete")
-        return await self.store.delete(session_id, user_id)
+        return await self.store.delete(key)
 
     async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
         await self.reached("list")

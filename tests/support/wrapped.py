@@ -8,7 +8,7 @@ import uvicorn
 
 from server.app import create_app
 from server.errors import StoreUnavailable
-from server.records import Outcome, Write
+from server.records import Outcome, SessionKey, Write
 from server.settings import Settings
 from server.store import Store
 from server.web.uvicorn_socket import BoundedWebSocketProtocol
@@ -40,7 +40,7 @@ class FailingStore(PassingStore):
             raise StoreUnavailable("the answer was lost")
         return outcomes
 
-    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
+    async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         waiting = await super().pending(before_ms, limit)
         if waiting:
             self.woken.append(len(waiting))

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from server.records import Committed, Event, Outcome, Snapshot, Update, Write, merge_memory, next_card
+from server.records import Committed, Event, Outcome, SessionKey, Snapshot, Update, Write, merge_memory, next_card
 from server.store import Store
 
 USER = "ann"
@@ -110,11 +110,11 @@ async def committed(store: Store, write: Write) -> tuple[Event, ...]:
 
 async def snapshot(store: Store, session_id: str, *, user_id: str = USER) -> Snapshot:
     """The snapshot of a session that must be there."""
-    loaded = await store.load(session_id, user_id, 0, 0)
+    loaded = await store.load(SessionKey(user_id, session_id), 0, 0)
     assert loaded is not None
     return loaded.snapshot
 
 
 async def log_of(store: Store, session_id: str, *, user_id: str = USER) -> Sequence[Event]:
     """Every event of a session."""
-    return await store.read(session_id, user_id, 0, 1_000_000)
+    return await store.read(SessionKey(user_id, session_id), 0, 1_000_000)

@@ -13,10 +13,10 @@ import msgspec
 import structlog
 from redis.asyncio import ConnectionPool, Redis
 
-from server.broker import Key, Listener, LocalBroker, Subscriber
+from server.broker import Listener, LocalBroker, Subscriber
 from server.broker.redis.channels import Channels
 from server.broker.redis.outbox import Outbox
-from server.records import Event
+from server.records import Event, SessionKey
 from server.wire.protocol import Encoded, Transient, encode_all
 
 log = structlog.get_logger()
@@ -86,31 +86,31 @@ class RedisBroker(LocalBroker):
         """How many messages were not sent, for want of room or of a Redis."""
         return self._outbox.lost
 
-    def subscribe(self, key: Key, subscriber: Subscriber) -> None:
+    def subscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
         """As in one process, and hear of the session from others."""
         self._join(key)
         super().subscribe(key, subscriber)
 
-    def unsubscribe(self, key: Key, subscriber: Subscriber) -> None:
+    def unsubscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
         """As in one process; with whoever is the last goes the channel."""
         super().unsubscribe(key, subscriber)
         self._leave(key)
 
-    def follow(self, key: Key) -> None:
+    def follow(self, key: SessionKey) -> None:
         """Hear of the session from others."""
         self._join(key)
         super().follow(key)
 
-    def unfollow(self, key: Key) -> None:
+    def unfollow(self, key: SessionKey) -> None:
         """With whoever is the last goes the channel."""
         super().unfollow(key)
         self._leave(key)
 
-    async def joined(self, key: Key) -> None:
+    async def joined(self, key: SessionKey) -> None:
         """Return when news of the session reach this process, or when waiting for that is of no use."""
         await self._channels.joined(self._channel(key))
 
-    def publish(self, key: Key, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
+    def publish(self, key: SessionKey, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
         """Tell the subscribers here, then the other processes."""
         super().publish(key, events, frames)
         head = events[-1].seq
@@ -119,27 +119,27 @@ class RedisBroker(LocalBroker):
             message = msgspec.json.encode(News(self.node, head, ()))
         self._outbox.put(self._channel(key), message)
 
-    def publish_transient(self, key: Key, frame: Transient) -> None:
+    def publish_transient(self, key: SessionKey, frame: Transient) -> None:
         """Tell the subscribers here, then the other processes."""
         super().publish_transient(key, frame)
         self._outbox.put(self._channel(key), msgspec.json.encode(Shown(self.node, frame)))
 
-    def ask(self, key: Key) -> None:
+    def ask(self, key: SessionKey) -> None:
         """Ask whoever runs the session's turn to show again what it has shown so far."""
         self._outbox.put(self._channel(key), msgspec.json.encode(Wish(self.node)))
 
-    def _join(self, key: Key) -> None:
+    def _join(self, key: SessionKey) -> None:
         if not self._is_wanted(key):
             self._channels.join(self._channel(key))
 
-    def _leave(self, key: Key) -> None:
+    def _leave(self, key: SessionKey) -> None:
         if not self._is_wanted(key):
             self._channels.leave(self._channel(key))
 
-    def _is_wanted(self, key: Key) -> bool:
+    def _is_wanted(self, key: SessionKey) -> bool:
         return key in self._subscribers or key in self._followed
 
-    def _channel(self, key: Key) -> str:
+    def _channel(self, key: SessionKey) -> str:
         user_id, session_id = key
         return f"{self._prefix}{session_id}:{user_id}"
 
@@ -151,7 +151,7 @@ class RedisBroker(LocalBroker):
         if text.startswith(self._own, text.find(b",") + 1):
             return
         session_id, _, user_id = channel.removeprefix(self._prefix).partition(":")
-        key = (user_id, session_id)
+        key = SessionKey(user_id=user_id, session_id=session_id)
         try:
             message = _decoder.decode(text)
         except msgspec.MsgspecError as error:  # of a version that says it otherwise: the store says the same

@@ -21,6 +21,7 @@ from server.records import (
     Loaded,
     Missing,
     Outcome,
+    SessionKey,
     Summary,
     Write,
     check_write,
@@ -80,37 +81,37 @@ class FunctionStore(ABC):
         outcomes = await self._call("rejoinder_commit_v1", {"writes": rows})
         return [_outcome_of(write, row) for write, row in zip(writes, outcomes, strict=True)]
 
-    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+    async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
         """Snapshot, page and inbox of one moment."""
         page = {"after": _int8(after), "page": _int4(limit)}
-        row = await self._ask("rejoinder_load_v1", None, session=session_id, owner=user_id, **page)
+        row = await self._ask("rejoinder_load_v1", None, session=key.session_id, owner=key.user_id, **page)
         if row is None:
             return None
         snapshot, events, inbox = row
         return Loaded(snapshot_of(snapshot), tuple(map(event_of, events)), tuple(map(event_of, inbox)))
 
-    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+    async def read(self, key: SessionKey, after: int, limit: int) -> list[Event]:
         """A page of the log."""
         page = {"after": _int8(after), "page": _int4(limit)}
-        rows = await self._ask("rejoinder_read_v1", [], session=session_id, owner=user_id, **page)
+        rows = await self._ask("rejoinder_read_v1", [], session=key.session_id, owner=key.user_id, **page)
         return [event_of(row) for row in rows]
 
-    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
-        """The last `seq` of each (session_id, user_id), 0 where there is none."""
+    async def heads(self, sessions: Sequence[SessionKey]) -> Sequence[int]:
+        """The last `seq` of each session, 0 where there is none."""
         return await self._ask_of_each("rejoinder_heads_v1", 0, sessions)
 
-    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+    async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
         """Take or renew leases: whether each is the holder's now."""
         return await self._ask_of_each("rejoinder_hold_v1", False, sessions, who=holder, ttl_ms=_int4(ttl_ms))
 
-    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+    async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
         """End leases of the holder."""
-        asked = [pair for pair in sessions if _are_text(*pair)]
-        await self._ask("rejoinder_release_v1", None, sessions=asked, who=holder)
+        asked = [key for key in sessions if _are_text(*key)]
+        await self._ask("rejoinder_release_v1", None, sessions=_pairs(asked), who=holder)
 
-    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
+    async def find(self, key: SessionKey, client_id: str) -> Event | None:
         """What took effect under a client's id."""
-        row = await self._ask("rejoinder_find_v1", None, session=session_id, owner=user_id, client=client_id)
+        row = await self._ask("rejoinder_find_v1", None, session=key.session_id, owner=key.user_id, client=client_id)
         return None if row is None else event_of(row)
 
     async def deck(self, message_id: str) -> Event | None:
@@ -118,14 +119,14 @@ class FunctionStore(ABC):
         row = await self._ask("rejoinder_deck_v1", None, message=message_id)
         return None if row is None else event_of(row)
 
-    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
+    async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         """Sessions that wait for an answer since `before_ms`, oldest first."""
         rows = await self._ask("rejoinder_pending_v1", [], before_ms=_int8(before_ms), page=_int4(limit))
-        return [(session_id, user_id) for session_id, user_id in rows]
+        return [SessionKey(user_id=user_id, session_id=session_id) for session_id, user_id in rows]
 
-    async def delete(self, session_id: str, user_id: str) -> bool:
+    async def delete(self, key: SessionKey) -> bool:
         """Remove a session and its log."""
-        gone: bool = await self._ask("rejoinder_delete_v1", False, session=session_id, owner=user_id)
+        gone: bool = await self._ask("rejoinder_delete_v1", False, session=key.session_id, owner=key.user_id)
         return gone
 
     async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
@@ -141,13 +142,13 @@ class FunctionStore(ABC):
         return await self._call(function, arguments)
 
     async def _ask_of_each(
-        self, function: str, nothing: T, sessions: Sequence[tuple[str, str]], **arguments: object
+        self, function: str, nothing: T, sessions: Sequence[SessionKey], **arguments: object
     ) -> Sequence[T]:
         """One answer for each session; `nothing` for one that no database keeps."""
-        asked = [pair for pair in sessions if _are_text(*pair)]
-        answers = await self._ask(function, [], sessions=asked, **arguments)
+        asked = [key for key in sessions if _are_text(*key)]
+        answers = await self._ask(function, [], sessions=_pairs(asked), **arguments)
         known = dict(zip(asked, answers, strict=True))
-        return [known.get(pair, nothing) for pair in sessions]
+        return [known.get(key, nothing) for key in sessions]
 
     def _check_open(self) -> None:
         if not self._opened or self._closing is not None:
@@ -226,3 +227,8 @@ def _int8(number: int) -> int:
 def _int4(number: int) -> int:
     """The nearest number that a count, or a time in ms, can be."""
     return max(0, min(number, _INT4_MAX))
+
+
+def _pairs(sessions: Sequence[SessionKey]) -> list[tuple[str, str]]:
+    """As the functions take them: the id first."""
+    return [(key.session_id, key.user_id) for key in sessions]

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from server.errors import StoreClosed, StoreUnavailable
-from server.records import Event, Loaded, Outcome, Summary, Write, check_write, is_line
+from server.records import Event, Loaded, Outcome, SessionKey, Summary, Write, check_write, is_line
 from server.store.redis.rows import clamp, event_of, outcome, page_of, snapshot_from, write_row
 from server.store.redis.scripts import RedisScripts, script
 
@@ -22,7 +22,7 @@ _READ: Final = script("read.lua")
 _Page = list[str]
 _Found = list[str]  # one or none
 _Loaded = list[tuple[list[str | bool], _Page, _Page]]  # one or none
-_Deck = list[tuple[str, str]]  # one or none
+_Deck = list[SessionKey]  # one or none
 _Outcomes = list[list[str | int]]
 _Summaries = list[tuple[str, tuple[str, str, str, str, str]]]
 
@@ -69,53 +69,54 @@ class RedisStore:
         answers = await self._open().call(_WRITE, _Outcomes, "commit", self._prefix, rows)
         return [outcome(write, answer) for write, answer in zip(writes, answers, strict=True)]
 
-    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+    async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
         """Snapshot, page and inbox of one moment."""
-        asked = (session_id, user_id, clamp(after), clamp(limit))
+        asked = (key.session_id, key.user_id, clamp(after), clamp(limit))
         found = await self._open().call(_READ, _Loaded, "load", self._prefix, *asked)
         if not found:
             return None
         columns, page, waiting = found[0]
-        snapshot = snapshot_from(session_id, user_id, columns)
-        inbox = filter(is_line, page_of(session_id, waiting, snapshot.cursor))
-        return Loaded(snapshot, tuple(page_of(session_id, page, clamp(after))), tuple(inbox))
+        snapshot = snapshot_from(key.session_id, key.user_id, columns)
+        inbox = filter(is_line, page_of(key.session_id, waiting, snapshot.cursor))
+        return Loaded(snapshot, tuple(page_of(key.session_id, page, clamp(after))), tuple(inbox))
 
-    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+    async def read(self, key: SessionKey, after: int, limit: int) -> list[Event]:
         """A page of the log."""
-        asked = (session_id, user_id, clamp(after), clamp(limit))
+        asked = (key.session_id, key.user_id, clamp(after), clamp(limit))
         page = await self._open().call(_READ, _Page, "read", self._prefix, *asked)
-        return page_of(session_id, page, clamp(after))
+        return page_of(key.session_id, page, clamp(after))
 
-    async def heads(self, sessions: Sequence[tuple[str, str]]) -> list[int]:
+    async def heads(self, sessions: Sequence[SessionKey]) -> list[int]:
         """The last `seq` of each session; 0 for one that is not there or not theirs."""
-        return await self._open().call(_READ, list[int], "heads", self._prefix, list(sessions))
+        return await self._open().call(_READ, list[int], "heads", self._prefix, _pairs(sessions))
 
-    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+    async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
         """Take or renew leases: whether each is the holder's now."""
-        return await self._open().call(_WRITE, list[bool], "hold", self._prefix, list(sessions), holder, ttl_ms)
+        return await self._open().call(_WRITE, list[bool], "hold", self._prefix, _pairs(sessions), holder, ttl_ms)
 
-    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+    async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
         """End leases of the holder."""
-        await self._open().call(_WRITE, bool, "release", self._prefix, list(sessions), holder)
+        await self._open().call(_WRITE, bool, "release", self._prefix, _pairs(sessions), holder)
 
-    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
+    async def find(self, key: SessionKey, client_id: str) -> Event | None:
         """What took effect under a client's id."""
-        found = await self._open().call(_READ, _Found, "find", self._prefix, session_id, user_id, client_id)
-        return event_of(session_id, found[0]) if found else None
+        found = await self._open().call(_READ, _Found, "find", self._prefix, key.session_id, key.user_id, client_id)
+        return event_of(key.session_id, found[0]) if found else None
 
     async def deck(self, message_id: str) -> Event | None:
         """The slide_update behind a deck's link."""
         found = await self._open().call(_READ, _Deck, "deck", self._prefix, message_id)
         return event_of(*found[0]) if found else None
 
-    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
+    async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         """Sessions that wait for an answer since `before_ms`, oldest first."""
         asked = (clamp(before_ms), clamp(limit))
-        return await self._open().call(_READ, list[tuple[str, str]], "pending", self._prefix, *asked)
+        pairs = await self._open().call(_READ, list[tuple[str, str]], "pending", self._prefix, *asked)
+        return [SessionKey(user_id=user_id, session_id=session_id) for session_id, user_id in pairs]
 
-    async def delete(self, session_id: str, user_id: str) -> bool:
+    async def delete(self, key: SessionKey) -> bool:
         """Remove a session, its log, its client ids and its decks."""
-        return await self._open().call(_WRITE, bool, "delete", self._prefix, session_id, user_id)
+        return await self._open().call(_WRITE, bool, "delete", self._prefix, key.session_id, key.user_id)
 
     async def _try_everything(self) -> None:
         found = await self._scripts.call(_WRITE, int, "open", self._prefix, SCHEMA)
@@ -134,3 +135,8 @@ class RedisStore:
             Summary(session_id, user_id, workflow, state, *map(int, numbers))
             for session_id, (workflow, state, *numbers) in found
         ]
+
+
+def _pairs(sessions: Sequence[SessionKey]) -> list[tuple[str, str]]:
+    """As the scripts take them: the id first."""
+    return [(key.session_id, key.user_id) for key in sessions]

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 import structlog
 
 from server.errors import InvalidWrite, StoreClosed, StoreError, StoreUnavailable
-from server.records import INTEGER_MAX, Event, Loaded, Outcome, Summary, Write
+from server.records import INTEGER_MAX, Event, Loaded, Outcome, SessionKey, Summary, Write
 from server.store.rows import EVENT_COLUMNS, SESSION_COLUMNS, encode, event_of, snapshot_of
 from server.store.sqlite.migrate import MIGRATIONS, Migration, check, migrate, transaction
 from server.store.sqlite.threads import Threads
@@ -40,15 +40,15 @@ _INBOX: Final = (
     f" and {_OWNED} order by seq"
 )
 _LAST: Final = (
-    "select coalesce(max(sessions.seq), 0) from (select key, json_extract(value, '$[0]') as s,"
-    " json_extract(value, '$[1]') as u from json_each(?)) left join sessions on session_id = s and user_id = u"
+    "select coalesce(max(sessions.seq), 0) from (select key, json_extract(value, '$[1]') as s,"
+    " json_extract(value, '$[0]') as u from json_each(?)) left join sessions on session_id = s and user_id = u"
     " group by key order by key"
 )
 _LEASE: Final = (
-    "insert into leases (session_id, user_id, holder, until) values (?, ?, ?, ?)"
+    "insert into leases (user_id, session_id, holder, until) values (?, ?, ?, ?)"
     " on conflict (session_id, user_id) do update set until = excluded.until where holder = excluded.holder"
 )
-_HOLDER: Final = "select holder from leases where session_id = ? and user_id = ?"
+_HOLDER: Final = "select holder from leases where user_id = ? and session_id = ?"
 #: Trying these again cannot help: they are about what was to be written, not about the file.
 _INVALID: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError)
 
@@ -141,42 +141,42 @@ class SqliteStore:
         self._known.keep(heads)
         return outcomes
 
-    async def load(self, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+    async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
         """Snapshot, page and inbox of one moment."""
-        return await self._run(self._readers, _load, session_id, user_id, after, limit)
+        return await self._run(self._readers, _load, key, after, limit)
 
-    async def read(self, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
+    async def read(self, key: SessionKey, after: int, limit: int) -> list[Event]:
         """A page of the log."""
-        return await self._run(self._readers, _read, session_id, user_id, after, limit)
+        return await self._run(self._readers, _read, key, after, limit)
 
-    async def heads(self, sessions: Sequence[tuple[str, str]]) -> Sequence[int]:
+    async def heads(self, sessions: Sequence[SessionKey]) -> Sequence[int]:
         """The last `seq` of each session, 0 where there is none."""
         return await self._run(self._readers, _last, sessions)
 
-    async def hold(self, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> Sequence[bool]:
+    async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
         """Take or renew leases: whether each is the holder's now."""
         return await self._run(self._writer, _hold, sessions, holder, ttl_ms)
 
-    async def release(self, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+    async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
         """End leases of the holder."""
         await self._run(self._writer, _release, sessions, holder)
 
-    async def find(self, session_id: str, user_id: str, client_id: str) -> Event | None:
+    async def find(self, key: SessionKey, client_id: str) -> Event | None:
         """What took effect under a client's id."""
-        return await self._run(self._readers, _find, session_id, user_id, client_id)
+        return await self._run(self._readers, _find, key, client_id)
 
     async def deck(self, message_id: str) -> Event | None:
         """The slide_update behind a deck's link."""
         return await self._run(self._readers, _deck, message_id)
 
-    async def pending(self, before_ms: int, limit: int) -> list[tuple[str, str]]:
+    async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         """Sessions that wait for an answer since `before_ms`, oldest first."""
         return await self._run(self._readers, _pending, before_ms, limit)
 
-    async def delete(self, session_id: str, user_id: str) -> bool:
+    async def delete(self, key: SessionKey) -> bool:
         """Remove a session and its log."""
-        self._known.forget(session_id)
-        return await self._run(self._writer, _delete, session_id, user_id)
+        self._known.forget(key.session_id)
+        return await self._run(self._writer, _delete, key)
 
     async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
         """The user's sessions, latest first."""
@@ -259,36 +259,42 @@ def _store_error(error: Exception) -> StoreError:
     return kind(f"{type(error).__name__}: {error}")
 
 
-def _load(connection: sqlite3.Connection, session_id: str, user_id: str, after: int, limit: int) -> Loaded | None:
+def _load(connection: sqlite3.Connection, key: SessionKey, after: int, limit: int) -> Loaded | None:
     connection.execute("begin")
     try:
         row = connection.execute(
-            f"select {SESSION_COLUMNS} from sessions where session_id = ? and user_id = ?", (session_id, user_id)
+            f"select {SESSION_COLUMNS} from sessions where session_id = ? and user_id = ?",
+            (key.session_id, key.user_id),
         ).fetchone()
         if row is None:
             return None
         snapshot = snapshot_of(row)
-        page = _read(connection, session_id, user_id, after, limit) if limit > 0 else []
+        page = _read(connection, key, after, limit) if limit > 0 else []
         inbox: list[Event] = []
         if snapshot.lined > snapshot.cursor:
-            waiting = {"session_id": session_id, "user_id": user_id, "cursor": snapshot.cursor}
+            waiting = {"session_id": key.session_id, "user_id": key.user_id, "cursor": snapshot.cursor}
             inbox = [event_of(line) for line in connection.execute(_INBOX, waiting).fetchall()]
         return Loaded(snapshot, tuple(page), tuple(inbox))
     finally:
         connection.execute("rollback")
 
 
-def _read(connection: sqlite3.Connection, session_id: str, user_id: str, after: int, limit: int) -> list[Event]:
-    asked = {"session_id": session_id, "user_id": user_id, "after": min(after, INTEGER_MAX), "limit": max(limit, 0)}
+def _read(connection: sqlite3.Connection, key: SessionKey, after: int, limit: int) -> list[Event]:
+    asked = {
+        "session_id": key.session_id,
+        "user_id": key.user_id,
+        "after": min(after, INTEGER_MAX),
+        "limit": max(limit, 0),
+    }
     # All at once: a row that cannot be read must not leave a statement open, in which the connection would stay behind.
     return [event_of(row) for row in connection.execute(_PAGE, asked).fetchall()]
 
 
-def _last(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]]) -> list[int]:
+def _last(connection: sqlite3.Connection, sessions: Sequence[SessionKey]) -> list[int]:
     return [seq for (seq,) in connection.execute(_LAST, (encode(list(sessions)),)).fetchall()]
 
 
-def _hold(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]], holder: str, ttl_ms: int) -> list[bool]:
+def _hold(connection: sqlite3.Connection, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> list[bool]:
     now_ms = time.time_ns() // 1_000_000  # one file is on one machine, whose clock is everybody's
     with transaction(connection):
         connection.execute("delete from leases where until <= ?", (now_ms,))
@@ -297,16 +303,16 @@ def _hold(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]], h
         return [connection.execute(_HOLDER, session).fetchone()[0] == holder for session in sessions]
 
 
-def _release(connection: sqlite3.Connection, sessions: Sequence[tuple[str, str]], holder: str) -> None:
+def _release(connection: sqlite3.Connection, sessions: Sequence[SessionKey], holder: str) -> None:
     with transaction(connection):
         rows = [(*session, holder) for session in sessions]
-        connection.executemany("delete from leases where session_id = ? and user_id = ? and holder = ?", rows)
+        connection.executemany("delete from leases where user_id = ? and session_id = ? and holder = ?", rows)
 
 
-def _find(connection: sqlite3.Connection, session_id: str, user_id: str, client_id: str) -> Event | None:
+def _find(connection: sqlite3.Connection, key: SessionKey, client_id: str) -> Event | None:
     row = connection.execute(
         f"select {EVENT_COLUMNS} from events where session_id = :session_id and client_id = :client_id and {_OWNED}",
-        {"session_id": session_id, "user_id": user_id, "client_id": client_id},
+        {"session_id": key.session_id, "user_id": key.user_id, "client_id": client_id},
     ).fetchone()
     return event_of(row) if row else None
 
@@ -318,11 +324,12 @@ def _deck(connection: sqlite3.Connection, message_id: str) -> Event | None:
     return event_of(row) if row else None
 
 
-def _pending(connection: sqlite3.Connection, before_ms: int, limit: int) -> list[tuple[str, str]]:
-    return connection.execute(
-        "select session_id, user_id from sessions where lined > cursor and updated_at <= ? order by updated_at limit ?",
+def _pending(connection: sqlite3.Connection, before_ms: int, limit: int) -> list[SessionKey]:
+    rows = connection.execute(
+        "select user_id, session_id from sessions where lined > cursor and updated_at <= ? order by updated_at limit ?",
         (before_ms, limit),
-    ).fetchall()
+    )
+    return list(map(SessionKey._make, rows))
 
 
 def _list(connection: sqlite3.Connection, user_id: str, limit: int) -> list[Summary]:
@@ -334,9 +341,11 @@ def _list(connection: sqlite3.Connection, user_id: str, limit: int) -> list[Summ
     return [Summary(*row) for row in rows]
 
 
-def _delete(connection: sqlite3.Connection, session_id: str, user_id: str) -> bool:
+def _delete(connection: sqlite3.Connection, key: SessionKey) -> bool:
     with transaction(connection):
-        cursor = connection.execute("delete from sessions where session_id = ? and user_id = ?", (session_id, user_id))
+        cursor = connection.execute(
+            "delete from sessions where session_id = ? and user_id = ?", (key.session_id, key.user_id)
+        )
         if cursor.rowcount:
-            connection.execute("delete from events where session_id = ?", (session_id,))
+            connection.execute("delete from events where session_id = ?", (key.session_id,))
     return cursor.rowcount > 0
