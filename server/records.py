@@ -16,6 +16,8 @@ from server.errors import InvalidWrite
 #: The role of the events that a person does not see. All others are items of the conversation; `visible` counts them
 #: (the wire's `message_count`).
 SYSTEM: Final = "system"
+#: The types of these events: they tell what became of a turn.
+SYSTEM_TYPES: Final = frozenset({"state_update", "turn_failed", "turn_cancelled"})
 #: What every workflow's assistant may say; events of any other type that it says are the workflow's own frames.
 COMMON_TYPES: Final = frozenset({"chat_message", "action_request"})
 #: The largest number of a column, in every database.

@@ -50,7 +50,7 @@ ONLY_BY: Final = {
     },
     "store.inspect.open": set(),
     # A workflow is found by the registry, by its name alone.
-    "workflows.builder": {"web.pages"},
+    "workflows.builder": set(),
     "workflows.chat": set(),
     "workflows.registry": {"app", "web"},
 }

@@ -5,6 +5,7 @@ from typing import Any
 
 from server.assistant import Assistant
 from server.workflows.builder import by_model, by_rules
+from server.workflows.builder.frames import DECK, FRAMES
 from server.workflows.table import STAY, Button, Output, State, Step, Turn, Workflow
 
 
@@ -89,4 +90,6 @@ BUILDER = Workflow(
     answer=_answer,
     summary=summary,
     legacy_state=legacy_state,
+    frames=FRAMES,
+    page=DECK,
 )

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
+from server.workflows.builder.frames import DECK
 from server.workflows.builder.rules import plan, questions, replies, slides
 from server.workflows.builder.rules.intents import read_intent, read_topic_line
 from server.workflows.builder.rules.refine import refine
@@ -120,4 +121,4 @@ def classify(turn: Turn, allowed: Sequence[str]) -> str:
 def new_deck(turn: Turn) -> tuple[str, str]:
     """The id of a new deck, which is the id of the frame that carries its slides, and its address."""
     deck_id = turn.new_id()
-    return deck_id, f"{turn.public_url}/decks/{deck_id}"
+    return deck_id, DECK.address(turn.public_url, deck_id)
