@@ -173,7 +173,7 @@ HOSTILE = "\x1b[31mred\n" + "x" * 10_000
 def test_what_a_row_holds_is_shown_within_bounds_and_steers_no_terminal() -> None:
     """Wherever it is quoted: in the history, in the problems."""
     greeting, said = moved(1, None, "A"), line(2)
-    log = [
+    log: list[Event | Damaged] = [
         greeting,
         said,
         structs.replace(event(3, "chat_message", {"text": HOSTILE}), message_id=HOSTILE, turn=2),
