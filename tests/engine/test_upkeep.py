@@ -149,7 +149,7 @@ def test_a_page_of_which_nothing_can_be_woken_is_not_asked_for_again_at_once(sto
         for session in held:
             await committed(store, accept(session.session_id, "c1"))
         await store.hold([(session.session_id, USER) for session in held], "somebody at work", 600_000)
-        slow = replace(SETTINGS, sweep_limit=4, sweep_ms=3_600_000)
+        slow = replace(SETTINGS, sweep_limit=4, sweep_ms=10_000)
         async with Process(store, slow).running() as process:
             await asyncio.sleep(20 * slow.store_retry_ms / 1000)
             assert (process.store.calls.count("hold"), process.store.calls.count("pending")) == (1, 1)

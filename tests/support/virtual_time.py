@@ -45,5 +45,9 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     began_ns = time.time_ns()
     with asyncio.Runner(loop_factory=_Loop) as runner:
         loop = runner.get_loop()
-        with mock.patch("server.clock.time.time_ns", lambda: began_ns + round(loop.time() * 1e9)):
+
+        def time_ns() -> int:
+            return began_ns + round(loop.time() * 1e9)
+
+        with mock.patch("server.clock.time.time_ns", time_ns):
             return runner.run(work)
