@@ -217,7 +217,7 @@ def show(report: Report, screen: Screen, seconds: float) -> None:
 
 def show_history(history: Sequence[Entry], screen: Screen) -> None:
     """One line an event, with the date where it changes; on a narrow terminal, the text has a line of its own."""
-    whose = max((len(f"[{entry.role}] {entry.type}") for entry in history), default=0)
+    whose = max((len(origin(entry)) for entry in history), default=0)
     known = max((len(place(entry)) for entry in history), default=0)
     number = max((len(str(entry.seq)) for entry in history), default=0)
     is_narrow = screen.width is not None and screen.width < 16 + number + whose + known + TEXT_CHARS
@@ -228,12 +228,16 @@ def show_history(history: Sequence[Entry], screen: Screen) -> None:
             date = day
             print(screen.paint(DIM, f"  {date}"))
         head = f"  {entry.seq:>{number}}  {clock[:8] or day:<8}  "
-        origin = one_line(f"[{entry.role}] {entry.type}")
         if is_narrow:
-            screen.row(head, f"{origin:<{whose}}  {place(entry)}".rstrip())
+            screen.row(head, f"{origin(entry):<{whose}}  {place(entry)}".rstrip())
             screen.row(" " * (number + 4), entry.text)
         else:
-            screen.row(head, f"{origin:<{whose}}  {place(entry):<{known}}  {entry.text}")
+            screen.row(head, f"{origin(entry):<{whose}}  {place(entry):<{known}}  {entry.text}")
+
+
+def origin(entry: Entry) -> str:
+    """Who said it, and what it is."""
+    return one_line(f"[{entry.role}] {entry.type}")
 
 
 def place(entry: Entry) -> str:
@@ -271,7 +275,8 @@ def restoration(report: Report) -> Iterator[str]:
     elif card.seq is None:
         yield f"The open action request is {one_line(card.message_id)}, but the log does not have it."
     else:
-        yield f"The open action request is event {card.seq}: {card.prompt} [{' | '.join(card.buttons)}]"
+        choices = one_line(" | ".join(card.buttons), 1000)
+        yield f"The open action request is event {card.seq}: {card.prompt} [{choices}]"
     if restored.told is None:
         yield "What the workflow adds to sync_response is unknown: it is not there, or cannot read the memory."
     else:

@@ -16,6 +16,8 @@ from server.wire.protocol import timestamp
 from server.workflows.table import Workflow
 
 TEXT_CHARS: Final = 90
+#: How long a problem, or a word of the log beside its events, may be when it is shown.
+PROBLEM_CHARS: Final = 300
 #: How many problems of one kind are spelt out.
 _PROBLEM_LIMIT: Final = 5
 
@@ -46,10 +48,10 @@ class Law(Struct):
         return not self.count
 
     def broken(self, problem: str) -> None:
-        """Note a problem; of many, the first ones."""
+        """Note a problem, which may quote what a row holds; of many, the first ones."""
         self.count += 1
         if len(self.problems) < _PROBLEM_LIMIT:
-            self.problems.append(problem)
+            self.problems.append(one_line(problem, PROBLEM_CHARS))
 
 
 class Entry(Struct, kw_only=True):
@@ -187,11 +189,8 @@ class _Reading:
             else:
                 reason = item.reason if isinstance(item, Damaged) else reason
                 self.laws["readable"].broken(f"event {item.seq}: {reason}")
-                self.history.append(
-                    Entry(
-                        seq=item.seq, created_at=None, role="?", type="?", message_id="", text=f"unreadable: {reason}"
-                    )
-                )
+                text = one_line(f"unreadable: {reason}")
+                self.history.append(Entry(seq=item.seq, created_at=None, role="?", type="?", message_id="", text=text))
 
     def _take(self, event: Event) -> None:
         seq = event.seq

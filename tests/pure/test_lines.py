@@ -91,6 +91,14 @@ def test_what_waits_is_bounded_and_keeps_its_order() -> None:
     assert held.take() == []
 
 
+def test_what_is_put_back_is_first_and_only_beyond_the_bound_does_the_last_make_room() -> None:
+    held, first, second, third = Held(2), say(client_id="c1"), cancel(), say(client_id="c2")
+    assert held.add(second) == []
+    assert held.put_back(first) == []
+    assert held.put_back(third) == [Reject(8, "x1", "inbox_full")]
+    assert held.take() == [third, first]
+
+
 def test_what_waits_can_be_refused_at_once() -> None:
     held = Held(2)
     held.add(say(client_id="c1"))

@@ -219,6 +219,12 @@ def test_a_card_that_closed_while_its_press_waited_makes_the_step_stale() -> Non
     assert (second.turn, second.stale) == (4, True)
 
 
+@pytest.mark.parametrize("card", [None, LEFT_CARD])
+def test_words_of_ones_own_answer_no_card_so_they_are_never_stale(card: str | None) -> None:
+    machine = idle(state="CHOICE", card=card)
+    assert not the(accept(machine, say(), 3), RunStep).stale
+
+
 def test_a_press_on_a_card_that_is_newer_than_what_we_know_waits_for_the_read() -> None:
     machine = idle(state="CHOICE", card=LEFT_CARD)
     effects = machine.deliver(news(line(3), ended(4, 3)))
