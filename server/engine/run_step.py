@@ -23,6 +23,7 @@ from server.engine.turn_context import CALLS_SHARE, Recall
 from server.errors import ERROR_CODES, StepError, StoreError
 from server.machines import effects, inputs
 from server.records import Event, SessionKey, is_line
+from server.server_memory import SERVER_KEY, workflow_memory
 from server.settings import Settings
 from server.store import Store
 from server.workflows.move import step, step_at_once
@@ -110,9 +111,10 @@ async def _attempt(
                     _check_size(said_bytes, recall.settings)
                     yield inputs.Streamed(run, text, new_id())
                 case Result():
-                    result = await recall.keep(_as_stored(output, recall.settings))
+                    result = _as_stored(output, recall.settings)
+                    summary = await recall.new_summary()
                     ids = new_ids(len(output.frames) + 1)
-                    yield inputs.Done(run, result, ids, now_ms(), account.spent())
+                    yield inputs.Done(run, result, ids, now_ms(), account.spent(), summary)
 
 
 def _check_size(said_bytes: int, settings: Settings) -> None:
@@ -184,7 +186,7 @@ def _see(
     said = _NOTHING_SAID
     if line is not None:
         said = workflow.read_line(line.payload["text"], line.payload.get("action_value"))
-    state = snapshot.state if snapshot else workflow.start
+    state, known = (snapshot.state, snapshot.memory) if snapshot else (workflow.start, {})
     return Turn(
         session_id=key.session_id,
         number=effect.turn,
@@ -193,7 +195,7 @@ def _see(
         intent=OPEN if line is None else "",
         came_from=state,
         state=state,
-        memory=snapshot.memory if snapshot else {},
+        memory=workflow_memory(snapshot.memory) if snapshot and SERVER_KEY in snapshot.memory else known,
         events=events,
         new_id=new_id,
         public_url=settings.public_url,
