@@ -15,16 +15,17 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from server.errors import StoreError, StoreUnavailable
+from server.errors import InvalidWrite, StoreError, StoreUnavailable
 from server.records import Committed, Conflict, Duplicate, Event, Failed, Missing, Outcome, Write
 from server.store import Store
 
-#: Told the outcome of a write, or None when the store could not commit it.
+#: Told the outcome of a write, or None when the store could not commit it; Failed(INVALID) when it never will.
 Resolve = Callable[[Outcome | None], None]
 
 #: After so many writes in a row that the store was not there for, the rest of their batch is not tried: each try may
 #: take as long as the store's timeout, and meanwhile nobody else is served.
 _GIVE_UP: Final = 2
+INVALID: Final = "invalid"
 _PAGE: Final = 200
 #: A queue that is no longer than this goes whole: halves of it would cost more transactions than they save time.
 _WHOLE: Final = 32
@@ -142,7 +143,7 @@ class GroupCommit:
             outcomes = await self._outcomes([queued], self._commit([queued.write]))
             if isinstance(outcomes, Exception):
                 in_vain += isinstance(outcomes, StoreUnavailable)
-                _resolve(queued, None)
+                _resolve(queued, Failed(INVALID) if isinstance(outcomes, InvalidWrite) else None)
             else:
                 in_vain = 0
                 _resolve(queued, await self._recognise(queued.write, outcomes[0]))

@@ -1,0 +1,214 @@
+"""What is done about a session that raised: tell, let go, answer its senders, and end the turn that it broke on twice.
+
+It looks at what broke as little as it can: lines that wait are refused for now, and their senders send them again under
+the same id. A session in trouble stores its lines before their steps run, so that there is a line to be ended.
+"""
+
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from server.clock import new_ids, now_ms
+from server.engine.containment import UNKNOWN, UNREAD, brief
+from server.errors import CloseCode
+from server.machines import effects, inputs, lines
+from server.machines.broken_turn import IDS, broken_turn
+from server.machines.inputs import Asked
+from server.records import Committed, Event, Loaded, Outcome, SessionKey
+from server.server_memory import workflow_memory
+from server.wire.protocol import encode_all
+from server.workflows.table import Workflow
+
+if TYPE_CHECKING:
+    from server.engine.engine import Awake, Engine
+
+log = structlog.get_logger()
+
+#: So often may a session raise before it has got on; then the line in turn is ended as failed.
+_TRIES = 2
+#: What a sender is told whose line was in a machine that raised.
+_REFUSAL = "overloaded"
+
+
+class Rescue:
+    """The containment of one engine."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._troubles = engine.troubles
+
+    def contain(self, key: SessionKey, awake: "Awake", received: inputs.Input, error: Exception) -> None:
+        """The session's machine, or an effect of it, raised while it took `received`."""
+        self._let_go(key, awake, received, error)
+        trouble = self._troubles.get(key)
+        assert trouble is not None
+        snapshot = awake.machine.snapshot
+        if snapshot is None and isinstance(
+            received, inputs.Opened | inputs.Done | inputs.Failed | inputs.TurnCommitted
+        ):
+            # It was not begun yet: whoever waits for the greeting comes back, and gets it or hears why not.
+            if trouble.times >= _TRIES:
+                self._engine.spawn(self._end_greeting(key, awake.machine.workflow), "end broken turn")
+            else:
+                for subscriber in list(self._engine.broker.subscribers(key)):
+                    subscriber.close(CloseCode.INTERNAL)
+            return
+        wait_ms = 0 if trouble.times >= _TRIES else trouble.until_ms - now_ms()
+        if wait_ms == 0:
+            trouble.until_ms = 0  # its end is not put off
+        self._engine.spawn(self._engine.look_after(key, max(0, wait_ms)), "wake")
+
+    def unstorable(self, key: SessionKey, awake: "Awake", received: inputs.TurnCommitted, code: str) -> None:
+        """The store cannot take what a turn came to, now or ever: the second try would be the same."""
+        if self._engine.machine(key) is not awake.machine:
+            return
+        self._let_go(key, awake, received, RuntimeError(f"the store cannot take the turn: {code}"))
+        trouble = self._troubles.get(key)
+        assert trouble is not None
+        trouble.times, trouble.until_ms = max(trouble.times, _TRIES), 0
+        if awake.machine.snapshot is None:
+            self._engine.spawn(self._end_greeting(key, awake.machine.workflow), "end broken turn")
+        else:
+            self._engine.spawn(self._engine.look_after(key), "wake")
+
+    def _let_go(self, key: SessionKey, awake: "Awake", received: inputs.Input, error: Exception) -> None:
+        machine = awake.machine
+        version = machine.snapshot.version if machine.snapshot else UNKNOWN
+        now, running = now_ms(), machine.running
+        trouble = self._troubles.note(key, version, now)
+        trouble.correlation_id = uuid.uuid4().hex
+        self._troubles.tell(
+            "session_contained",
+            now,
+            error,
+            session_id=key.session_id,
+            user_id=key.user_id,
+            workflow=machine.workflow.name,
+            phase=machine.phase.value,
+            input=type(received).__name__,
+            turn=running.turn if running is not None else None,
+            times=trouble.times,
+            correlation_id=trouble.correlation_id,
+        )
+        waiting = [*_asked_by(received), *machine.waiting()]
+        self._engine.evict(key, awake)
+        for asked in {id(one): one for one in waiting}.values():
+            self._refuse(asked)
+
+    def came_late(self, key: SessionKey, received: inputs.Input) -> None:
+        """An input for a session that was let go: its sender is answered, and what was committed is made known."""
+        if isinstance(received, inputs.Appended | inputs.TurnCommitted) and isinstance(received.outcome, Committed):
+            events = received.outcome.events
+            if isinstance(received, inputs.Appended):
+                message = received.message
+                ack = effects.Ack(message.reply_to, message.say.client_id, events[-1].seq, duplicate=False)
+                if (replies := self._engine.replies.get(message.reply_to)) is not None:
+                    replies.acked(ack)
+            self._publish(key, events)
+            if isinstance(received, inputs.Appended) and self._engine.machine(key) is None:
+                self._engine.spawn(self._engine.look_after(key), "wake")
+            return
+        for asked in _asked_by(received):
+            self._refuse(asked)
+
+    def got_on(self, key: SessionKey, awake: "Awake", received: inputs.TurnCommitted) -> None:
+        """A session that raised has committed a turn."""
+        if isinstance(received.outcome, Committed):
+            self._troubles.settle(key)
+            awake.is_careful = False
+
+    def unreadable(self, key: SessionKey, reason: str) -> None:
+        """The store has the session and cannot read it."""
+        now = now_ms()
+        self._troubles.note(key, UNREAD, now)
+        self._troubles.tell(
+            "session_unreadable", now, session_id=key.session_id, user_id=key.user_id, reason=reason[:500]
+        )
+
+    def is_beyond_help(self, key: SessionKey, loaded: Loaded) -> bool:
+        """Whether it raised too often for the line that is in turn now."""
+        trouble = self._troubles.get(key)
+        return trouble is not None and trouble.times >= _TRIES and trouble.version in (UNKNOWN, loaded.snapshot.version)
+
+    async def end_turn(self, key: SessionKey, loaded: Loaded) -> bool:
+        """End the line in turn as failed; whether that was asked for. The others then have their turn."""
+        workflow = self._engine.workflows[loaded.snapshot.workflow]
+        return self._end(key, loaded, workflow, loaded.inbox[0].seq)
+
+    async def _end_greeting(self, key: SessionKey, workflow: Workflow) -> None:
+        self._end(key, None, workflow, 0)
+
+    def _end(self, key: SessionKey, loaded: Loaded | None, workflow: Workflow, turn: int) -> bool:
+        trouble = self._troubles.get(key)
+        correlation_id = trouble.correlation_id if trouble is not None else uuid.uuid4().hex
+        write = broken_turn(
+            key,
+            loaded.snapshot if loaded else None,
+            workflow,
+            turn=turn,
+            correlation_id=correlation_id,
+            ids=new_ids(IDS),
+            now_ms=now_ms(),
+        )
+
+        def ended(outcome: Outcome | None) -> None:
+            if not isinstance(outcome, Committed):
+                return  # the next sweep tries again, or another process has answered it
+            log.error(
+                "turn_broken",
+                session_id=key.session_id,
+                user_id=key.user_id,
+                turn=turn,
+                times=trouble.times if trouble is not None else 0,
+                correlation_id=correlation_id,
+            )
+            self._troubles.settle(key)
+            self._publish(key, outcome.events)
+            if loaded is not None and len(loaded.inbox) > 1:
+                self._engine.spawn(self._engine.look_after(key), "wake")
+
+        return self._engine.commit.submit(write, ended)
+
+    def _publish(self, key: SessionKey, events: tuple[Event, ...]) -> None:
+        self._engine.broker.publish(key, events, encode_all(events))
+        self._engine.hear(key, events[-1].seq, events)
+
+    def _refuse(self, asked: Asked) -> None:
+        if (replies := self._engine.replies.get(asked.reply_to)) is not None:
+            replies.rejected(lines.reject(asked, _REFUSAL))
+
+
+def _asked_by(received: inputs.Input) -> Iterator[Asked]:
+    """What a client asked that this input carries."""
+    match received:
+        case inputs.Message() | inputs.Cancel():
+            yield received
+        case inputs.Appended(message) | inputs.AtOnce(message):
+            yield message
+        case inputs.Found(asked):
+            yield asked
+
+
+def summarise(workflow: Workflow, memory: Mapping[str, Any]) -> dict[str, Any]:
+    """What the workflow tells of a session at a reconnect; nothing where it raises or gives what is no JSON object.
+
+    - `summary_broken` (error): workflow, correlation_id, reason, and the traceback.
+    """
+    try:
+        told = workflow.summary(workflow_memory(dict(memory)))
+        if not isinstance(told, dict) or not all(type(key) is str for key in told):
+            raise TypeError(f"expected a dict with texts as keys, not a {type(told).__name__}")  # noqa: TRY301
+        msgspec.json.encode(told)
+    except BaseException as error:  # foreign code: without it the session can still be used
+        log.error(  # noqa: TRY400  `brief` bounds the traceback
+            "summary_broken",
+            workflow=workflow.name,
+            reason=type(error).__name__,
+            correlation_id=uuid.uuid4().hex,
+            exc_info=brief(error),
+        )
+        return {}
+    return told
