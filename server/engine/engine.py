@@ -356,10 +356,11 @@ class Engine:
                 self._awake.pop(key, None)
 
     def _committed(self, key: SessionKey, awake: Awake, run: int, outcome: Outcome | None) -> None:
-        if type(outcome) is Failed:  # it can never be stored: trying again would be for ever
-            self._rescue.unstorable(key, awake, inputs.TurnCommitted(run, None), outcome.code)
-        else:
+        # What can never be stored is not tried again; a line that came with its answer is refused.
+        if type(outcome) is not Failed:
             self._later(key, awake, inputs.TurnCommitted(run, outcome))
+        elif not self._rescue.unstorable(key, awake, run, outcome.code):
+            self._later(key, awake, inputs.TurnCommitted(run, None))
 
     def _interrupt(self, key: SessionKey, awake: Awake, run: int) -> None:
         if awake.run != run:

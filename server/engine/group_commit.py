@@ -26,6 +26,8 @@ Resolve = Callable[[Outcome | None], None]
 #: take as long as the store's timeout, and meanwhile nobody else is served.
 _GIVE_UP: Final = 2
 INVALID: Final = "invalid"
+#: The classes of SQLSTATE that speak of the write itself: wrong data, a broken constraint, a limit of the program.
+_FOR_GOOD: Final = frozenset({"22", "23", "54"})
 _PAGE: Final = 200
 #: A queue that is no longer than this goes whole: halves of it would cost more transactions than they save time.
 _WHOLE: Final = 32
@@ -194,11 +196,11 @@ class GroupCommit:
 
 
 def _taken(write: Write, outcome: Outcome) -> Outcome | None:
-    """None for a write that the store stumbled over, as if it had failed alone."""
+    """Failed(INVALID) for a write that the store can never take, None for one that it stumbled over."""
     if not isinstance(outcome, Failed):
         return outcome
     log.warning("commit_failed", writes=1, session_id=write.session_id, error=outcome.code)
-    return None
+    return Failed(INVALID) if outcome.code[:2] in _FOR_GOOD else None
 
 
 def _resolve(queued: _Queued, outcome: Outcome | None) -> None:

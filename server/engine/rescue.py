@@ -61,11 +61,21 @@ class Rescue:
             trouble.until_ms = 0  # its end is not put off
         self._engine.spawn(self._engine.look_after(key, max(0, wait_ms)), "wake")
 
-    def unstorable(self, key: SessionKey, awake: "Awake", received: inputs.TurnCommitted, code: str) -> None:
-        """The store cannot take what a turn came to, now or ever: the second try would be the same."""
-        if self._engine.machine(key) is not awake.machine:
-            return
-        self._let_go(key, awake, received, RuntimeError(f"the store cannot take the turn: {code}"))
+    def unstorable(self, key: SessionKey, awake: "Awake", run: int, code: str) -> bool:
+        """The store cannot take what a turn came to, now or ever; whether the turn is ended for it.
+
+        It is not where the turn brought its line along, which may be what the store cannot take: then the line comes
+        again, and is stored by itself first.
+        """
+        running = awake.machine.running
+        if self._engine.machine(key) is not awake.machine or running is None or running.run != run:
+            return False
+        if running.message is not None:
+            self._troubles.note(key, awake.machine.snapshot.version if awake.machine.snapshot else UNKNOWN, now_ms())
+            awake.is_careful = True
+            return False
+        broken = RuntimeError(f"the store cannot take the turn: {code}")
+        self._let_go(key, awake, inputs.TurnCommitted(run, None), broken)
         trouble = self._troubles.get(key)
         assert trouble is not None
         trouble.times, trouble.until_ms = max(trouble.times, _TRIES), 0
@@ -73,6 +83,7 @@ class Rescue:
             self._engine.spawn(self._end_greeting(key, awake.machine.workflow), "end broken turn")
         else:
             self._engine.spawn(self._engine.look_after(key), "wake")
+        return True
 
     def _let_go(self, key: SessionKey, awake: "Awake", received: inputs.Input, error: Exception) -> None:
         machine = awake.machine
