@@ -54,6 +54,7 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = {
     "turn_broken": ErrorCode(
         True, "Something went wrong while I was working on that, and it was noted. Please try again."
     ),
+    "page_broken": ErrorCode(False, "This page cannot be shown. Please tell whoever runs this service."),
     "session_unreadable": ErrorCode(
         True, "This conversation cannot be read just now. Please tell whoever runs this service."
     ),

@@ -129,7 +129,7 @@ async def _attempt(
                     said_bytes += len(encoded)
                     _check_size(said_bytes, recall.settings)
                     # It is shown, and kept if the turn is stopped: half a character (a lone surrogate) becomes `?`.
-                    yield inputs.Streamed(run, text if len(encoded) == len(text) else encoded.decode(), new_id())
+                    yield inputs.Streamed(run, text if text.isascii() else encoded.decode(), new_id())
                 case Result():
                     result = _as_stored(output, recall.settings)
                     summary = await recall.new_summary()

@@ -1,18 +1,23 @@
 """HTTP: the page, decks, health, figures."""
 
+import uuid
 from pathlib import Path
 from typing import Protocol
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from server import __version__
-from server.errors import StoreError, describe_problem
+from server.engine.containment import brief, describe
+from server.errors import ERROR_CODES, StoreError, describe_problem
 from server.ops.metrics import MEDIA_TYPE, Exposed
-from server.records import SessionKey
+from server.records import Event, SessionKey
 from server.store import Store
 from server.workflows.builder.deck_page import render_deck
+
+log = structlog.get_logger()
 
 STATIC = Path(__file__).parent / "static"
 #: Pages load what this server serves and nothing else.
@@ -82,7 +87,11 @@ def pages(store: Store, health: Health, exposed: Exposed) -> list[BaseRoute]:
             return problem(503, "store_unavailable")
         if event is None:
             return problem(404, "not_found")
-        return HTMLResponse(render_deck(event.payload), headers={**SECURITY_HEADERS, "X-Robots-Tag": "noindex"})
+        try:
+            shown = render_deck(event.payload)
+        except Exception as error:  # noqa: BLE001  a stored payload may hold anything, and the page is a workflow's
+            return page_broken(event, error)
+        return HTMLResponse(shown, headers={**SECURITY_HEADERS, "X-Robots-Tag": "noindex"})
 
     async def metrics(_request: Request) -> Response:
         return Response(exposed.text(), media_type=MEDIA_TYPE)
@@ -96,6 +105,26 @@ def pages(store: Store, health: Health, exposed: Exposed) -> list[BaseRoute]:
         Route("/version", health.version),
         Route("/metrics", metrics),
     ]
+
+
+def page_broken(event: Event, error: Exception) -> JSONResponse:
+    """The answer where a published page cannot be made of its event; the log has the reason.
+
+    - `page_broken` (error): session_id, message_id, reason, correlation_id, and the traceback.
+    """
+    correlation_id = uuid.uuid4().hex
+    log.error(
+        "page_broken",
+        session_id=event.session_id,
+        message_id=event.message_id,
+        reason=describe(error),
+        correlation_id=correlation_id,
+        exc_info=brief(error),
+    )
+    said = describe_problem(
+        500, "page_broken", f"{ERROR_CODES['page_broken'].message} (Reference {correlation_id[:8]}.)"
+    )
+    return JSONResponse(said, 500, media_type="application/problem+json")
 
 
 def problem(status: int, code: str) -> JSONResponse:

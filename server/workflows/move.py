@@ -123,7 +123,11 @@ def step_at_once(workflow: Workflow, turn: Turn, *, stale: bool = False) -> Resu
     move, run = _move(workflow, turn, guess)
     outputs = run(move)
     # Nearly always a generator; to know an iterator by what it can do takes longer.
-    return _result_at_once(workflow, move, outputs) if isinstance(outputs, (GeneratorType, Iterator)) else None
+    if isinstance(outputs, (GeneratorType, Iterator)):
+        return _result_at_once(workflow, move, outputs)
+    if isinstance(outputs, Coroutine):
+        outputs.close()
+    return None
 
 
 def _result_at_once(workflow: Workflow, move: Turn, outputs: Iterator[Output]) -> Result:
