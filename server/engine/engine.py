@@ -509,6 +509,10 @@ class Engine:
             return await self._rescue.end_turn(key, loaded)
         return self.open(key, loaded, loaded.snapshot.workflow)
 
+    def tell_unreadable(self, key: SessionKey, reason: str) -> None:
+        """A connection could not read its session."""
+        self._rescue.unreadable(key, reason, rests=False)
+
     async def look_after(self, key: SessionKey, wait_ms: int = 0) -> None:
         """Wake a session that has an unanswered line, after a while."""
         await asyncio.sleep(wait_ms / 1000)

@@ -105,6 +105,11 @@ class Rescue:
             correlation_id=trouble.correlation_id,
         )
         waiting = [*_asked_by(received), *machine.waiting()]
+        if isinstance(received, inputs.Appended | inputs.TurnCommitted) and isinstance(received.outcome, Committed):
+            # It is durable all the same. In a task: what raised may have been one of these very steps.
+            message = received.message if isinstance(received, inputs.Appended) else running and running.message
+            waiting = [asked for asked in waiting if asked is not message]
+            self._engine.spawn(self._make_known(key, message or None, received.outcome.events), "make known")
         self._engine.evict(key, awake)
         for asked in {id(one): one for one in waiting}.values():
             self._refuse(asked)
@@ -112,18 +117,18 @@ class Rescue:
     def came_late(self, key: SessionKey, received: inputs.Input) -> None:
         """An input for a session that was let go: its sender is answered, and what was committed is made known."""
         if isinstance(received, inputs.Appended | inputs.TurnCommitted) and isinstance(received.outcome, Committed):
-            events = received.outcome.events
-            if isinstance(received, inputs.Appended):
-                message = received.message
-                ack = effects.Ack(message.reply_to, message.say.client_id, events[-1].seq, duplicate=False)
-                if (replies := self._engine.replies.get(message.reply_to)) is not None:
-                    replies.acked(ack)
-            self._publish(key, events)
-            if isinstance(received, inputs.Appended) and self._engine.machine(key) is None:
-                self._engine.spawn(self._engine.look_after(key), "wake")
+            message = received.message if isinstance(received, inputs.Appended) else None
+            self._engine.spawn(self._make_known(key, message, received.outcome.events), "make known")
             return
         for asked in _asked_by(received):
             self._refuse(asked)
+
+    async def _make_known(self, key: SessionKey, message: inputs.Message | None, events: tuple[Event, ...]) -> None:
+        """Events were committed for a machine that is gone: acknowledge the line among them, and publish them."""
+        if message is not None and (replies := self._engine.replies.get(message.reply_to)) is not None:
+            replies.acked(effects.Ack(message.reply_to, message.say.client_id, events[0].seq, duplicate=False))
+        self._publish(key, events)
+        await self._engine.look_after(key)
 
     def got_on(self, key: SessionKey, awake: "Awake", received: inputs.TurnCommitted) -> None:
         """A session that raised has committed a turn."""
@@ -131,10 +136,11 @@ class Rescue:
             self._troubles.settle(key)
             awake.is_careful = False
 
-    def unreadable(self, key: SessionKey, reason: str) -> None:
-        """The store has the session and cannot read it."""
+    def unreadable(self, key: SessionKey, reason: str, *, rests: bool = True) -> None:
+        """The store has the session and cannot read it, or a part of it; with `rests`, it is left alone for a while."""
         now = now_ms()
-        self._troubles.note(key, UNREAD, now)
+        if rests:
+            self._troubles.note(key, UNREAD, now)
         self._troubles.tell(
             "session_unreadable", now, session_id=key.session_id, user_id=key.user_id, reason=reason[:500]
         )

@@ -261,13 +261,12 @@ class Subscriber:
         except StoreError as error:
             self._log.warning("connect_failed", error=str(error))
             if isinstance(error, Unreadable):
-                self._unreadable()
+                self._unreadable(str(error))
                 return
             self._perform(self._machine.read_failed(effect.read_id))
             return
         if loaded is not None and loaded.snapshot.workflow not in self._engine.workflows:
-            self._log.error("unknown_workflow", workflow=loaded.snapshot.workflow)
-            self._unreadable()
+            self._unreadable(f"there is no workflow {loaded.snapshot.workflow[:60]!r} here")
             return
         if loaded is not None and loaded.inbox:
             # An interrupted turn runs again now, not at the next sweep.
@@ -275,8 +274,9 @@ class Subscriber:
         items = encode_all(loaded.events) if loaded else []
         self._perform(self._machine.loaded(effect.read_id, loaded.snapshot if loaded else None, items))
 
-    def _unreadable(self) -> None:
+    def _unreadable(self, reason: str) -> None:
         """Say why, and send the client away for a while: the session is there, and an operator may mend it."""
+        self._engine.tell_unreadable(self.key, reason)
         self.refuse("session_unreadable")
         self.close(CloseCode.INTERNAL)
 
@@ -286,7 +286,7 @@ class Subscriber:
         except StoreError as error:
             self._log.warning("replay_failed", error=str(error))
             if isinstance(error, Unreadable):
-                self._unreadable()
+                self._unreadable(str(error))
                 return
             self._perform(self._machine.read_failed(effect.read_id))
             return

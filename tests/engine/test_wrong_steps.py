@@ -2,7 +2,6 @@
 
 import asyncio
 import datetime
-import functools
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -75,7 +74,10 @@ async def fails(workflow: Workflow, code: str = "step_failed") -> dict[str, Any]
 
 
 def bomb(depth: int) -> Any:
-    return functools.reduce(lambda inner, _: [inner], range(depth), [])
+    nested: Any = []
+    for _ in range(depth):
+        nested = [nested]
+    return nested
 
 
 #: What is yielded, and what the log says of it.

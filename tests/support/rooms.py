@@ -89,8 +89,8 @@ class Person:
         return await self.until("state_update", before + 1)
 
     @property
-    def words(self) -> list[str]:
-        return [payload["text"] for payload in self.of("chat_message")]
+    def words(self) -> list[Any]:
+        return [payload.get("text") for payload in self.of("chat_message")]
 
 
 class Room:
