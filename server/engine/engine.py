@@ -7,10 +7,9 @@ included, before the next; what an effect answers at once waits its turn in the 
 import asyncio
 import contextlib
 import heapq
-import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from msgspec import structs
@@ -20,19 +19,21 @@ from server.assistant.account import Account
 from server.assistant.prices import PRICES, parse_prices
 from server.broker import Broker
 from server.clock import new_ids, now_ms
+from server.engine.at_reconnect import name_legacy_state, summarise
+from server.engine.awake import Awake, Replies, monotonic_ms
 from server.engine.containment import Containment
 from server.engine.delta_buffer import RollUp
 from server.engine.group_commit import GroupCommit
 from server.engine.leases import Leases, LocalLeases
-from server.engine.rescue import Rescue, summarise
+from server.engine.rescue import Rescue
 from server.engine.run_step import SPARE_IDS, Means, end_at_once, fail_step, run_step
 from server.engine.step_guard import BLOCKED_MS, IS_STEP, Timed, guard_loop, tell_blocked
-from server.engine.turn_log import WATCHED, TurnTimes
-from server.errors import StepError, StoreError, Unreadable
+from server.engine.turn_log import WATCHED
+from server.errors import StepError, StoreError
 from server.machines import effects, inputs, lines
 from server.machines.session import Limits, Phase, Session
 from server.ops.metrics import Figures
-from server.records import Event, Failed, Loaded, Outcome, SessionKey
+from server.records import Event, Failed, Loaded, Outcome, SessionKey, Snapshot
 from server.settings import Settings
 from server.store import Store
 from server.tasks import Tasks
@@ -49,66 +50,6 @@ _POLL_SHARE = 3
 _ROOM = 16
 #: How long behind its time a step is given up that swallows its cancellation.
 OVERDUE_MS = 5_000
-
-
-class Replies(Protocol):
-    """Whoever sent a line and waits for its ack."""
-
-    def acked(self, effect: effects.Ack) -> None:
-        """The line is durable."""
-        ...
-
-    def rejected(self, effect: effects.Reject) -> None:
-        """The line was refused."""
-        ...
-
-
-def _monotonic_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
-
-
-class Awake:
-    """A session that is awake: its machine, its running step, its timers, and what the log will tell of its turn."""
-
-    __slots__ = (
-        "account",
-        "effect",
-        "follows",
-        "is_careful",
-        "machine",
-        "run",
-        "shown_ms",
-        "step",
-        "timers",
-        "times",
-        "touched_ms",
-    )
-
-    def __init__(self, machine: Session, figures: Figures) -> None:
-        self.machine = machine
-        self.step: asyncio.Task[None] | None = None
-        self.run = 0  # of the step
-        self.account: Account | None = None  # of the step
-        self.effect: effects.RunStep | None = None  # that asked for the step
-        self.follows = False
-        self.is_careful = False  # it raised before: its lines are stored before their steps run
-        self.timers: dict[str, asyncio.TimerHandle] = {}
-        self.touched_ms = 0
-        self.shown_ms = 0  # when another process last showed something of its turn
-        self.times = TurnTimes(figures)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a turn is on its way to its end."""
-        steps = self.step is not None and not self.step.done()
-        return self.machine.phase is Phase.COMMITTING or (self.machine.phase is Phase.RUNNING and steps)
-
-    def spent(self) -> Mapping[str, Any]:
-        """What the turn under way has taken until now; nothing for one whose step did not begin here."""
-        running = self.machine.running
-        if self.account is None or running is None or running.run != self.run:
-            return inputs.NOTHING_SPENT
-        return self.account.spent()
 
 
 class Engine:
@@ -218,8 +159,11 @@ class Engine:
 
     def summary(self, workflow: str, memory: Mapping[str, object]) -> dict[str, object]:
         """What a workflow tells of a session at a reconnect; nothing where it cannot."""
-        known = self.workflows.get(workflow)
-        return summarise(known, memory) if known else {}
+        return summarise(self.workflows.get(workflow), memory)
+
+    def legacy_state(self, snapshot: Snapshot) -> str:
+        """The name of a session's state as a client without the subprotocol is to read it."""
+        return name_legacy_state(self.workflows.get(snapshot.workflow), snapshot)
 
     # ------------------------------------------------------------ inputs
 
@@ -377,7 +321,7 @@ class Engine:
         if (ended := self._end_at_once(key, awake, effect)) is not None:
             self._later(key, awake, ended)
             return
-        awake.account, awake.effect = Account(key.session_id, _monotonic_ms, self._prices), effect
+        awake.account, awake.effect = Account(key.session_id, monotonic_ms, self._prices), effect
         step = Timed(self._step(key, awake, effect, awake.account), key, awake.machine.workflow.name)
         awake.step = asyncio.create_task(step, name=f"step {key.session_id}")
 
@@ -445,9 +389,7 @@ class Engine:
         try:
             loaded = await self.store.load(key, 0, _NO_EVENTS)
         except StoreError as error:
-            log.warning("load_failed", session_id=key.session_id, error=str(error))
-            if isinstance(error, Unreadable):
-                self._rescue.unreadable(key, str(error))
+            self._rescue.load_failed(key, error)
             self._later(key, awake, inputs.LoadDone(number, None, failed=True))
         else:
             self._later(key, awake, inputs.LoadDone(number, loaded))
@@ -496,9 +438,7 @@ class Engine:
         try:
             loaded = await self.store.load(key, 0, _NO_EVENTS)
         except StoreError as error:  # one that is damaged must not stand in the way of those behind it
-            log.warning("load_failed", session_id=key.session_id, error=str(error))
-            if isinstance(error, Unreadable):
-                self._rescue.unreadable(key, str(error))
+            self._rescue.load_failed(key, error)
             return False
         if loaded is None or not loaded.inbox:
             return False

@@ -5,25 +5,24 @@ the same id. A session in trouble stores its lines before their steps run, so th
 """
 
 import uuid
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
-import msgspec
 import structlog
 
+from server.broker import Broker
 from server.clock import new_ids, now_ms
-from server.engine.containment import UNKNOWN, UNREAD, brief
-from server.errors import CloseCode
+from server.engine.awake import Awake, Replies
+from server.engine.containment import UNKNOWN, UNREAD, Containment
+from server.engine.group_commit import GroupCommit
+from server.errors import CloseCode, StoreError, Unreadable
 from server.machines import effects, inputs, lines
 from server.machines.broken_turn import IDS, broken_turn
 from server.machines.inputs import Asked
+from server.machines.session import Session
 from server.records import Committed, Event, Loaded, Outcome, SessionKey
-from server.server_memory import workflow_memory
 from server.wire.protocol import encode_all
 from server.workflows.table import Workflow
-
-if TYPE_CHECKING:
-    from server.engine.engine import Awake, Engine
 
 log = structlog.get_logger()
 
@@ -33,14 +32,30 @@ _TRIES = 2
 _REFUSAL = "overloaded"
 
 
+class Engine(Protocol):
+    """What a rescue needs of the engine; its methods say there what they do."""
+
+    broker: Broker
+    commit: GroupCommit
+    replies: dict[int, Replies]
+    troubles: Containment
+    workflows: Mapping[str, Workflow]
+
+    def machine(self, key: SessionKey) -> Session | None: ...  # noqa: D102
+    def evict(self, key: SessionKey, awake: Awake) -> None: ...  # noqa: D102
+    def hear(self, key: SessionKey, head: int, events: Sequence[Event] = ()) -> None: ...  # noqa: D102
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None: ...  # noqa: D102
+    def look_after(self, key: SessionKey, wait_ms: int = 0) -> Coroutine[Any, Any, None]: ...  # noqa: D102
+
+
 class Rescue:
     """The containment of one engine."""
 
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._troubles = engine.troubles
 
-    def contain(self, key: SessionKey, awake: "Awake", received: inputs.Input, error: Exception) -> None:
+    def contain(self, key: SessionKey, awake: Awake, received: inputs.Input, error: Exception) -> None:
         """The session's machine, or an effect of it, raised while it took `received`."""
         self._let_go(key, awake, received, error)
         trouble = self._troubles.get(key)
@@ -61,7 +76,7 @@ class Rescue:
             trouble.until_ms = 0  # its end is not put off
         self._engine.spawn(self._engine.look_after(key, max(0, wait_ms)), "wake")
 
-    def unstorable(self, key: SessionKey, awake: "Awake", run: int, code: str) -> bool:
+    def unstorable(self, key: SessionKey, awake: Awake, run: int, code: str) -> bool:
         """The store cannot take what a turn came to, now or ever; whether the turn is ended for it.
 
         It is not where the turn brought its line along, which may be what the store cannot take: then the line comes
@@ -85,7 +100,7 @@ class Rescue:
             self._engine.spawn(self._engine.look_after(key), "wake")
         return True
 
-    def _let_go(self, key: SessionKey, awake: "Awake", received: inputs.Input, error: Exception) -> None:
+    def _let_go(self, key: SessionKey, awake: Awake, received: inputs.Input, error: Exception) -> None:
         machine = awake.machine
         version = machine.snapshot.version if machine.snapshot else UNKNOWN
         now, running = now_ms(), machine.running
@@ -130,11 +145,17 @@ class Rescue:
         self._publish(key, events)
         await self._engine.look_after(key)
 
-    def got_on(self, key: SessionKey, awake: "Awake", received: inputs.TurnCommitted) -> None:
+    def got_on(self, key: SessionKey, awake: Awake, received: inputs.TurnCommitted) -> None:
         """A session that raised has committed a turn."""
         if isinstance(received.outcome, Committed):
             self._troubles.settle(key)
             awake.is_careful = False
+
+    def load_failed(self, key: SessionKey, error: StoreError) -> None:
+        """The store could not give the session; what is damaged is not asked for again at once."""
+        log.warning("load_failed", session_id=key.session_id, error=str(error))
+        if isinstance(error, Unreadable):
+            self.unreadable(key, str(error))
 
     def unreadable(self, key: SessionKey, reason: str, *, rests: bool = True) -> None:
         """The store has the session and cannot read it, or a part of it; with `rests`, it is left alone for a while."""
@@ -207,25 +228,3 @@ def _asked_by(received: inputs.Input) -> Iterator[Asked]:
             yield message
         case inputs.Found(asked):
             yield asked
-
-
-def summarise(workflow: Workflow, memory: Mapping[str, Any]) -> dict[str, Any]:
-    """What the workflow tells of a session at a reconnect; nothing where it raises or gives what is no JSON object.
-
-    - `summary_broken` (error): workflow, correlation_id, reason, and the traceback.
-    """
-    try:
-        told = workflow.summary(workflow_memory(dict(memory)))
-        if not isinstance(told, dict) or not all(type(key) is str for key in told):
-            raise TypeError(f"expected a dict with texts as keys, not a {type(told).__name__}")  # noqa: TRY301
-        msgspec.json.encode(told)
-    except BaseException as error:  # foreign code: without it the session can still be used
-        log.error(  # noqa: TRY400  `brief` bounds the traceback
-            "summary_broken",
-            workflow=workflow.name,
-            reason=type(error).__name__,
-            correlation_id=uuid.uuid4().hex,
-            exc_info=brief(error),
-        )
-        return {}
-    return told
