@@ -189,7 +189,7 @@ class Engine:
                         self._follow(key, awake)
                     if awake.is_careful and type(received) is inputs.TurnCommitted:
                         self._rescue.got_on(key, awake, received)
-                except Exception as error:  # noqa: BLE001  a fault in one session must not stop the queue of all
+                except Exception as error:  # noqa: BLE001  one session's fault must not stop the others
                     self._rescue.contain(key, awake, received, error)
         finally:
             self._delivering = False

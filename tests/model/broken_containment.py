@@ -14,7 +14,7 @@ FUZZED: Final = ("tests/engine/test_containment_fuzz.py",)
 CONTAINMENT_MUTANTS: Final[tuple[Mutant, ...]] = (
     mutant(
         "contain-nothing", "a machine that raises stops the queue of all sessions", ENGINE,
-        "                except Exception as error:  # noqa: BLE001  a fault in one session must not stop the queue of all\n",
+        "                except Exception as error:  # noqa: BLE001  one session's fault must not stop the others\n",
         "                except ZeroDivisionError as error:\n", (*CONTAINED, *FUZZED), model=False,
     ),
     mutant(
@@ -28,7 +28,8 @@ CONTAINMENT_MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "contain-unheard", "what was committed for a machine that raised is told to nobody", RESCUE,
-        "            self._engine.spawn(self._make_known(key, message or None, received.outcome.events), \"make known\")\n",
+        "            self._engine.spawn(self._make_known(key, message or None, received.outcome.events), "
+        '"make known")\n',
         "            pass\n", CONTAINED, model=False,
     ),
     mutant(

@@ -33,6 +33,10 @@ def test_usage_and_summary_come_back_as_they_were_remembered() -> None:
     assert workflow_memory(memory) == {"topic": "tea"}
 
 
+def test_a_summary_needs_no_usage() -> None:
+    assert remember({}, summary=StoredSummary(3, "tea")) == {SERVER_KEY: {"summary": {"through": 3, "text": "tea"}}}
+
+
 def test_nothing_to_remember_changes_nothing() -> None:
     assert remember({SERVER_KEY: {"usage": SUM}}) == {}
     assert read_server_memory({}) == ServerMemory()
