@@ -5,11 +5,13 @@ import datetime
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import structlog
 
+from server.engine.at_reconnect import name_legacy_state
 from server.workflows.outputs import SERVER_TYPES
 from server.workflows.table import (
     STAY,
@@ -24,6 +26,7 @@ from server.workflows.table import (
     Workflow,
     chat,
 )
+from tests.support.builders import snapshot
 from tests.support.rooms import room
 
 Yields = Callable[[], Any]
@@ -338,6 +341,20 @@ async def test_a_summary_that_cannot_be_told_is_left_out(summary: Any) -> None:
     broken = [one for one in records if one["event"] == "summary_broken"]
     assert broken
     assert all(one["workflow"] == "tea" and one["correlation_id"] for one in broken)
+
+
+def test_a_legacy_state_that_cannot_be_told_is_the_states_own_name() -> None:
+    known = snapshot(workflow="tea", state="BREWING", memory={"@server": {}, "cups": 3})
+    workflow = tea(at_once(lambda: chat("one")))
+    wrong: list[Any] = [lambda *_: 5, lambda *_: "\ud800", lambda _state, memory: memory["@server"]]
+    for legacy_state in wrong:
+        with structlog.testing.capture_logs() as records:
+            assert name_legacy_state(replace(workflow, legacy_state=legacy_state), known) == "BREWING"
+        assert [(one["event"], one["what"]) for one in records] == [("summary_broken", "legacy_state")]
+    assert name_legacy_state(None, known) == "BREWING"
+    assert name_legacy_state(replace(workflow, legacy_state=lambda state, memory: f"{state} {memory}"), known) == (
+        "BREWING {'cups': 3}"
+    )
 
 
 async def test_half_a_character_that_is_streamed_is_shown_and_kept_as_a_question_mark() -> None:
