@@ -7,6 +7,7 @@
     ├── StepError           a step cannot answer; carries its error code
     └── StoreError
         ├── StoreUnavailable   temporary: the outcome is unknown or nothing was done, try again
+        ├── Unreadable         what is stored was damaged; trying again cannot help
         ├── InvalidWrite       a write holds what cannot be stored; trying again cannot help
         └── StoreClosed        the store was used after close
 
@@ -50,6 +51,13 @@ ERROR_CODES: Final[dict[str, ErrorCode]] = {
     "auth_not_enabled": ErrorCode(False, "This server does not use tokens."),
     "step_failed": ErrorCode(True, "Something went wrong while I was working on that. Please try again."),
     "step_timeout": ErrorCode(True, "That took too long, so I stopped. Please try again."),
+    "turn_broken": ErrorCode(
+        True, "Something went wrong while I was working on that, and it was noted. Please try again."
+    ),
+    "page_broken": ErrorCode(False, "This page cannot be shown. Please tell whoever runs this service."),
+    "session_unreadable": ErrorCode(
+        True, "This conversation cannot be read just now. Please tell whoever runs this service."
+    ),
     "answer_too_large": ErrorCode(False, "My answer became too large, so I stopped. Please ask for less at once."),
     "assistant_rate_limited": ErrorCode(
         True, "The assistant has too much to do just now. Please try again in a moment."
@@ -135,6 +143,10 @@ class StoreError(RejoinderError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached or refused the work; trying the same write again is safe."""
+
+
+class Unreadable(StoreError):
+    """What is stored cannot be read: it was damaged. It is there all the same, so it is never "not found"."""
 
 
 class InvalidWrite(StoreError):

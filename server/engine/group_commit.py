@@ -15,16 +15,19 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from server.errors import StoreError, StoreUnavailable
+from server.errors import InvalidWrite, StoreError, StoreUnavailable
 from server.records import Committed, Conflict, Duplicate, Event, Failed, Missing, Outcome, Write
 from server.store import Store
 
-#: Told the outcome of a write, or None when the store could not commit it.
+#: Told the outcome of a write, or None when the store could not commit it; Failed(INVALID) when it never will.
 Resolve = Callable[[Outcome | None], None]
 
 #: After so many writes in a row that the store was not there for, the rest of their batch is not tried: each try may
 #: take as long as the store's timeout, and meanwhile nobody else is served.
 _GIVE_UP: Final = 2
+INVALID: Final = "invalid"
+#: The classes of SQLSTATE that speak of the write itself: wrong data, a broken constraint, a limit of the program.
+_FOR_GOOD: Final = frozenset({"22", "23", "54"})
 _PAGE: Final = 200
 #: A queue that is no longer than this goes whole: halves of it would cost more transactions than they save time.
 _WHOLE: Final = 32
@@ -142,7 +145,7 @@ class GroupCommit:
             outcomes = await self._outcomes([queued], self._commit([queued.write]))
             if isinstance(outcomes, Exception):
                 in_vain += isinstance(outcomes, StoreUnavailable)
-                _resolve(queued, None)
+                _resolve(queued, Failed(INVALID) if isinstance(outcomes, InvalidWrite) else None)
             else:
                 in_vain = 0
                 _resolve(queued, await self._recognise(queued.write, outcomes[0]))
@@ -193,11 +196,11 @@ class GroupCommit:
 
 
 def _taken(write: Write, outcome: Outcome) -> Outcome | None:
-    """None for a write that the store stumbled over, as if it had failed alone."""
+    """Failed(INVALID) for a write that the store can never take, None for one that it stumbled over."""
     if not isinstance(outcome, Failed):
         return outcome
     log.warning("commit_failed", writes=1, session_id=write.session_id, error=outcome.code)
-    return None
+    return Failed(INVALID) if outcome.code[:2] in _FOR_GOOD else None
 
 
 def _resolve(queued: _Queued, outcome: Outcome | None) -> None:

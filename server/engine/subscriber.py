@@ -12,7 +12,7 @@ import structlog
 from server.clock import new_id, new_ids, now_ms
 from server.engine.engine import Engine
 from server.engine.run_step import SPARE_IDS
-from server.errors import ERROR_CODES, CloseCode, StoreError
+from server.errors import ERROR_CODES, CloseCode, StoreError, Unreadable
 from server.machines import connection, effects, inputs
 from server.machines.connection import Connection, Cursor
 from server.records import SessionKey
@@ -260,11 +260,13 @@ class Subscriber:
             loaded = await self._engine.store.load(self.key, effect.after, effect.limit)
         except StoreError as error:
             self._log.warning("connect_failed", error=str(error))
+            if isinstance(error, Unreadable):
+                self._unreadable(str(error))
+                return
             self._perform(self._machine.read_failed(effect.read_id))
             return
         if loaded is not None and loaded.snapshot.workflow not in self._engine.workflows:
-            self._log.error("unknown_workflow", workflow=loaded.snapshot.workflow)
-            self.close(CloseCode.INTERNAL)
+            self._unreadable(f"there is no workflow {loaded.snapshot.workflow[:60]!r} here")
             return
         if loaded is not None and loaded.inbox:
             # An interrupted turn runs again now, not at the next sweep.
@@ -272,11 +274,20 @@ class Subscriber:
         items = encode_all(loaded.events) if loaded else []
         self._perform(self._machine.loaded(effect.read_id, loaded.snapshot if loaded else None, items))
 
+    def _unreadable(self, reason: str) -> None:
+        """Say why, and send the client away for a while: the session is there, and an operator may mend it."""
+        self._engine.tell_unreadable(self.key, reason)
+        self.refuse("session_unreadable")
+        self.close(CloseCode.INTERNAL)
+
     async def _read(self, effect: connection.Read) -> None:
         try:
             events = await self._engine.store.read(self.key, effect.after, effect.limit)
         except StoreError as error:
             self._log.warning("replay_failed", error=str(error))
+            if isinstance(error, Unreadable):
+                self._unreadable(str(error))
+                return
             self._perform(self._machine.read_failed(effect.read_id))
             return
         self._perform(self._machine.page(effect.read_id, encode_all(events)))

@@ -32,6 +32,11 @@ class TurnTimes:
         self._started_ms = self._stepped_ms = 0
         self._acked_after_ms: dict[int, int] = {}
 
+    @property
+    def started_ms(self) -> int:
+        """When the last step began (UTC)."""
+        return self._started_ms
+
     def step_ran(self, started_ms: int, ended_ms: int) -> None:
         """The step of a turn began then; and ended then, unless it waits and its end is watched."""
         self._started_ms, self._stepped_ms = started_ms, ended_ms

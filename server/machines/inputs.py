@@ -9,6 +9,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from server.records import Event, Loaded, Outcome, Snapshot
+from server.server_memory import StoredSummary
 from server.wire.protocol import Say, Transient
 from server.workflows.table import Progress, Result
 
@@ -96,13 +97,17 @@ class Again(Struct, frozen=True):
 
 
 class Done(Struct, frozen=True):
-    """A step came to its end. `ids` are fresh message ids, one a frame and one for the turn's state_update."""
+    """A step came to its end. `ids` are fresh message ids, one a frame and one for the turn's state_update.
+
+    `summary` is the new one of what was said long ago, if the turn made one.
+    """
 
     run: int
     result: Result
     ids: Sequence[str]
     now_ms: int
     spent: Mapping[str, Any] = NOTHING_SPENT
+    summary: StoredSummary | None = None
 
 
 class Failed(Struct, frozen=True):

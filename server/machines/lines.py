@@ -106,7 +106,7 @@ def _same_words(say: Say, stored: dict[str, Any], workflow: Workflow) -> bool:
     """Compare what was sent, not what was made of it: a label names an action in one state and nothing in the next."""
     button = workflow.button(stored.get("action_value") or "")
     return (
-        say.text in (stored["text"], button.value if button else stored["text"])
+        say.text in (stored.get("text"), button.value if button else stored.get("text"))
         and say.action in (None, stored.get("action_value"))
         and say.action_message_id == stored.get("action_message_id")
     )

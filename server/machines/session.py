@@ -212,6 +212,14 @@ class Session:
             case _:  # Rest
                 return self._rest()
 
+    def waiting(self) -> list[Asked]:
+        """What clients asked that has no answer yet and is not on its way to the store by itself."""
+        running = self.running
+        asked: list[Asked | None] = [*self._held.asked]
+        if running is not None:
+            asked += [running.message, running.cancel]
+        return [one for one in asked if one is not None]
+
     @property
     def turn(self) -> int | None:
         """The turn that is under way, here or in another process."""

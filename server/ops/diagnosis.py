@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct, field
 
 from server.records import SYSTEM, Event, Snapshot, fold, is_line
+from server.server_memory import read_server_memory
 from server.store.inspect.contract import Damaged
 from server.wire.protocol import timestamp
 from server.workflows.table import Workflow
@@ -31,6 +32,7 @@ LAWS: Final = {
     "answers": "every line up to the cursor has exactly one answer, and no other has one",
     "moves": "every turn starts in the state in which the one before ended",
     "version": "the version is the number of turns",
+    "server": "what the server itself remembers can be read",
     "fold": "the log, folded, gives the session as it is stored",
 }
 
@@ -262,6 +264,8 @@ class _Reading:
             self.laws["greeting"].broken(f"expected one opening turn, found {len(self._openings)}: {found}")
         elif self.history[0].role == "user" or self._openings[0] > min(self._answered, default=self._seq + 1):
             self.laws["greeting"].broken(f"the opening turn, event {self._openings[0]}, is not the first turn")
+        if complaint := read_server_memory(snapshot.memory).complaint:
+            self.laws["server"].broken(f"{complaint}: it counts as empty")
         if not self.laws["readable"].is_kept:
             self.laws["fold"].broken("cannot be told while events cannot be read")
         elif folded is None:

@@ -63,7 +63,7 @@ class Ask(Struct, frozen=True):
 class Remember(Struct, frozen=True):
     """Change the session's memory with the turn; a value of None forgets the key.
 
-    The keys `usage` and `summary` are the server's own, in sessions that a language model answers.
+    Keys that begin with `@` are the server's own: a turn that changes one fails.
     """
 
     changes: dict[str, Any]

@@ -170,6 +170,9 @@ async def test_what_the_store_stumbles_over_is_not_committed_and_its_neighbours_
         return [Failed("22P02"), *outcomes[1:]]
 
     store.change = stumble
+    assert kinds(await asyncio.gather(submit(group, line), submit(group, other))) == ["Failed", "Committed"]
+    store.change = lambda outcomes: [Failed("53200"), *outcomes[1:]]
+    _, [line, other] = await lines(store.store, 2)
     assert kinds(await asyncio.gather(submit(group, line), submit(group, other))) == ["NoneType", "Committed"]
 
 
@@ -190,7 +193,8 @@ async def test_a_poisonous_write_fails_alone(store: FaultyStore, group: GroupCom
     sessions, writes = await lines(store.store, 5)
     store.before = poisoned(sessions[2].session_id, error)
     outcomes = await behind_a_commit(store, group, writes)
-    assert kinds(outcomes) == ["Committed", "Committed", "NoneType", "Committed", "Committed"]
+    refused = "Failed" if isinstance(error, InvalidWrite) else "NoneType"
+    assert kinds(outcomes) == ["Committed", "Committed", refused, "Committed", "Committed"]
     assert [len(batch) for batch in store.batches] == [5, 1, 1, 1, 1, 1]
     assert [(await snapshot(store, session.session_id)).seq for session in sessions] == [3, 3, 2, 3, 3]
 
@@ -199,7 +203,7 @@ async def test_what_the_store_itself_refuses_fails_alone(store: FaultyStore, gro
     sessions, writes = await lines(store.store, 4)
     bad = [accept(sessions[1].session_id, payload={"text": "\ud800"}), accept(sessions[3].session_id, "a\0b")]
     outcomes = await behind_a_commit(store, group, [writes[0], bad[0], writes[2], bad[1]])
-    assert kinds(outcomes) == ["Committed", "NoneType", "Committed", "NoneType"]
+    assert kinds(outcomes) == ["Committed", "Failed", "Committed", "Failed"]
 
 
 async def test_a_store_that_is_away_is_not_asked_for_every_write(store: FaultyStore, group: GroupCommit) -> None:

@@ -70,7 +70,7 @@ BUSY_MUTANTS: Final = (
         "            if self._is_late or self._appending:\n", "            if self._is_late:\n", PURE_SESSION,
     ),
     mutant(
-        "spent-again", "a turn pays for the calls of another one", ENGINE,
+        "spent-again", "a turn pays for the calls of another one", "server/engine/awake.py",
         "        if self.account is None or running is None or running.run != self.run:\n",
         "        if self.account is None:\n", OVERTAKEN, model=False,
     ),

@@ -10,7 +10,7 @@ from server.errors import CloseCode
 from server.machines import effects, inputs, lines
 from server.machines.session import Limits, Session
 from server.machines.turn import Running
-from server.records import Committed, Event, Loaded, Outcome, SessionKey, Write
+from server.records import Committed, Event, Failed, Loaded, Outcome, SessionKey, Write
 from server.wire.protocol import Encoded, Say, Transient, encode_all
 from tests.model.awake import Awake
 from tests.model.laws import POISON
@@ -186,7 +186,7 @@ class Process:
         def resolved(outcome: Outcome | None) -> None:
             self.world.laws.hold(self._submitted.popleft() is write, "outcomes came out of order")
             self.world.laws.committed(session_id, write, outcome)
-            resolve(outcome)
+            resolve(None if isinstance(outcome, Failed) else outcome)
 
         assert self.commit.submit(write, resolved, again=again)
 
