@@ -12,6 +12,7 @@ from server.assistant.errors import AssistantError, Fault
 from server.engine.run_step import Means, run_step
 from server.machines.effects import RunStep
 from server.machines.inputs import Failed, Input
+from server.records import SessionKey
 from server.settings import Settings
 from server.workflows.chat import CHAT
 from server.workflows.table import Output, Turn, chat
