@@ -27,7 +27,8 @@ from server.engine.run_step import SPARE_IDS, Means, end_at_once, run_step
 from server.engine.turn_log import WATCHED, TurnTimes
 from server.errors import StoreError
 from server.machines import effects, inputs, lines
-from server.machines.session import Limits, Phase, Session
+from server.machines.session import Session
+from server.machines.standing import Limits, Phase
 from server.ops.metrics import Figures
 from server.records import Event, Loaded, SessionKey
 from server.settings import Settings

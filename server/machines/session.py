@@ -48,9 +48,6 @@ what the end needs. A turn that is being committed has its answer.
 """
 
 from collections.abc import Sequence
-from enum import Enum
-
-from msgspec import Struct
 
 from server.errors import CloseCode
 from server.machines import lines
@@ -58,7 +55,6 @@ from server.machines.effects import (
     Ack,
     AnswerAtOnce,
     Append,
-    Ask,
     CancelStep,
     Commit,
     Effect,
@@ -98,8 +94,7 @@ from server.machines.inputs import (
     TurnCommitted,
     Wished,
 )
-from server.machines.known_log import Inbox
-from server.machines.lines import Held
+from server.machines.standing import Phase, Standing
 from server.machines.turn import (
     Ending,
     Running,
@@ -111,53 +106,11 @@ from server.machines.turn import (
     tell_usage,
     turn_write,
 )
-from server.records import Committed, Conflict, Duplicate, Event, Loaded, Missing, Outcome, Snapshot
-from server.wire import protocol
-from server.workflows.table import Workflow
+from server.records import Committed, Conflict, Duplicate, Event, Loaded, Missing, Outcome
 
 
-class Phase(Enum):
-    """What the session is doing."""
-
-    COLD = "cold"
-    LOADING = "loading"
-    IDLE = "idle"
-    RUNNING = "running"
-    COMMITTING = "committing"
-
-
-class Limits(Struct, frozen=True):
-    """The bounds and waits of a session; ms where it says so."""
-
-    inbox: int = 20
-    takeover_ms: int = 0
-    status_after_ms: int = 400
-    retry_ms: int = 500
-    retry_max_ms: int = 10_000
-
-
-class Session:
+class Session(Standing):
     """One conversation that is awake in this process."""
-
-    def __init__(self, session_id: str, user_id: str, workflow: Workflow, limits: Limits) -> None:
-        self.session_id = session_id
-        self.user_id = user_id
-        self.workflow = workflow
-        self.limits = limits
-        self.phase = Phase.COLD
-        self.snapshot: Snapshot | None = None
-        self.inbox = Inbox()
-        self.running: Running | None = None
-        self.elsewhere: Running | None = None  # the turn that is another process's to run
-        self._overheard: Running | None = None  # the newest turn that another process shows; its line may come later
-        self._tried, self._attempt = -1, 0  # the last turn that ran here, and how often
-        self._held = Held(limits.inbox)
-        self._appending = self._finding = 0
-        self._asking = 0  # the run of an AnswerAtOnce that is not answered yet
-        self._number = self._load_number = self._read_number = 0
-        self._failures = 0
-        self._wanted = False  # a connection found no session and wants one
-        self._outdated = False  # what we know is old, but our own commit must have its outcome first
 
     def deliver(self, received: Input) -> list[Effect]:
         """Take one input; the effects are to be performed in their order, before the next input."""
@@ -201,7 +154,7 @@ class Session:
                 self.inbox.hear_of(head)
                 return self._note(events) + self._next()
             case ShownElsewhere(frame):
-                return self._shown_elsewhere(frame)
+                return self.elsewhere.show(frame, self.running.turn if self.running else self._last_turn())
             case Wished():
                 running = self.running if self.phase is Phase.RUNNING else None
                 return [Show(frame) for frame in running.show_again()] if running else []
@@ -211,33 +164,6 @@ class Session:
                 return self._timer(name, number)
             case _:  # Rest
                 return self._rest()
-
-    @property
-    def turn(self) -> int | None:
-        """The turn that is under way, here or in another process."""
-        underway = self.running or self.elsewhere
-        return underway.turn if underway else None
-
-    def catch_up(self) -> list[protocol.Transient]:
-        """What a connection that has just become live must see of the running turn."""
-        if (underway := self._underway) is not None:
-            return underway.catch_up()
-        return self._overheard.said() if self._overheard is not None and self._is_told_early else []
-
-    @property
-    def _underway(self) -> Running | None:
-        """The turn that goes on: one whose end is being committed does not."""
-        return self.running if self.phase is Phase.RUNNING else self.elsewhere
-
-    @property
-    def _is_told_early(self) -> bool:
-        """Whether another process has shown something of a turn whose line, or the end before it, is not known here."""
-        return self._overheard is not None and self._overheard.turn > (self.turn or self._last_turn())
-
-    @property
-    def _is_late(self) -> bool:
-        """Whether the store has, or may have, what is not known here yet."""
-        return self.phase in (Phase.LOADING, Phase.COMMITTING) or self.inbox.is_behind
 
     # ------------------------------------------------------------ what the store knows
 
@@ -254,7 +180,7 @@ class Session:
     def _load(self) -> list[Effect]:
         """Ask the store for everything; what was running and reading here is over."""
         taken_back = self._take_back()
-        self.phase, self.running, self.elsewhere, self._outdated = Phase.LOADING, None, None, False
+        self.phase, self.running, self.elsewhere.awaited, self._outdated = Phase.LOADING, None, None, False
         self._read_number = 0
         self.inbox.forget()
         self._load_number = self._next_number()
@@ -286,7 +212,7 @@ class Session:
     def _gone(self, code: CloseCode) -> list[Effect]:
         refused = self._held.refuse("not_found" if code is CloseCode.NOT_FOUND else "store_unavailable")
         stopped: list[Effect] = [CancelStep(self.running.run)] if self.running else []
-        self.phase, self.running, self.elsewhere = Phase.COLD, None, None
+        self.phase, self.running, self.elsewhere.awaited = Phase.COLD, None, None
         return [*refused, *stopped, Gone(code), Evict()]
 
     def _read(self) -> list[Effect]:
@@ -301,7 +227,7 @@ class Session:
             return [*self._held.refuse("store_unavailable"), self._retry("read")]
         self._failures = 0
         if not self.inbox.joins(done.events):
-            self._overheard = None
+            self.elsewhere.forget()
             return self._reload()  # what we heard of is not there: the log is not the one that we know
         return [Tell(done.events[-1].seq), *self._note(done.events), *self._next()]
 
@@ -314,12 +240,6 @@ class Session:
         if turn is not None and turn > self._last_turn():
             return self._reload()
         return self._read() if self.inbox.is_behind and not self._read_number else []
-
-    def _last_turn(self) -> int:
-        """The last turn whose outcome is known here, or on its way to us."""
-        if self.running is not None and self.phase is Phase.COMMITTING:
-            return self.running.turn
-        return self.snapshot.cursor if self.snapshot else -1
 
     def _reload(self) -> list[Effect]:
         """What we know is old: another process made a turn, or the log was cut."""
@@ -356,12 +276,6 @@ class Session:
         self._asking = self._next_number()
         step = RunStep(self._asking, self.inbox.head + 1, 1, line, self.snapshot, stale=False)
         return [AnswerAtOnce(message, line, step)]
-
-    @property
-    def _is_free(self) -> bool:
-        """Whether the next line is the next turn, and its answer the next thing to happen."""
-        waits = self.inbox.lines or self.inbox.is_behind or self._appending or self.elsewhere
-        return self.phase is Phase.IDLE and not waits
 
     def _append(self, message: Message, line: Event) -> list[Effect]:
         self._appending += 1
@@ -430,52 +344,20 @@ class Session:
             return []
         if self.inbox.is_ours(line) or self.limits.takeover_ms == 0:
             return self._run(line)
-        if self.elsewhere is not None:
+        if self.elsewhere.awaited is not None:
             return []  # it is this line's: another one is next only after a turn
-        self.elsewhere = self._overhear(line.seq)
-        self.elsewhere.is_seen = True
+        self.elsewhere.wait_for(line.seq, self._next_number())
         return [TakeOver(line.seq, max(line.created_at, self.snapshot.updated_at))]
 
-    def _shown_elsewhere(self, frame: protocol.Transient) -> list[Effect]:
-        """Pass on what another process shows; a piece of text only where it goes on from what is known.
-
-        What tabs here were shown is kept by a cancellation, so it is remembered from before the line is known, and
-        while the session is read again.
-        """
-        if frame.type != "stream_delta" or not self._is_of_others(frame.payload["turn"]):
-            return [Show(frame, here=True)]
-        overheard = self._overhear(frame.payload["turn"])
-        if overheard.follow(frame):
-            return [Show(frame, here=True)]
-        return [Ask()] if overheard.is_new(frame) else []
-
-    def _is_of_others(self, turn: int) -> bool:
-        """Whether a turn is another process's and goes on, as far as is known here: a newer one ends it."""
-        if self._overheard is not None and turn < self._overheard.turn:
-            return False
-        if self.elsewhere is not None:
-            return turn >= self.elsewhere.turn
-        return turn > (self._last_turn() if self.running is None else self.running.turn)
-
-    def _overhear(self, turn: int) -> Running:
-        """What other processes show of a turn; kept for the newest one."""
-        known = self._overheard
-        if known is not None and known.turn == turn:
-            return known
-        begun = Running(run=self._next_number(), turn=turn, attempt=0)
-        if known is None or known.turn < turn:
-            self._overheard = begun
-        return begun
-
     def _run(self, line: Event | None) -> list[Effect]:
-        turn, run, is_seen = line.seq if line else 0, self._next_number(), self.elsewhere is not None
+        turn, run, is_seen = line.seq if line else 0, self._next_number(), self.elsewhere.awaited is not None
         # A line that the store kept for us may have been tried before, by a process that died in mid-answer: what
         # clients have of that is to be replaced.
         before = 0 if line is None or self.inbox.is_ours(line) else 1
         before = self._attempt if turn == self._tried else before
-        overheard = self._overheard if self._overheard is not None and self._overheard.turn == turn else None
-        self._tried, self._attempt = turn, max(before, overheard.attempt if overheard else 0) + 1
-        self.running, self.elsewhere = Running(run=run, turn=turn, attempt=self._attempt, is_seen=is_seen), None
+        self._tried, self._attempt = turn, max(before, self.elsewhere.attempt(turn)) + 1
+        self.running = Running(run=run, turn=turn, attempt=self._attempt, is_seen=is_seen)
+        self.elsewhere.awaited = None
         self.phase = Phase.RUNNING
         if self._is_overtaken(turn):
             return [Interrupt(run)]  # nobody waits for its answer: no step, and no model paid
@@ -483,15 +365,6 @@ class Session:
         stale = asked is not None and self.snapshot is not None and asked != self.snapshot.card
         step = RunStep(run, turn, self._attempt, line, self.snapshot, stale)
         return [step, SetTimer("status", run, self.limits.status_after_ms)]
-
-    def _is_overtaken(self, turn: int) -> bool:
-        """Whether a newer line than the turn's own ends it."""
-        return self.workflow.when_busy == "interrupt" and self.inbox.newest > turn
-
-    def _runs(self, run: int) -> Running | None:
-        """The running turn, if `run` is its number and its step may still speak."""
-        running = self.running
-        return running if running and running.run == run and self.phase is Phase.RUNNING else None
 
     def _again(self, run: int) -> list[Effect]:
         """The step begins anew: whoever reads replaces its words, by the attempt that the next ones carry."""
@@ -518,7 +391,7 @@ class Session:
         if running is None or running.turn != cancel.turn:
             return self._hold(cancel) if self._is_late else self._refuse(cancel, "not_running", looked)
         # Whoever runs it elsewhere learns of its end from the log: its version is old from now on.
-        self.running, self.elsewhere = running, None
+        self.running, self.elsewhere.awaited = running, None
         running.cancel = cancel
         return self._stop(running, cancelled(cancel, running, self._state()), cancel.ids, cancel.now_ms)
 
@@ -603,19 +476,16 @@ class Session:
 
     def _take_back(self) -> list[Effect]:
         """End what was shown of the turn under way; of another process's, only this one's own subscribers were told."""
-        underway = self.running or self.elsewhere
+        underway = self.running or self.elsewhere.awaited
         shown = underway.take_back() if underway else []
         return [Show(frame, here=self.running is None) for frame in shown]
-
-    def _state(self) -> str:
-        return self.snapshot.state if self.snapshot else self.workflow.start
 
     # ------------------------------------------------------------ time
 
     def _timer(self, name: str, number: int) -> list[Effect]:
         running = self.running if self.running and self.running.run == number else None
         match name:
-            case "takeover" if self.elsewhere is not None and self.elsewhere.turn == number:
+            case "takeover" if self.elsewhere.awaited is not None and self.elsewhere.awaited.turn == number:
                 self.inbox.own(number)
                 # Ours is another attempt than the one whose pieces clients may have, heard of here or not.
                 self._tried, self._attempt = number, 1

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from server.errors import ERROR_CODES
 from server.machines import effects, inputs
-from server.machines.session import Phase, Session
+from server.machines.session import Session
+from server.machines.standing import Phase
 from server.records import Committed, Event, is_line
 from server.wire.protocol import Cancel, Say, Transient
 from tests.model.step import Step

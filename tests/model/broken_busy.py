@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.model.mutant import INBOX, LINES, PURE_SESSION, SESSION, TURNS, mutant
+from tests.model.mutant import INBOX, LINES, PURE_SESSION, SESSION, STANDING, TURNS, mutant
 
 ENGINE: Final = "server/engine/engine.py"
 BROKER: Final = "server/broker/__init__.py"
@@ -20,7 +20,7 @@ BUSY_MUTANTS: Final = (
         "            pass\n", PURE_SESSION,
     ),
     mutant(
-        "interrupt-queued", "lines interrupt where they should wait", SESSION,
+        "interrupt-queued", "lines interrupt where they should wait", STANDING,
         '        return self.workflow.when_busy == "interrupt" and self.inbox.newest > turn\n',
         "        return self.inbox.newest > turn\n", PURE_SESSION,
     ),

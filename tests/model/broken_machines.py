@@ -9,6 +9,7 @@ from tests.model.mutant import (
     PURE_CONNECTION,
     PURE_SESSION,
     SESSION,
+    STANDING,
     TURNS,
     Change,
     Mutant,
@@ -87,8 +88,8 @@ SESSION_MUTANTS: Final = (
         PURE_SESSION,
     ),
     mutant(
-        "unfree-at-once", "a line is answered at once although others wait before it", SESSION,
-        "        waits = self.inbox.lines or self.inbox.is_behind or self._appending or self.elsewhere\n",
+        "unfree-at-once", "a line is answered at once although others wait before it", STANDING,
+        "        waits = self.inbox.lines or self.inbox.is_behind or self._appending or self.elsewhere.awaited\n",
         "        waits = self.inbox.is_behind\n", PURE_SESSION,
     ),
     mutant(
@@ -171,7 +172,7 @@ SESSION_MUTANTS: Final = (
         "        if running is None or running.write is None:\n", PURE_SESSION,
     ),
     mutant(
-        "stale-step", "what a cancelled step says is taken", SESSION,
+        "stale-step", "what a cancelled step says is taken", STANDING,
         "        return running if running and running.run == run and self.phase is Phase.RUNNING else None\n",
         "        return running if running and self.phase is Phase.RUNNING else None\n", PURE_SESSION,
     ),

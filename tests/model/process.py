@@ -8,7 +8,8 @@ from server.engine.group_commit import GroupCommit, Resolve
 from server.engine.run_step import SPARE_IDS
 from server.errors import CloseCode
 from server.machines import effects, inputs, lines
-from server.machines.session import Limits, Session
+from server.machines.session import Session
+from server.machines.standing import Limits
 from server.machines.turn import Running
 from server.records import Committed, Event, Loaded, Outcome, SessionKey, Write
 from server.wire.protocol import Encoded, Say, Transient, encode_all

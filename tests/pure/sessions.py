@@ -17,7 +17,8 @@ from server.machines.inputs import (
     Remote,
     TurnCommitted,
 )
-from server.machines.session import Limits, Session
+from server.machines.session import Session
+from server.machines.standing import Limits
 from server.records import Event, Loaded
 from server.wire.protocol import Say
 from server.workflows.table import Frame, Result, Workflow, chat

@@ -6,7 +6,8 @@ from server.errors import CloseCode
 from server.machines.effects import Ack, AnswerAtOnce, Append, Commit, Evict, Gone, Publish, Reject, RunStep
 from server.machines.inputs import AtOnce, Done, Failed, Message, Remote, Rest, TurnCommitted
 from server.machines.lines import accept_write
-from server.machines.session import Phase, Session
+from server.machines.session import Session
+from server.machines.standing import Phase
 from server.records import Conflict, Duplicate, Missing
 from tests.pure.sessions import accept, broken, done, finish, idle, loaded, news, reload, running, say
 from tests.support.builders import USER, kinds, line, the

@@ -31,7 +31,8 @@ from server.machines.inputs import (
     TimerFired,
     TurnCommitted,
 )
-from server.machines.session import Phase, Session
+from server.machines.session import Session
+from server.machines.standing import Phase
 from server.records import Conflict, Event
 from tests.pure.sessions import (
     IDS,

@@ -4,7 +4,8 @@ import pytest
 
 from server.machines.effects import Ack, Commit, Find, Read, Reject, RunStep, Show
 from server.machines.inputs import Found, LoadDone, ReadDone, Remote, Streamed, TimerFired, TurnCommitted
-from server.machines.session import Phase, Session
+from server.machines.session import Session
+from server.machines.standing import Phase
 from server.records import Conflict, Duplicate, Event
 from server.wire import protocol
 from tests.pure.sessions import broken, cancel, cold, committing, done, finish, idle, loaded, news, reload, running

@@ -16,7 +16,7 @@ from server.machines.effects import (
     Tell,
 )
 from server.machines.inputs import Found, LoadDone, Opened, ReadDone, Remote, Rest, TimerFired, TurnCommitted
-from server.machines.session import Phase
+from server.machines.standing import Phase
 from server.records import Conflict, Missing
 from server.workflows.table import chat
 from tests.pure.sessions import (

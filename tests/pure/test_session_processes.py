@@ -6,7 +6,8 @@ import pytest
 
 from server.machines.effects import CancelStep, Commit, Load, Read, RunStep, SetTimer, Show, TakeOver, Tell
 from server.machines.inputs import Appended, LoadDone, Opened, ReadDone, Remote, TimerFired, TurnCommitted
-from server.machines.session import Phase, Session
+from server.machines.session import Session
+from server.machines.standing import Phase
 from server.records import Event
 from server.wire import protocol
 from tests.pure.sessions import accept, append, cold, committing, done, finish, idle, loaded, news, reload, running, say

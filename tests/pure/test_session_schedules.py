@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from server.machines import effects, inputs, lines
-from server.machines.session import Limits, Phase, Session
+from server.machines.session import Session
+from server.machines.standing import Limits, Phase
 from server.records import (
     Committed,
     Conflict,

@@ -7,7 +7,7 @@ from msgspec import structs
 from server.errors import CloseCode
 from server.machines.effects import Commit, Gone, Load, Publish, RunStep, SetTimer, Show, Tell
 from server.machines.inputs import Appended, LoadDone, Opened, Shown, Streamed, TimerFired, TurnCommitted
-from server.machines.session import Phase
+from server.machines.standing import Phase
 from server.records import Committed, Conflict, Event, Missing, Write, fold, place
 from server.wire import protocol
 from server.workflows.table import Frame, Progress, chat
