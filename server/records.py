@@ -138,7 +138,16 @@ class Failed(Struct, frozen=True):
     code: str
 
 
+class Unknown(Struct, frozen=True):
+    """The store did not say what became of the write: it may have been written, and may not."""
+
+
+UNKNOWN: Final = Unknown()
+
+#: What a store says of a write.
 Outcome = Committed | Duplicate | Conflict | Missing | Failed
+#: What is known of a write in the end, where a store that stumbles or is away is an outcome, too.
+Settled = Committed | Duplicate | Conflict | Missing | Unknown
 
 
 class Loaded(Struct, frozen=True):

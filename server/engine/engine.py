@@ -10,7 +10,7 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 import structlog
 from msgspec import structs
@@ -169,7 +169,9 @@ class Engine:
 
     def open(self, key: SessionKey, loaded: Loaded | None, workflow: str) -> bool:
         """A connection has just read the session (None: start it). False: too many sessions are awake."""
-        return self.deliver(key, loaded.snapshot.workflow if loaded else workflow, inputs.Opened(loaded))
+        return self.deliver(
+            key, loaded.snapshot.workflow if loaded else workflow, inputs.Opened(loaded or inputs.NOT_THERE)
+        )
 
     def deliver(self, key: SessionKey, workflow: str, received: inputs.Input) -> bool:
         """Give an input to a session, waking it if need be. False: too many sessions are awake."""
@@ -263,7 +265,7 @@ class Engine:
                 if not self.commit.submit(
                     write, lambda outcome: self._later(key, awake, inputs.TurnCommitted(run, outcome)), again=again
                 ):
-                    self._later(key, awake, inputs.TurnCommitted(run, None, "overloaded"))
+                    self._later(key, awake, inputs.TurnCommitted(run, inputs.OVERLOADED))
             case effects.Ack():
                 if (waiting := self.replies.get(effect.reply_to)) is not None:
                     waiting.acked(effect)
@@ -273,7 +275,7 @@ class Engine:
                 if not self.commit.submit(
                     write, lambda outcome: self._later(key, awake, inputs.Appended(message, outcome))
                 ):
-                    self._later(key, awake, inputs.Appended(message, None, "overloaded"))
+                    self._later(key, awake, inputs.Appended(message, inputs.OVERLOADED))
             case effects.Reject(reply_to):
                 if (waiting := self.replies.get(reply_to)) is not None:
                     waiting.rejected(effect)
@@ -309,6 +311,8 @@ class Engine:
                 for timer in awake.timers.values():
                     timer.cancel()
                 self._awake.pop(key, None)
+            case _:
+                assert_never(effect)
 
     def _interrupt(self, key: SessionKey, awake: Awake, run: int) -> None:
         if awake.run != run:
@@ -322,17 +326,21 @@ class Engine:
         awake.timers[name] = asyncio.get_running_loop().call_later(wait_ms / 1000, self._later, key, awake, fired)
 
     def _begin_step(self, key: SessionKey, awake: Awake, effect: effects.RunStep) -> None:
-        if (ended := self._end_at_once(key, awake, effect)) is not None:
+        ended = self._end_at_once(key, awake, effect)
+        if not isinstance(ended, inputs.MayWait):
             self._later(key, awake, ended)
             return
         awake.account = Account(key.session_id, _monotonic_ms, self._prices)
         step = self._step(key, awake, effect, awake.account)
         awake.step = asyncio.create_task(step, name=f"step {key.session_id}")
 
-    def _end_at_once(self, key: SessionKey, awake: Awake, step: effects.RunStep) -> inputs.Done | inputs.Failed | None:
+    def _end_at_once(
+        self, key: SessionKey, awake: Awake, step: effects.RunStep
+    ) -> inputs.Done | inputs.Failed | inputs.MayWait:
         awake.run, awake.account = step.run, None
-        ended = None if self.draining else end_at_once(self._means, awake.machine.workflow, step, key)
-        awake.times.step_ran(awake.touched_ms, awake.touched_ms if ended is None else ended.now_ms)
+        ended = inputs.MAY_WAIT if self.draining else end_at_once(self._means, awake.machine.workflow, step, key)
+        ended_ms = awake.touched_ms if isinstance(ended, inputs.MayWait) else ended.now_ms
+        awake.times.step_ran(awake.touched_ms, ended_ms)
         return ended
 
     async def _step(self, key: SessionKey, awake: Awake, effect: effects.RunStep, account: Account) -> None:
@@ -356,16 +364,16 @@ class Engine:
             loaded = await self.store.load(key, 0, _NO_EVENTS)
         except StoreError as error:
             log.warning("load_failed", session_id=key.session_id, error=str(error))
-            self._later(key, awake, inputs.LoadDone(number, None, failed=True))
+            self._later(key, awake, inputs.LoadDone(number, inputs.UNREADABLE))
         else:
-            self._later(key, awake, inputs.LoadDone(number, loaded))
+            self._later(key, awake, inputs.LoadDone(number, loaded or inputs.NOT_THERE))
 
     async def _read(self, key: SessionKey, awake: Awake, number: int, after: int) -> None:
         try:
             events = await self.store.read(key, after, self.settings.replay_page_limit)
         except StoreError as error:
             log.warning("read_failed", session_id=key.session_id, error=str(error))
-            self._later(key, awake, inputs.ReadDone(number, None))
+            self._later(key, awake, inputs.ReadDone(number, inputs.UNREADABLE))
         else:
             self._later(key, awake, inputs.ReadDone(number, events))
 
@@ -377,10 +385,10 @@ class Engine:
             loaded = await self.store.load(key, 0, _NO_EVENTS) if is_news else None
         except StoreError as error:
             log.warning("find_failed", session_id=key.session_id, error=str(error))
-            self._later(key, awake, inputs.Found(asked, None, failed=True))
+            self._later(key, awake, inputs.Found(asked, inputs.UNREADABLE))
         else:
             snapshot = loaded.snapshot if loaded else None
-            self._later(key, awake, inputs.Found(asked, event, snapshot=snapshot))
+            self._later(key, awake, inputs.Found(asked, event or snapshot or inputs.NOT_THERE))
 
     async def _take_over(self, key: SessionKey, awake: Awake, line: effects.TakeOver) -> None:
         """Wait until the line has lain for TAKEOVER_MS and nobody is at work on its session."""

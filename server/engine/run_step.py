@@ -49,14 +49,14 @@ class Means:
 
 def end_at_once(
     means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey
-) -> inputs.Done | inputs.Failed | None:
-    """The end of a step that does not wait; None for one that may."""
+) -> inputs.Done | inputs.Failed | inputs.MayWait:
+    """The end of a step that does not wait."""
     if means.assistant is not None or (effect.line is not None and workflow.context):
-        return None  # what was said before the line is read from the store
+        return inputs.MAY_WAIT  # what was said before the line is read from the store
     try:
         result = step_at_once(workflow, _see(means, workflow, effect, key), stale=effect.stale)
         if result is None:
-            return None
+            return inputs.MAY_WAIT
         stored = _as_stored(result, means.settings)
         return inputs.Done(effect.run, stored, new_ids(len(stored.frames) + 1), now_ms())
     except StepError as error:

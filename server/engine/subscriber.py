@@ -5,7 +5,7 @@ A transport (WebSocket, later server-sent events) gives it parsed frames and an 
 
 import itertools
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Protocol, assert_never, cast
 
 import structlog
 
@@ -211,6 +211,8 @@ class Subscriber:
                     self._went_live(head)
                 case connection.Close(code):
                     self.close(code)
+                case _:
+                    assert_never(effect)
 
     def _send(self, items: Sequence[Encoded], *, replay: bool) -> None:
         # The existing builder loses frames that arrive in one render, but only those that it renders.

@@ -7,10 +7,12 @@ from enum import Enum
 
 from msgspec import Struct
 
+from server.machines.effects import Effect, Show
 from server.machines.elsewhere import Elsewhere
+from server.machines.inputs import Done, Failed
 from server.machines.known_log import Inbox
 from server.machines.lines import Held
-from server.machines.turn import Running
+from server.machines.turn import Ending, Running, answered, failed
 from server.records import Snapshot
 from server.wire.protocol import Transient
 from server.workflows.table import Workflow
@@ -105,6 +107,16 @@ class Standing:
         """The running turn, if `run` is its number and its step may still speak."""
         running = self.running
         return running if running and running.run == run and self.phase is Phase.RUNNING else None
+
+    def _ending(self, done: Done | Failed, running: Running) -> Ending:
+        """What the end of a step makes of its turn."""
+        return answered(done, running) if isinstance(done, Done) else failed(done, running, self._state())
+
+    def _take_back(self) -> list[Effect]:
+        """End what was shown of the turn under way; of another process's, only this one's own subscribers were told."""
+        underway = self.running or self.elsewhere.awaited
+        shown = underway.take_back() if underway else []
+        return [Show(frame, here=self.running is None) for frame in shown]
 
     def _state(self) -> str:
         return self.snapshot.state if self.snapshot else self.workflow.start

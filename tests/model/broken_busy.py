@@ -11,12 +11,12 @@ OVERTAKEN: Final = ("tests/engine/test_overtaken.py",)
 BUSY_MUTANTS: Final = (
     mutant(
         "interrupt-never", "a newer line does not end the turn that runs", SESSION,
-        "            return [Interrupt(self.running.run)]\n",
+        "            return [effects.Interrupt(self.running.run)]\n",
         "            return []\n", PURE_SESSION,
     ),
     mutant(
         "overtaken-run", "the step of a line that was overtaken is run all the same", SESSION,
-        "            return [Interrupt(run)]  # nobody waits for its answer: no step, and no model paid\n",
+        "            return [effects.Interrupt(run)]  # nobody waits for its answer: no step, and no model paid\n",
         "            pass\n", PURE_SESSION,
     ),
     mutant(

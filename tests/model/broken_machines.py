@@ -76,14 +76,14 @@ CONNECTION_MUTANTS: Final = (
 SESSION_MUTANTS: Final = (
     mutant(
         "early-ack", "a line is acked before it is durable", SESSION,
-        "        return [Append(message,",
-        "        early = Ack(message.reply_to, message.say.client_id, self.inbox.head + 1, duplicate=False)\n"
-        "        return [early, Append(message,", PURE_SESSION,
+        "        return [effects.Append(message,",
+        "        early = effects.Ack(message.reply_to, message.say.client_id, self.inbox.head + 1, duplicate=False)\n"
+        "        return [early, effects.Append(message,", PURE_SESSION,
     ),
     mutant(
         "early-ack-at-once", "a line is acked before it is durable together with its answer", SESSION,
         "        return self._commit(self.running, ending, ended.ids, ended.now_ms, line)\n",
-        "        early = Ack(message.reply_to, message.say.client_id, self.running.turn, duplicate=False)\n"
+        "        early = effects.Ack(message.reply_to, message.say.client_id, self.running.turn, duplicate=False)\n"
         "        return [early, *self._commit(self.running, ending, ended.ids, ended.now_ms, line)]\n",
         PURE_SESSION,
     ),
@@ -114,15 +114,15 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "early-publish", "a turn is published before it is durable", SESSION,
-        "        return [Commit(running.run, running.write)]\n",
+        "        return [effects.Commit(running.run, running.write)]\n",
         "        from server.records import place\n\n"
         "        early = place(running.write.events, self.inbox.head, now_ms)\n"
-        "        return [Publish(early), Commit(running.run, running.write)]\n", PURE_SESSION,
+        "        return [effects.Publish(early), effects.Commit(running.run, running.write)]\n", PURE_SESSION,
     ),
     mutant(
         "published-twice", "a turn is published twice", SESSION,
-        "        effects: list[Effect] = [Publish(events)]\n",
-        "        effects: list[Effect] = [Publish(events), Publish(events)]\n", PURE_SESSION,
+        "        out: list[Effect] = [effects.Publish(events)]\n",
+        "        out: list[Effect] = [effects.Publish(events), effects.Publish(events)]\n", PURE_SESSION,
     ),
     mutant(
         "gap-session", "a session takes lines from behind a gap", INBOX,
@@ -142,7 +142,7 @@ SESSION_MUTANTS: Final = (
     mutant(
         "failed-forgotten", "a step that breaks is not committed", SESSION,
         "        return self._commit(running, self._ending(done, running),",
-        "        if isinstance(done, Failed):\n"
+        "        if isinstance(done, inputs.Failed):\n"
         "            self.running, self.phase = None, Phase.IDLE\n"
         "            return self._next()\n"
         "        return self._commit(running, self._ending(done, running),", PURE_SESSION,
@@ -188,7 +188,7 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "cancel-runs-on", "a cancelled step runs on", SESSION,
-        "        return [CancelStep(running.run), *self._commit(",
+        "        return [effects.CancelStep(running.run), *self._commit(",
         "        return [*self._commit(", PURE_SESSION,
     ),
     mutant(

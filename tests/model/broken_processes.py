@@ -41,7 +41,7 @@ PROCESS_MUTANTS: Final = (
         "        self.phase, self.running, self._outdated = Phase.LOADING, None, False\n", PURE_SESSION,
     ),
     mutant(
-        "elsewhere-shown", "what was shown of a turn elsewhere is never taken back", SESSION,
+        "elsewhere-shown", "what was shown of a turn elsewhere is never taken back", STANDING,
         "        underway = self.running or self.elsewhere.awaited\n        shown",
         "        underway = self.running\n        shown", PURE_SESSION,
     ),
@@ -51,7 +51,7 @@ PROCESS_MUTANTS: Final = (
         "self._next_number(), False\n", PURE_SESSION,
     ),
     mutant(
-        "taken-back-from-all", "a process tells all that a turn is over which another runs", SESSION,
+        "taken-back-from-all", "a process tells all that a turn is over which another runs", STANDING,
         "here=self.running is None)", "here=False)", PURE_SESSION,
     ),
     mutant(
@@ -65,12 +65,12 @@ PROCESS_MUTANTS: Final = (
     ),
     mutant(
         "tell-read", "connections do not hear what their session has read", SESSION,
-        "        return [Tell(done.events[-1].seq), *self._note(done.events), *self._next()]\n",
+        "        return [effects.Tell(done.events[-1].seq), *self._note(done.events), *self._next()]\n",
         "        return [*self._note(done.events), *self._next()]\n", PURE_SESSION,
     ),
     mutant(
         "tell-open", "connections do not hear what another one has read", SESSION,
-        "            return [Tell(loaded.snapshot.seq), *self._note(loaded.inbox), *self._next()]\n",
+        "            return [effects.Tell(loaded.snapshot.seq), *self._note(loaded.inbox), *self._next()]\n",
         "            return [*self._note(loaded.inbox), *self._next()]\n", PURE_SESSION,
     ),
     mutant(
@@ -89,8 +89,8 @@ PROCESS_MUTANTS: Final = (
     ),
     mutant(
         "found-ignored", "what the store knows better is refused all the same", SESSION,
-        "            self.inbox.hear_of(found.snapshot.seq)  # news of another process may not have reached us\n",
-        "            pass\n", PURE_SESSION,
+        "                self.inbox.hear_of(seq)  # news of another process may not have reached us\n",
+        "                pass\n", PURE_SESSION,
     ),
     mutant(
         "late-press", "a press is refused though there are news of its card", SESSION,

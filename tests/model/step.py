@@ -47,13 +47,13 @@ class Step:
 
 def end_at_once(
     effect: effects.RunStep, session_id: str, workflow: Workflow, fresh: Callable[[], str], now_ms: int
-) -> inputs.Done | inputs.Failed | None:
-    """The end of a step that does not wait; None for one that may."""
+) -> inputs.Done | inputs.Failed | inputs.MayWait:
+    """The end of a step that does not wait."""
     try:
         result = step_at_once(workflow, _turn(effect, session_id, workflow, fresh), stale=effect.stale)
     except Exception as error:  # noqa: BLE001  a step is foreign code
         return _failed(effect.run, error, fresh, now_ms)
-    return _done(effect.run, result, fresh, now_ms) if result is not None else None
+    return _done(effect.run, result, fresh, now_ms) if result is not None else inputs.MAY_WAIT
 
 
 def _turn(effect: effects.RunStep, session_id: str, workflow: Workflow, fresh: Callable[[], str]) -> Turn:

@@ -5,6 +5,7 @@ from typing import Any
 
 from server.machines.effects import AnswerAtOnce, Append, Commit, Effect, Load, RunStep
 from server.machines.inputs import (
+    MAY_WAIT,
     NOTHING_SPENT,
     Appended,
     AtOnce,
@@ -13,6 +14,7 @@ from server.machines.inputs import (
     Failed,
     LoadDone,
     Message,
+    NotThere,
     Opened,
     Remote,
     TurnCommitted,
@@ -55,7 +57,7 @@ def may_wait(machine: Session, effects: list[Effect]) -> list[Effect]:
     asked = the(effects, AnswerAtOnce)
     return [
         *(effect for effect in effects if effect is not asked),
-        *machine.deliver(AtOnce(asked.message, asked.line, None)),
+        *machine.deliver(AtOnce(asked.message, asked.line, MAY_WAIT)),
     ]
 
 
@@ -102,7 +104,7 @@ def loaded(*inbox: Event, **fields: Any) -> Loaded:
     return Loaded(snapshot(**fields), (), inbox)
 
 
-def reload(machine: Session, effects: list[Effect], answer: Loaded | None) -> list[Effect]:
+def reload(machine: Session, effects: list[Effect], answer: Loaded | NotThere) -> list[Effect]:
     return machine.deliver(LoadDone(the(effects, Load).number, answer))
 
 

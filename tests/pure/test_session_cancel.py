@@ -50,7 +50,7 @@ def test_only_the_turn_that_runs_can_be_cancelled(turn: int) -> None:
     asked = cancel(turn)
     assert machine.deliver(asked) == [Find(asked, "not_running")]
     known = snapshot(seq=3, lined=3)
-    assert machine.deliver(Found(asked, None, snapshot=known)) == [Reject(8, "x1", "not_running")]
+    assert machine.deliver(Found(asked, known)) == [Reject(8, "x1", "not_running")]
 
 
 def test_a_cancellation_sent_again_gets_the_first_promise_again() -> None:
@@ -148,7 +148,7 @@ def test_only_the_turn_that_is_next_can_be_cancelled_elsewhere() -> None:
 def test_a_cancellation_of_a_turn_that_is_not_known_here_waits_until_the_news_of_it_are_read() -> None:
     machine = idle(limits={"takeover_ms": 50})
     find = the(machine.deliver(cancel()), Find)
-    read = the(machine.deliver(Found(find.asked, None, snapshot=snapshot(seq=3, lined=3))), Read)
+    read = the(machine.deliver(Found(find.asked, snapshot(seq=3, lined=3))), Read)
     effects = machine.deliver(ReadDone(read.number, [line(3)]))
     assert kinds(effects) == ["Tell", "TakeOver", "CancelStep", "Commit"]
 
