@@ -6,8 +6,8 @@ No I/O, clock or randomness here.
 from typing import Any, Final
 
 from server.machines.effects import Ack, Reject
-from server.machines.inputs import Asked, Cancel, Message
-from server.records import Event, Snapshot, Write, is_line
+from server.machines.inputs import Asked, Cancel, Message, Refused
+from server.records import Conflict, Event, Snapshot, Unknown, Write, is_line
 from server.wire.protocol import Say
 from server.workflows.table import Workflow
 
@@ -64,6 +64,11 @@ def reject(asked: Asked, code: str, known: Snapshot | None = None) -> Reject:
     """Refuse what was asked; nothing was stored. Whoever pressed a closed card is told which one is open."""
     card = known.card if known is not None and code == "stale_action" else None
     return Reject(asked.reply_to, client_id(asked), code, card)
+
+
+def why(outcome: Refused | Unknown | Conflict) -> str:
+    """The code of a line's refusal, from what became of its write."""
+    return outcome.code if isinstance(outcome, Refused) else "store_unavailable"
 
 
 class Held:

@@ -4,37 +4,59 @@ No asyncio, clock, randomness, logging or settings here: inputs go into `deliver
 
     COLD ──Message/Cancel──▶ LOADING ──Loaded──▶ IDLE ──line──▶ RUNNING ──Done/Failed/Cancel──▶ COMMITTING ──▶ IDLE
 
-    input         COLD            LOADING           IDLE            RUNNING              COMMITTING
-    Opened        → IDLE, next;   note the head     note, next;     note                 note
-                  none: greet                       none: Load
-    Message       hold, Load      hold (no          AnswerAtOnce    Append               Append, behind an
-                                  snapshot) else    if *free*, else                      answer at once hold
-                                  Append            Append
-    AtOnce        –               Append            Commit →        Append               Append
-                                                    COMMITTING; no
-                                                    answer: Append
-    Appended      Ack, Publish    Ack, Publish      the same, next  Ack, Publish         Ack, Publish
-    Loaded        –               Tell → IDLE, next –               –                    –
-    Again         –               –                 –               another attempt      –
-    Done, Failed  –               –                 –               Commit → COMMITTING  –
-    Cancel        hold, Load      hold              the same, if    Commit → COMMITTING  hold
-                                                    *elsewhere*
-    Interrupted   –               –                 –               Commit → COMMITTING  –
-    Committed     –               –                 –               –                    Publish → IDLE, next
-    Conflict      –               –                 –               –                    Load → LOADING
-    Remote        note the head   note the head     note; a turn of another process:     note; the same, once the
-                                                    CancelStep, Load → LOADING           commit has its outcome
-    takeover      –               –                 Load → LOADING  –                    –
-    Rest          –               –                 Evict → COLD    –                    –
+    input                      COLD          LOADING        IDLE               RUNNING              COMMITTING
+    Opened: Loaded             Tell → IDLE   Tell           Tell               Tell                 Tell
+    Opened: NotThere           run           –              load               –                    –
+    Message                    hold, load    Append         AnswerAtOnce       Append               Append
+    Message: wrong             hold, load    hold           Find               Find                 hold
+    AtOnce: Done, Failed       never         Append         commit             Append               Append
+    AtOnce: MayWait            never         Append         Append             Append               Append
+    Appended: Committed        never         Ack, Publish   Ack, Publish, run  Ack, Publish         Ack, Publish
+    Appended: Duplicate        never         Ack            Ack                Ack                  Ack
+    Appended: Missing          never         Reject, gone   Reject, gone       Reject, stop, gone   Reject, stop, gone
+    Appended: not known        never         Reject         Reject             Reject               Reject
+    LoadDone: Loaded           –             Tell → IDLE    –                  –                    –
+    LoadDone: NotThere         –             gone           –                  –                    –
+    LoadDone: Unreadable       –             SetTimer       –                  –                    –
+    ReadDone: a line           –             –              Tell, run          Tell                 Tell
+    ReadDone: a cut log        –             –              load               stop, load           –
+    ReadDone: Unreadable       –             –              SetTimer           SetTimer             SetTimer
+    Found: Event               never         Ack            Ack                Ack                  Ack
+    Found: none                never         hold           Reject             Reject               hold
+    Found: Unreadable          never         Reject         Reject             Reject               Reject
+    Done, Failed               –             –              –                  commit               –
+    Shown, Streamed, Again     –             –              –                  Show                 –
+    Wished                     –             –              –                  Show                 –
+    Interrupted                –             –              –                  stop, commit         –
+    Cancel                     hold, load    hold           Find               stop, commit         hold
+    Cancel: elsewhere          hold, load    hold           stop, commit       stop, commit         hold
+    TurnCommitted: Committed   –             –              –                  –                    Publish → IDLE
+    TurnCommitted: Conflict    –             –              –                  –                    load
+    TurnCommitted: not known   –             –              –                  –                    SetTimer
+    TurnCommitted: else        –             –              –                  –                    stop, gone
+    Remote: a line             note          note           note, run          note                 note
+    Remote: a gap              note          note           note, Read         note, Read           note, Read
+    Remote: a turn             note          note           note, load         note, stop, load     note
+    ShownElsewhere             Show          Show           Show               Show                 Show
+    ShownElsewhere: a gap      Ask           Ask            Ask                Ask                  Ask
+    TimerFired: takeover       –             –              Show, load         –                    –
+    TimerFired: status         –             –              –                  Show                 –
+    TimerFired: commit         –             –              –                  –                    Commit
+    TimerFired: load           –             Load           –                  –                    –
+    TimerFired: read           never         –              Read               Read                 Read
+    Rest                       –             –              Evict → COLD       –                    –
 
-*next*: the oldest unanswered line. It runs here at once if this process accepted it; else it is *elsewhere*, and runs
+run = RunStep, SetTimer → RUNNING · load = Load → LOADING · commit = Commit → COMMITTING · stop = CancelStep ·
+gone = Gone, Evict → COLD · hold: keep what is asked until it can be judged · never: a session that is COLD was just
+made, or is evicted · LOADING is shown for a session that is known; before that, Message and Cancel are held.
+
+*run*: the oldest unanswered line. It runs here at once if this process accepted it; else it is *elsewhere*, and runs
 here after TakeOver and another look, so that two processes seldom pay for the same answer. *note*: seq ≤ head drop,
-= head+1 take, > head+1 Read, and nothing runs before the gap is filled. *greet*: the turn that opens a session, for a
-connection that found none; while it runs there is no snapshot, and Message and Cancel are held. What is wrong by what
-we know (a button of a closed card, a turn that is not under way, a full inbox) is refused only after Find, and the
-first two wait while the store has more: another process may have made them right. Every input that answers an effect
-carries its number, and a stale one is dropped. A failed step commits too: the cursor moves and the user sees it, so a
-bad step cannot loop.
+= head+1 take, > head+1 Read, and nothing runs before the gap is filled. The turn that opens a session has no line: a
+connection found none. *wrong*, by what we know (a button of a closed card, a turn that is not under way, a full inbox):
+it is refused only after Find, and the first two wait while the store has more, for another process may have made them
+right. Every input that answers an effect carries its number, and a stale one is dropped. A failed step commits too: the
+cursor moves and the user sees it, so a bad step cannot loop.
 
 A line for a session that is *free* (nothing waits, nothing is on its way) is answered at once where its step does not
 wait: the line and its answer are one write, for the place behind the head, and a write that comes too late for it is a
@@ -258,10 +280,8 @@ class Session(Standing):
                 return self._repeated(message, event)
             case Missing():
                 return [lines.reject(message, "not_found"), *self._gone(CloseCode.NOT_FOUND)]
-            case inputs.Refused(code):
-                return [lines.reject(message, code)]
-            case Unknown() | Conflict():  # it is guarded by no version, so there is no conflict
-                return [lines.reject(message, "store_unavailable")]
+            case inputs.Refused() | Unknown() | Conflict():  # it is guarded by no version, so there is no conflict
+                return [lines.reject(message, lines.why(appended.outcome))]
             case _:
                 assert_never(appended.outcome)
 
@@ -412,10 +432,8 @@ class Session(Standing):
                 return [lines.repeat(message, event, self.workflow), *self._load()]
             case Conflict():
                 return [*self._held.put_back(message), *self._load()]
-            case inputs.Refused(code):
-                return [lines.reject(message, code), *self._load()]
-            case Unknown():
-                return [lines.reject(message, "store_unavailable"), *self._load()]
+            case inputs.Refused() | Unknown():
+                return [lines.reject(message, lines.why(outcome)), *self._load()]
             case Missing():
                 return [lines.reject(message, "not_found"), *self._gone(CloseCode.NOT_FOUND)]
             case _:

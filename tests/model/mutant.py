@@ -29,6 +29,7 @@ PURE_SESSION: Final = (
     "tests/pure/test_session_processes.py",
     "tests/pure/test_session_shown.py",
     "tests/pure/test_session_again.py",
+    "tests/pure/test_session_table.py",
     "tests/pure/test_session_schedules.py",
 )
 PURE_CONNECTION: Final = (
