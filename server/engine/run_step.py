@@ -20,7 +20,7 @@ from server.assistant.account import Account, Accounted
 from server.clock import new_id, new_ids, now_ms
 from server.engine.attempts import Attempts
 from server.engine.turn_context import CALLS_SHARE, Recall
-from server.errors import ERROR_CODES, StepError, StoreError
+from server.errors import ERROR_CODES, ErrorCode, StepError, StoreError
 from server.machines import effects, inputs
 from server.records import Event, SessionKey, is_line
 from server.settings import Settings
@@ -62,7 +62,7 @@ def end_at_once(
     except StepError as error:
         return _failed(effect, key, error.code, error, inputs.NOTHING_SPENT)
     except Exception as error:  # noqa: BLE001  as in `run_step`
-        return _failed(effect, key, "step_failed", error, inputs.NOTHING_SPENT)
+        return _failed(effect, key, ErrorCode.STEP_FAILED, error, inputs.NOTHING_SPENT)
 
 
 async def run_step(
@@ -88,11 +88,11 @@ async def run_step(
                 async for output in outputs:
                     yield output
     except TimeoutError as error:
-        yield _failed(attempts.effect, key, "step_timeout", error, account.spent())
+        yield _failed(attempts.effect, key, ErrorCode.STEP_TIMEOUT, error, account.spent())
     except StepError as error:
         yield _failed(attempts.effect, key, error.code, error, account.spent())
     except Exception as error:  # noqa: BLE001  a step is foreign code: whatever it raises must end its turn (L8)
-        yield _failed(attempts.effect, key, "step_failed", error, account.spent())
+        yield _failed(attempts.effect, key, ErrorCode.STEP_FAILED, error, account.spent())
 
 
 async def _attempt(
@@ -117,11 +117,11 @@ async def _attempt(
 
 def _check_size(said_bytes: int, settings: Settings) -> None:
     if said_bytes > settings.turn_max_bytes:
-        raise StepError("answer_too_large", f"more than {settings.turn_max_bytes} bytes of text")
+        raise StepError(ErrorCode.ANSWER_TOO_LARGE, f"more than {settings.turn_max_bytes} bytes of text")
 
 
 def _failed(
-    effect: effects.RunStep, key: SessionKey, code: str, error: Exception, spent: Mapping[str, Any]
+    effect: effects.RunStep, key: SessionKey, code: ErrorCode, error: Exception, spent: Mapping[str, Any]
 ) -> inputs.Failed:
     correlation_id = uuid.uuid4().hex
     row = ERROR_CODES[code]
@@ -154,7 +154,7 @@ async def _turn(means: Means, workflow: Workflow, effect: effects.RunStep, key: 
             events = await means.store.read(key, after, head - after)
         past = recall.past if means.assistant is None else await recall.read(means.store)
     except StoreError as error:
-        raise StepError("step_failed", f"context: {error}") from error
+        raise StepError(ErrorCode.STEP_FAILED, f"context: {error}") from error
     before = [event for event in events if event.seq < effect.turn or not is_line(event)]
     return _see(
         means,
@@ -220,9 +220,9 @@ def _as_stored(result: Result, settings: Settings) -> Result:
     try:
         encoded = _encode([[frame.payload for frame in result.frames], result.memory])
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise StepError("step_failed", f"the answer is not JSON: {error}") from error
+        raise StepError(ErrorCode.STEP_FAILED, f"the answer is not JSON: {error}") from error
     if len(result.frames) > settings.turn_max_frames or len(encoded) > settings.turn_max_bytes:
-        raise StepError("answer_too_large", f"{len(result.frames)} frames, {len(encoded)} bytes")
+        raise StepError(ErrorCode.ANSWER_TOO_LARGE, f"{len(result.frames)} frames, {len(encoded)} bytes")
     payloads, memory = _decode(encoded)
     stored = [Frame(frame.type, kept, frame.message_id) for frame, kept in zip(result.frames, payloads, strict=True)]
     return Result(result.intent, result.to, tuple(stored), memory)

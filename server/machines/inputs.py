@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from server.errors import ErrorCode
 from server.records import Event, Loaded, Settled, Snapshot
 from server.wire.protocol import Say, Transient
 from server.workflows.table import Progress, Result
@@ -31,13 +32,13 @@ class MayWait(Struct, frozen=True):
 class Refused(Struct, frozen=True):
     """A write was not taken, for the reason `code`: nothing was done."""
 
-    code: str
+    code: ErrorCode
 
 
 NOT_THERE: Final = NotThere()
 UNREADABLE: Final = Unreadable()
 MAY_WAIT: Final = MayWait()
-OVERLOADED: Final = Refused("overloaded")
+OVERLOADED: Final = Refused(ErrorCode.OVERLOADED)
 
 
 class Opened(Struct, frozen=True):
@@ -130,7 +131,7 @@ class Failed(Struct, frozen=True):
     """A step broke. `correlation_id` is where the log has the reason."""
 
     run: int
-    code: str
+    code: ErrorCode
     words: str
     correlation_id: str
     retryable: bool

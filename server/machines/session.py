@@ -72,12 +72,12 @@ what the end needs. A turn that is being committed has its answer.
 from collections.abc import Sequence
 from typing import assert_never
 
-from server.errors import CloseCode
+from server.errors import CloseCode, ErrorCode
 from server.machines import effects, inputs, lines
 from server.machines.effects import Effect
 from server.machines.standing import Phase, Standing
 from server.machines.turn import Ending, Running, cancelled, interrupted, snapshot_after, tell_usage, turn_write
-from server.records import Committed, Conflict, Duplicate, Event, Loaded, Missing, Settled, Snapshot, Unknown
+from server.records import Committed, Conflict, Duplicate, Event, EventType, Loaded, Missing, Settled, Snapshot, Unknown
 
 
 class Session(Standing):
@@ -164,7 +164,7 @@ class Session(Standing):
             return []
         if not isinstance(done.loaded, inputs.Unreadable):
             return self._loaded(done.loaded)
-        refused = self._held.refuse("store_unavailable")
+        refused = self._held.refuse(ErrorCode.STORE_UNAVAILABLE)
         if self.snapshot is None:
             self.phase = Phase.COLD
             return [*refused, effects.Evict()]
@@ -183,7 +183,7 @@ class Session(Standing):
         return [told, *(self._read() if self.inbox.is_behind else self._next())]
 
     def _gone(self, code: CloseCode) -> list[Effect]:
-        refused = self._held.refuse("not_found" if code is CloseCode.NOT_FOUND else "store_unavailable")
+        refused = self._held.refuse(ErrorCode.NOT_FOUND if code is CloseCode.NOT_FOUND else ErrorCode.STORE_UNAVAILABLE)
         stopped: list[Effect] = [effects.CancelStep(self.running.run)] if self.running else []
         self.phase, self.running, self.elsewhere.awaited = Phase.COLD, None, None
         return [*refused, *stopped, effects.Gone(code), effects.Evict()]
@@ -197,7 +197,7 @@ class Session(Standing):
             return []
         self._read_number = 0
         if isinstance(done.events, inputs.Unreadable):
-            return [*self._held.refuse("store_unavailable"), self._retry("read")]
+            return [*self._held.refuse(ErrorCode.STORE_UNAVAILABLE), self._retry("read")]
         self._failures = 0
         if not self.inbox.joins(done.events):
             self.elsewhere.forget()
@@ -236,13 +236,13 @@ class Session(Standing):
             if self._is_late or self._appending:
                 return self._hold(message)  # whether it is one too many is known in a moment
             if self.turn is not None:
-                return self._refuse(message, "turn_running", looked)
+                return self._refuse(message, ErrorCode.TURN_RUNNING, looked)
         if len(self.inbox.lines) + self._appending >= self.limits.inbox:
-            return self._refuse(message, "inbox_full", looked)
+            return self._refuse(message, ErrorCode.INBOX_FULL, looked)
         asked = message.say.action_message_id
         if asked is not None and asked != self.snapshot.card:
             # The card that we know may be older than the one that the user sees.
-            return self._hold(message) if self._is_late else self._refuse(message, "stale_action", looked)
+            return self._hold(message) if self._is_late else self._refuse(message, ErrorCode.STALE_ACTION, looked)
         line = lines.line_event(message, self.snapshot, self.workflow)
         if not self._is_free:
             return self._append(message, line)
@@ -279,7 +279,7 @@ class Session(Standing):
             case Duplicate(event):
                 return self._repeated(message, event)
             case Missing():
-                return [lines.reject(message, "not_found"), *self._gone(CloseCode.NOT_FOUND)]
+                return [lines.reject(message, ErrorCode.NOT_FOUND), *self._gone(CloseCode.NOT_FOUND)]
             case inputs.Refused() | Unknown() | Conflict():  # it is guarded by no version, so there is no conflict
                 return [lines.reject(message, lines.why(appended.outcome))]
             case _:
@@ -290,7 +290,7 @@ class Session(Standing):
         self.inbox.hear([event])
         return [lines.repeat(asked, event, self.workflow), *self._note([]), *self._next()]
 
-    def _refuse(self, asked: inputs.Asked, code: str, looked: bool) -> list[Effect]:
+    def _refuse(self, asked: inputs.Asked, code: ErrorCode, looked: bool) -> list[Effect]:
         """Refuse what is asked, but only after a look: it may have taken effect, or another process knows better."""
         if looked:
             return [lines.reject(asked, code, self.snapshot)]
@@ -301,7 +301,7 @@ class Session(Standing):
         self._finding -= 1
         match found.answer:
             case inputs.Unreadable():
-                return [lines.reject(found.asked, "store_unavailable")]
+                return [lines.reject(found.asked, ErrorCode.STORE_UNAVAILABLE)]
             case Event():
                 return self._repeated(found.asked, found.answer)
             case Snapshot(seq=seq):
@@ -368,7 +368,7 @@ class Session(Standing):
             return self._hold(cancel)
         running = self._underway
         if running is None or running.turn != cancel.turn:
-            return self._hold(cancel) if self._is_late else self._refuse(cancel, "not_running", looked)
+            return self._hold(cancel) if self._is_late else self._refuse(cancel, ErrorCode.NOT_RUNNING, looked)
         # Whoever runs it elsewhere learns of its end from the log: its version is old from now on.
         self.running, self.elsewhere.awaited = running, None
         running.cancel = cancel
@@ -419,7 +419,7 @@ class Session(Standing):
             case Unknown() | inputs.Refused():
                 if self.snapshot is None:
                     return self._gone(CloseCode.STORE_UNAVAILABLE)  # nobody has seen this session yet
-                return [*self._held.refuse("store_unavailable"), self._retry("commit")]
+                return [*self._held.refuse(ErrorCode.STORE_UNAVAILABLE), self._retry("commit")]
             case _:
                 assert_never(outcome)
 
@@ -435,7 +435,7 @@ class Session(Standing):
             case inputs.Refused() | Unknown():
                 return [lines.reject(message, lines.why(outcome)), *self._load()]
             case Missing():
-                return [lines.reject(message, "not_found"), *self._gone(CloseCode.NOT_FOUND)]
+                return [lines.reject(message, ErrorCode.NOT_FOUND), *self._gone(CloseCode.NOT_FOUND)]
             case _:
                 assert_never(outcome)
 
@@ -451,7 +451,7 @@ class Session(Standing):
         if (usage := tell_usage(events[-1])) is not None:
             out.append(effects.Show(usage))
         if (cancel := running.cancel) is not None:
-            stopped = next(event for event in events if event.type == "turn_cancelled")
+            stopped = next(event for event in events if event.type == EventType.TURN_CANCELLED)
             out.append(effects.Ack(cancel.reply_to, cancel.client_id, stopped.seq, duplicate=False))
         out += self._take_back()
         self.running, self.phase, self._failures = None, Phase.IDLE, 0

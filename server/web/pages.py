@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from server.errors import StoreError, WorkflowError
+from server.errors import ErrorCode, StoreError, WorkflowError
 from server.store import Store
 from server.web.problem import problem
 from server.workflows.page import Page
@@ -50,9 +50,9 @@ def _serve(store: Store, page: Page) -> Callable[[Request], Awaitable[Response]]
         try:
             event = await store.published(request.path_params["message_id"], page.frame_type)
         except StoreError:
-            return problem(503, "store_unavailable")
+            return problem(503, ErrorCode.STORE_UNAVAILABLE)
         if event is None:
-            return problem(404, "not_found")
+            return problem(404, ErrorCode.NOT_FOUND)
         return HTMLResponse(page.render(event.payload), headers={**SECURITY_HEADERS, "X-Robots-Tag": "noindex"})
 
     return serve

@@ -9,7 +9,8 @@ from typing import Any
 
 from msgspec import structs
 
-from server.errors import StepError
+from server.errors import ErrorCode, StepError
+from server.records import ACTION_REQUEST
 from server.workflows.table import (
     OPEN,
     STALE,
@@ -98,7 +99,7 @@ def _result_at_once(workflow: Workflow, move: Turn, outputs: Iterator[Output]) -
 def _result(workflow: Workflow, move: Turn, said: _Said) -> Result:
     """What the step amounts to. Raises StepError when it said nothing."""
     if not said.frames:
-        raise StepError("step_failed", f"{workflow.name}: {move.intent} in {move.came_from} said nothing")
+        raise StepError(ErrorCode.STEP_FAILED, f"{workflow.name}: {move.intent} in {move.came_from} said nothing")
     return Result(move.intent, move.state, tuple(said.frames), said.memory)
 
 
@@ -106,7 +107,7 @@ def _action_request(prompt: str, buttons: Sequence[Button]) -> Frame:
     actions = [
         {"label": b.label, "value": b.value, "primary": b.primary, "requires_input": b.requires_input} for b in buttons
     ]
-    return Frame("action_request", {"prompt_text": prompt, "actions": actions})
+    return Frame(ACTION_REQUEST, {"prompt_text": prompt, "actions": actions})
 
 
 def _guess(workflow: Workflow, turn: Turn, *, stale: bool) -> str | Coroutine[Any, Any, str]:

@@ -46,16 +46,18 @@ BUSY_MUTANTS: Final = (
     ),
     mutant(
         "reject-never", "a second line is taken where it should be refused", SESSION,
-        '                return self._refuse(message, "turn_running", looked)\n',
+        "                return self._refuse(message, ErrorCode.TURN_RUNNING, looked)\n",
         "                pass\n", PURE_SESSION,
     ),
     mutant(
         "reject-blind", "a line is refused without a look whether it took effect", SESSION,
-        'self._refuse(message, "turn_running", looked)', 'self._refuse(message, "turn_running", True)', PURE_SESSION,
+        "self._refuse(message, ErrorCode.TURN_RUNNING, looked)",
+        "self._refuse(message, ErrorCode.TURN_RUNNING, True)", PURE_SESSION,
     ),
     mutant(
         "reject-unasked", "a line is refused for a turn of which the store has the end", LINES,
-        '{"stale_action", "not_running", "turn_running"}', '{"stale_action", "not_running"}', (),
+        "{ErrorCode.STALE_ACTION, ErrorCode.NOT_RUNNING, ErrorCode.TURN_RUNNING}",
+        "{ErrorCode.STALE_ACTION, ErrorCode.NOT_RUNNING}", (),
     ),
     mutant(
         "reject-here", "only a turn that runs here is a reason to refuse a line", SESSION,

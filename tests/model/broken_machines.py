@@ -206,7 +206,7 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "retry-never", "a commit that failed is not tried again", SESSION,
-        '                return [*self._held.refuse("store_unavailable"), self._retry("commit")]\n',
+        '                return [*self._held.refuse(ErrorCode.STORE_UNAVAILABLE), self._retry("commit")]\n',
         "                return []\n", PURE_SESSION,
     ),
     mutant(
@@ -236,7 +236,7 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "streamed-id", "a streamed text and its message have different ids", TURNS,
-        'Frame("chat_message", frames[spoken].payload, running.message_id)',
+        "Frame(CHAT_MESSAGE, frames[spoken].payload, running.message_id)",
         "frames[spoken]", PURE_SESSION,
     ),
 )  # fmt: skip

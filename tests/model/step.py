@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from msgspec import structs
 
 from server.engine.run_step import SPARE_IDS
-from server.errors import StepError
+from server.errors import ErrorCode, StepError
 from server.machines import effects, inputs
 from server.workflows.move import step, step_at_once
 from server.workflows.table import OPEN, Delta, Line, Progress, Result, Turn, Workflow
@@ -80,7 +80,7 @@ def _done(run: int, result: Result, fresh: Callable[[], str], now_ms: int) -> in
 
 
 def _failed(run: int, error: Exception, fresh: Callable[[], str], now_ms: int) -> inputs.Failed:
-    code = error.code if isinstance(error, StepError) else "step_failed"
+    code = error.code if isinstance(error, StepError) else ErrorCode.STEP_FAILED
     return inputs.Failed(run, code, "It broke.", "corr", True, [fresh() for _ in range(SPARE_IDS)], now_ms)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from server.errors import ErrorCode
 from server.machines.effects import AnswerAtOnce, Append, Commit, Effect, Load, RunStep
 from server.machines.inputs import (
     MAY_WAIT,
@@ -83,7 +84,7 @@ def done(step: RunStep, *frames: Frame, spent: Mapping[str, Any] = NOTHING_SPENT
 
 
 def broken(step: RunStep) -> Failed:
-    return Failed(step.run, "step_failed", "It broke.", "corr", True, IDS, T0_MS)
+    return Failed(step.run, ErrorCode.STEP_FAILED, "It broke.", "corr", True, IDS, T0_MS)
 
 
 def cancel(turn: int = 3, client_id: str = "x1", spent: Mapping[str, Any] = NOTHING_SPENT) -> Cancel:

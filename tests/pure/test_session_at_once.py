@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.errors import CloseCode
+from server.errors import CloseCode, ErrorCode
 from server.machines.effects import Ack, AnswerAtOnce, Append, Commit, Evict, Gone, Publish, Reject, RunStep
 from server.machines.inputs import (
     MAY_WAIT,
@@ -135,10 +135,10 @@ def test_room_for_it_is_made_by_the_last_of_those_that_wait() -> None:
     commit = answer(machine, asked(machine))
     for client_id in ("c4", "c5"):
         assert machine.deliver(say(client_id=client_id)) == []
-    assert machine.deliver(say(client_id="c6")) == [Reject(7, "c6", "inbox_full")]
+    assert machine.deliver(say(client_id="c6")) == [Reject(7, "c6", ErrorCode.INBOX_FULL)]
     effects = machine.deliver(TurnCommitted(commit.run, Conflict(2)))
     assert kinds(effects) == ["Reject", "Load"]
-    assert the(effects, Reject) == Reject(7, "c5", "inbox_full")
+    assert the(effects, Reject) == Reject(7, "c5", ErrorCode.INBOX_FULL)
 
 
 def test_one_that_took_effect_before_is_acked_again_and_the_store_is_asked() -> None:
@@ -148,8 +148,12 @@ def test_one_that_took_effect_before_is_acked_again_and_the_store_is_asked() -> 
     assert kinds(effects) == ["Ack", "Load"]
 
 
-@pytest.mark.parametrize(("outcome", "code"), [(UNKNOWN, "store_unavailable"), (OVERLOADED, "overloaded")])
-def test_where_nobody_knows_the_sender_is_told_and_the_store_is_asked(outcome: Unknown | Refused, code: str) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "code"), [(UNKNOWN, ErrorCode.STORE_UNAVAILABLE), (OVERLOADED, ErrorCode.OVERLOADED)]
+)
+def test_where_nobody_knows_the_sender_is_told_and_the_store_is_asked(
+    outcome: Unknown | Refused, code: ErrorCode
+) -> None:
     machine, commit = under_way()
     machine.deliver(say(client_id="c4"))
     effects = machine.deliver(TurnCommitted(commit.run, outcome))

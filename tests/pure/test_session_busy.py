@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from server.errors import ErrorCode
 from server.machines.effects import (
     Ack,
     AnswerAtOnce,
@@ -201,9 +202,9 @@ def test_an_interruption_that_meets_another_end_of_the_turn_is_given_up() -> Non
 def test_a_line_is_refused_while_a_turn_runs_but_after_a_look_for_it() -> None:
     machine, step = running(workflow=ECHO_REJECT)
     second = say(client_id="c4")
-    assert machine.deliver(second) == [Find(second, "turn_running")]
+    assert machine.deliver(second) == [Find(second, ErrorCode.TURN_RUNNING)]
     known = snapshot(seq=3, lined=3)
-    assert machine.deliver(Found(second, known)) == [Reject(7, "c4", "turn_running")]
+    assert machine.deliver(Found(second, known)) == [Reject(7, "c4", ErrorCode.TURN_RUNNING)]
     finish(machine, the(machine.deliver(done(step)), Commit), 3)
     assert kinds(machine.deliver(second)) == ["AnswerAtOnce"]
 
@@ -266,7 +267,7 @@ def test_a_line_is_refused_while_another_process_runs_a_turn() -> None:
     second = say(client_id="c4")
     assert the(machine.deliver(second), Find).refusal == "turn_running"
     known = snapshot(seq=3, lined=3)
-    assert machine.deliver(Found(second, known)) == [Reject(7, "c4", "turn_running")]
+    assert machine.deliver(Found(second, known)) == [Reject(7, "c4", ErrorCode.TURN_RUNNING)]
 
 
 def test_a_line_is_taken_when_the_store_knows_that_the_turn_elsewhere_is_over() -> None:

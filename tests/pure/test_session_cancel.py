@@ -2,6 +2,7 @@
 
 import pytest
 
+from server.errors import ErrorCode
 from server.machines.effects import Ack, Commit, Find, Read, Reject, RunStep, Show
 from server.machines.inputs import Found, LoadDone, ReadDone, Remote, Streamed, TimerFired, TurnCommitted
 from server.machines.session import Session
@@ -48,9 +49,9 @@ def test_the_result_of_a_cancelled_step_is_not_wanted() -> None:
 def test_only_the_turn_that_runs_can_be_cancelled(turn: int) -> None:
     machine, _ = running()
     asked = cancel(turn)
-    assert machine.deliver(asked) == [Find(asked, "not_running")]
+    assert machine.deliver(asked) == [Find(asked, ErrorCode.NOT_RUNNING)]
     known = snapshot(seq=3, lined=3)
-    assert machine.deliver(Found(asked, known)) == [Reject(8, "x1", "not_running")]
+    assert machine.deliver(Found(asked, known)) == [Reject(8, "x1", ErrorCode.NOT_RUNNING)]
 
 
 def test_a_cancellation_sent_again_gets_the_first_promise_again() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from server.errors import ErrorCode
 from server.machines.effects import (
     Ack,
     AnswerAtOnce,
@@ -97,7 +98,7 @@ def test_an_id_used_again_for_another_message_is_refused() -> None:
     machine, _ = running()
     message = say("something else")
     machine.deliver(message)
-    assert machine.deliver(Appended(message, Duplicate(line(3)))) == [Reject(7, "c3", "id_reuse")]
+    assert machine.deliver(Appended(message, Duplicate(line(3)))) == [Reject(7, "c3", ErrorCode.ID_REUSE)]
 
 
 def test_a_line_that_was_stored_unseen_runs_when_it_is_sent_again() -> None:
@@ -113,9 +114,13 @@ def test_a_line_that_was_stored_unseen_runs_when_it_is_sent_again() -> None:
 
 @pytest.mark.parametrize(
     ("outcome", "code"),
-    [(UNKNOWN, "store_unavailable"), (Conflict(1), "store_unavailable"), (OVERLOADED, "overloaded")],
+    [
+        (UNKNOWN, ErrorCode.STORE_UNAVAILABLE),
+        (Conflict(1), ErrorCode.STORE_UNAVAILABLE),
+        (OVERLOADED, ErrorCode.OVERLOADED),
+    ],
 )
-def test_a_line_that_was_not_stored_is_refused_and_why(outcome: Unknown | Conflict | Refused, code: str) -> None:
+def test_a_line_that_was_not_stored_is_refused_and_why(outcome: Unknown | Conflict | Refused, code: ErrorCode) -> None:
     machine = idle()
     message = append(machine, say()).message
     assert machine.deliver(Appended(message, outcome)) == [Reject(7, "c3", code)]
@@ -150,8 +155,8 @@ def test_a_full_inbox_refuses_new_lines() -> None:
     accept(machine, say(client_id="c3"), 3)
     machine.deliver(say(client_id="c4"))  # on its way to the store: it counts
     message = say(client_id="c5")
-    assert machine.deliver(message) == [Find(message, "inbox_full")]
-    assert machine.deliver(Found(message, NOT_THERE)) == [Reject(7, "c5", "inbox_full")]
+    assert machine.deliver(message) == [Find(message, ErrorCode.INBOX_FULL)]
+    assert machine.deliver(Found(message, NOT_THERE)) == [Reject(7, "c5", ErrorCode.INBOX_FULL)]
 
 
 def test_a_line_sent_again_to_a_full_inbox_is_told_that_it_is_there() -> None:
@@ -186,8 +191,8 @@ def test_what_waits_for_the_session_is_bounded_too() -> None:
     machine = cold(inbox=2)
     machine.deliver(say(client_id="c1"))
     machine.deliver(cancel())
-    assert machine.deliver(say(client_id="c2")) == [Reject(7, "c2", "inbox_full")]
-    assert machine.deliver(cancel(client_id="x2")) == [Reject(8, "x2", "inbox_full")]
+    assert machine.deliver(say(client_id="c2")) == [Reject(7, "c2", ErrorCode.INBOX_FULL)]
+    assert machine.deliver(cancel(client_id="x2")) == [Reject(8, "x2", ErrorCode.INBOX_FULL)]
 
 
 # ---------------------------------------------------------------- buttons
@@ -200,15 +205,15 @@ def test_a_press_on_the_open_card_is_accepted() -> None:
 def test_a_press_on_a_closed_card_is_refused_with_the_card_that_is_open() -> None:
     machine = idle(state="CHOICE", card="card2")
     message = press()
-    assert machine.deliver(message) == [Find(message, "stale_action")]
+    assert machine.deliver(message) == [Find(message, ErrorCode.STALE_ACTION)]
     refused = machine.deliver(Found(message, snapshot(state="CHOICE", card="card2")))
-    assert refused == [Reject(7, "c3", "stale_action", "card2")]
+    assert refused == [Reject(7, "c3", ErrorCode.STALE_ACTION, "card2")]
 
 
 def test_a_press_in_a_session_that_was_deleted_is_refused() -> None:
     machine = idle(state="CHOICE", card="card2")
     machine.deliver(press())
-    assert machine.deliver(Found(press(), NOT_THERE)) == [Reject(7, "c3", "stale_action", "card2")]
+    assert machine.deliver(Found(press(), NOT_THERE)) == [Reject(7, "c3", ErrorCode.STALE_ACTION, "card2")]
 
 
 def test_a_press_sent_again_after_its_card_was_closed_is_told_that_it_is_there() -> None:
@@ -221,7 +226,7 @@ def test_a_press_sent_again_after_its_card_was_closed_is_told_that_it_is_there()
 def test_a_full_inbox_is_told_before_a_stale_card() -> None:
     machine = idle(limits={"inbox": 0}, card="card2")
     assert the(machine.deliver(press()), Find).refusal == "inbox_full"
-    assert machine.deliver(Found(press(), NOT_THERE)) == [Reject(7, "c3", "inbox_full", None)]
+    assert machine.deliver(Found(press(), NOT_THERE)) == [Reject(7, "c3", ErrorCode.INBOX_FULL, None)]
 
 
 def test_a_card_that_closed_while_its_press_waited_makes_the_step_stale() -> None:
@@ -274,7 +279,7 @@ def test_a_press_that_the_news_make_no_better_is_refused_after_another_look() ->
     effects = reload(machine, effects, loaded(state="HELLO", seq=5, cursor=3, version=2))
     assert kinds(effects) == ["Tell", "Find"]
     found = Found(the(effects, Find).asked, snapshot(seq=5, cursor=3, version=2))
-    assert machine.deliver(found) == [Reject(7, "c3", "stale_action")]
+    assert machine.deliver(found) == [Reject(7, "c3", ErrorCode.STALE_ACTION)]
 
 
 def test_a_press_on_a_card_whose_turn_is_being_committed_waits_for_the_outcome() -> None:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from server.errors import ErrorCode
 from server.machines import effects, inputs, lines
 from server.machines.session import Session
 from server.machines.standing import Limits, Phase
@@ -210,7 +211,7 @@ class World:
     def end(self, step: effects.RunStep, *, well: bool) -> inputs.Done | inputs.Failed:
         ids = [self.fresh() for _ in range(3)]
         if not well:
-            return inputs.Failed(step.run, "step_failed", "It broke.", "corr", True, ids, T0_MS)
+            return inputs.Failed(step.run, ErrorCode.STEP_FAILED, "It broke.", "corr", True, ids, T0_MS)
         return inputs.Done(step.run, Result("Say", "HELLO", (chat("answer"),), {"n": step.turn}), ids, T0_MS)
 
     def end_at_once(self, step: effects.RunStep) -> inputs.Done | inputs.Failed | inputs.MayWait:

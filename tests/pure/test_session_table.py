@@ -10,6 +10,7 @@ from typing import Any, Final, get_args
 
 import pytest
 
+from server.errors import ErrorCode
 from server.machines import inputs, session
 from server.machines.effects import AnswerAtOnce, Append, Find, Read, RunStep
 from server.machines.session import Session
@@ -128,7 +129,7 @@ def at_once(end: Callable[[RunStep], inputs.Done | inputs.Failed | inputs.MayWai
 
 
 def _broken(step: RunStep) -> inputs.Failed:
-    return inputs.Failed(step.run, "step_failed", "It broke.", "corr", True, IDS, T0_MS)
+    return inputs.Failed(step.run, ErrorCode.STEP_FAILED, "It broke.", "corr", True, IDS, T0_MS)
 
 
 def appended(outcome: Callable[[Append, int], Any]) -> Case:
