@@ -17,6 +17,7 @@ from server.records import (
     TURN_FAILED,
     Event,
     EventType,
+    SessionKey,
     Update,
     Write,
     check_write,
@@ -217,3 +218,9 @@ def test_what_a_turn_writes_is_a_plain_str_though_its_types_are_an_enum() -> Non
     written = {CHAT_MESSAGE, ACTION_REQUEST, STATE_UPDATE, TURN_CANCELLED, TURN_FAILED}
     assert written == set(EventType)
     assert {type(name) for name in written} == {str}
+
+
+def test_a_snapshot_and_a_write_name_their_session_with_its_owner() -> None:
+    key = SessionKey(user_id=USER, session_id=snapshot().session_id)
+    assert snapshot().key == key
+    assert Write(session_id=key.session_id, user_id=USER, events=(line(1),)).key == key
