@@ -35,6 +35,7 @@ PURE_SESSION: Final = (
 PURE_CONNECTION: Final = (
     "tests/pure/test_connection.py",
     "tests/pure/test_connection_live.py",
+    "tests/pure/test_connection_table.py",
     "tests/pure/test_connection_schedules.py",
 )
 STORES: Final = (

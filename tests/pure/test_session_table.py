@@ -19,11 +19,12 @@ from server.records import UNKNOWN, Committed, Conflict, Duplicate, Event, Missi
 from server.wire.protocol import Transient
 from server.workflows.table import Progress
 from tests.pure.sessions import IDS, append, cancel, cold, done, idle, loaded, news, press, say
+from tests.pure.tables import NEVER, rows, says
 from tests.support.builders import T0_MS, committed, ended, event, kinds, line, snapshot, the
 
 PHASES: Final = tuple(Phase)
 #: What a cell says beside effects and phases: what was asked is held, the head of the log is noted.
-HOLD, NOTE, NEVER, NOTHING = "hold", "note", "never", "–"
+HOLD, NOTE = "hold", "note"
 
 Prepare = Callable[[Session], Any]
 Case = Callable[[Phase], tuple[Session, inputs.Input]]
@@ -36,24 +37,13 @@ def _nothing(_: Session) -> None:
 # ---------------------------------------------------------------- the table
 
 
-def rows(doc: str) -> dict[str, list[str]]:
-    """The cells of each row, by its label. The heads of the columns say where the cells begin."""
-    table = doc[doc.index("    input ") :].split("\n\n", 1)[0].splitlines()
-    begins = [found.start() for found in re.finditer(r"\S+", table[0])]
-    assert table[0].split()[1:] == [phase.name for phase in PHASES]
-    split = [
-        [text[begin:end].strip() for begin, end in zip(begins, [*begins[1:], None], strict=True)] for text in table[1:]
-    ]
-    return {label: cells for label, *cells in split}
-
-
 def short(doc: str) -> dict[str, str]:
     """The words that stand for several effects."""
     return dict(re.findall(r"(\w+) = ([A-Z][^·]*?)(?= ·)", " ".join(doc.split())))
 
 
 DOC: Final = session.__doc__ or ""
-ROWS: Final = rows(DOC)
+ROWS: Final = rows(DOC, [phase.name for phase in PHASES])
 SHORT: Final = short(DOC)
 
 
@@ -61,8 +51,7 @@ def wanted(cell: str, phase: Phase) -> tuple[list[str], Phase, bool, bool]:
     """What a cell says: the kinds of effects, the phase after, whether what is asked is held and the head noted."""
     for word, meaning in SHORT.items():
         cell = re.sub(rf"\b{word}\b", meaning, cell)
-    said, _, after = cell.partition(" → ")
-    words = [word for word in said.split(", ") if word != NOTHING]
+    words, after = says(cell)
     told = [word for word in words if word not in {HOLD, NOTE}]
     return told, Phase[after] if after else phase, HOLD in words, NOTE in words
 
@@ -309,11 +298,11 @@ def differs(cell: str, phase: Phase, make: Case) -> str | None:
     effects = machine.deliver(received)
     is_held, is_noted = len(machine._held.asked) > held, max(machine.inbox.high, machine.inbox.head) > high
     does = kinds(effects), machine.phase, is_held, is_noted
-    says = wanted(cell, phase)
+    claims = wanted(cell, phase)
     # A session hears how far the log goes from other inputs, too; the table tells it of another process's news alone.
     if not isinstance(received, inputs.Remote):
-        does, says = (*does[:3], False), (*says[:3], False)
-    return None if does == says else f"the table says {says}, the machine does {does}"
+        does, claims = (*does[:3], False), (*claims[:3], False)
+    return None if does == claims else f"the table says {claims}, the machine does {does}"
 
 
 @pytest.mark.parametrize(("cell", "phase", "make"), CELLS)
@@ -365,4 +354,4 @@ def test_a_cell_that_says_something_else_is_found(cell: str, phase: Phase, label
 
 def test_a_row_that_is_missing_is_found() -> None:
     without = DOC.replace(next(text for text in DOC.splitlines() if "Wished" in text) + "\n", "")
-    assert list(rows(without)) == [label for label in CASES if label != "Wished"]
+    assert list(rows(without, [phase.name for phase in PHASES])) == [label for label in CASES if label != "Wished"]
