@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from server.assistant.account import Account
 from server.engine.turn_log import TurnTimes
 from server.machines import effects, inputs
-from server.machines.session import Phase, Session
+from server.machines.session import Session
+from server.machines.standing import Phase
 from server.ops.metrics import Figures
 
 

@@ -9,7 +9,7 @@ import contextlib
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import structlog
 from msgspec import structs
@@ -29,11 +29,12 @@ from server.engine.rescue import Rescue
 from server.engine.run_step import SPARE_IDS, Means, end_at_once, fail_step, run_step
 from server.engine.step_guard import BLOCKED_MS, IS_STEP, Timed, guard_loop, tell_blocked
 from server.engine.turn_log import WATCHED
-from server.errors import StepError, StoreError
+from server.errors import ErrorCode, StepError, StoreError
 from server.machines import effects, inputs, lines
-from server.machines.session import Limits, Phase, Session
+from server.machines.session import Session
+from server.machines.standing import Limits, Phase
 from server.ops.metrics import Figures
-from server.records import Event, Failed, Loaded, Outcome, SessionKey, Snapshot
+from server.records import UNKNOWN, Event, Loaded, SessionKey, Settled, Snapshot, Unstorable
 from server.settings import Settings
 from server.store import Store
 from server.tasks import Tasks
@@ -133,7 +134,9 @@ class Engine:
 
     def open(self, key: SessionKey, loaded: Loaded | None, workflow: str) -> bool:
         """A connection has just read the session (None: start it). False: too many sessions are awake."""
-        return self.deliver(key, loaded.snapshot.workflow if loaded else workflow, inputs.Opened(loaded))
+        return self.deliver(
+            key, loaded.snapshot.workflow if loaded else workflow, inputs.Opened(loaded or inputs.NOT_THERE)
+        )
 
     def deliver(self, key: SessionKey, workflow: str, received: inputs.Input) -> bool:
         """Give an input to a session, waking it if need be. False: too many sessions are awake."""
@@ -252,7 +255,7 @@ class Engine:
                 if not self.commit.submit(
                     write, lambda outcome: self._committed(key, awake, run, outcome), again=again
                 ):
-                    self._later(key, awake, inputs.TurnCommitted(run, None, "overloaded"))
+                    self._later(key, awake, inputs.TurnCommitted(run, inputs.OVERLOADED))
             case effects.Ack():
                 if (waiting := self.replies.get(effect.reply_to)) is not None:
                     waiting.acked(effect)
@@ -262,7 +265,7 @@ class Engine:
                 if not self.commit.submit(
                     write, lambda outcome: self._later(key, awake, inputs.Appended(message, outcome))
                 ):
-                    self._later(key, awake, inputs.Appended(message, None, "overloaded"))
+                    self._later(key, awake, inputs.Appended(message, inputs.OVERLOADED))
             case effects.Reject(reply_to):
                 if (waiting := self.replies.get(reply_to)) is not None:
                     waiting.rejected(effect)
@@ -298,13 +301,15 @@ class Engine:
                 for timer in awake.timers.values():
                     timer.cancel()
                 self._awake.pop(key, None)
+            case _:
+                assert_never(effect)
 
-    def _committed(self, key: SessionKey, awake: Awake, run: int, outcome: Outcome | None) -> None:
+    def _committed(self, key: SessionKey, awake: Awake, run: int, outcome: Settled) -> None:
         # What can never be stored is not tried again; a line that came with its answer is refused.
-        if type(outcome) is not Failed:
+        if type(outcome) is not Unstorable:
             self._later(key, awake, inputs.TurnCommitted(run, outcome))
-        elif not self._rescue.unstorable(key, awake, run, outcome.code):
-            self._later(key, awake, inputs.TurnCommitted(run, None))
+        elif not self._rescue.unstorable(key, awake, run):
+            self._later(key, awake, inputs.TurnCommitted(run, UNKNOWN))
 
     def _interrupt(self, key: SessionKey, awake: Awake, run: int) -> None:
         if awake.run != run:
@@ -318,26 +323,29 @@ class Engine:
         awake.timers[name] = asyncio.get_running_loop().call_later(wait_ms / 1000, self._later, key, awake, fired)
 
     def _begin_step(self, key: SessionKey, awake: Awake, effect: effects.RunStep) -> None:
-        if (ended := self._end_at_once(key, awake, effect)) is not None:
+        ended = self._end_at_once(key, awake, effect)
+        if not isinstance(ended, inputs.MayWait):
             self._later(key, awake, ended)
             return
         awake.account, awake.effect = Account(key.session_id, monotonic_ms, self._prices), effect
         step = Timed(self._step(key, awake, effect, awake.account), key, awake.machine.workflow.name)
         awake.step = asyncio.create_task(step, name=f"step {key.session_id}")
 
-    def _end_at_once(self, key: SessionKey, awake: Awake, step: effects.RunStep) -> inputs.Done | inputs.Failed | None:
+    def _end_at_once(
+        self, key: SessionKey, awake: Awake, step: effects.RunStep
+    ) -> inputs.Done | inputs.Failed | inputs.MayWait:
         awake.run, awake.account = step.run, None
         if self.draining or awake.is_careful:
             awake.times.step_ran(awake.touched_ms, awake.touched_ms)
-            return None
+            return inputs.MAY_WAIT
         token = IS_STEP.set(True)
         try:
             ended = end_at_once(self._means, awake.machine.workflow, step, key)
         finally:
             IS_STEP.reset(token)
-        if ended is None:
+        if isinstance(ended, inputs.MayWait):
             awake.times.step_ran(awake.touched_ms, awake.touched_ms)
-            return None
+            return ended
         awake.times.step_ran(awake.touched_ms, ended.now_ms)
         if ended.now_ms - awake.touched_ms >= BLOCKED_MS:
             tell_blocked(key, awake.machine.workflow.name, ended.now_ms - awake.touched_ms)
@@ -362,7 +370,9 @@ class Engine:
                 raise
             # Nobody here cancelled it: the step raised this, or cancelled its own task.
             workflow = awake.machine.workflow
-            self._later(key, awake, fail_step(effect, key, workflow, "step_failed", error, spent=account.spent()))
+            self._later(
+                key, awake, fail_step(effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=account.spent())
+            )
         finally:
             rolled.close()
 
@@ -381,7 +391,7 @@ class Engine:
                 continue
             if awake.times.started_ms <= oldest_ms and awake.effect is not None and awake.effect.run == awake.run:
                 step.cancel()
-                late = StepError("step_timeout", "the step swallows its cancellation")
+                late = StepError(ErrorCode.STEP_TIMEOUT, "the step swallows its cancellation")
                 failed = fail_step(awake.effect, key, awake.machine.workflow, late.code, late, spent=awake.spent())
                 self._later(key, awake, failed)
 
@@ -390,16 +400,16 @@ class Engine:
             loaded = await self.store.load(key, 0, _NO_EVENTS)
         except StoreError as error:
             self._rescue.load_failed(key, error)
-            self._later(key, awake, inputs.LoadDone(number, None, failed=True))
+            self._later(key, awake, inputs.LoadDone(number, inputs.UNREADABLE))
         else:
-            self._later(key, awake, inputs.LoadDone(number, loaded))
+            self._later(key, awake, inputs.LoadDone(number, loaded or inputs.NOT_THERE))
 
     async def _read(self, key: SessionKey, awake: Awake, number: int, after: int) -> None:
         try:
             events = await self.store.read(key, after, self.settings.replay_page_limit)
         except StoreError as error:
             log.warning("read_failed", session_id=key.session_id, error=str(error))
-            self._later(key, awake, inputs.ReadDone(number, None))
+            self._later(key, awake, inputs.ReadDone(number, inputs.UNREADABLE))
         else:
             self._later(key, awake, inputs.ReadDone(number, events))
 
@@ -411,10 +421,10 @@ class Engine:
             loaded = await self.store.load(key, 0, _NO_EVENTS) if is_news else None
         except StoreError as error:
             log.warning("find_failed", session_id=key.session_id, error=str(error))
-            self._later(key, awake, inputs.Found(asked, None, failed=True))
+            self._later(key, awake, inputs.Found(asked, inputs.UNREADABLE))
         else:
             snapshot = loaded.snapshot if loaded else None
-            self._later(key, awake, inputs.Found(asked, event, snapshot=snapshot))
+            self._later(key, awake, inputs.Found(asked, event or snapshot or inputs.NOT_THERE))
 
     async def _take_over(self, key: SessionKey, awake: Awake, line: effects.TakeOver) -> None:
         """Wait until the line has lain for TAKEOVER_MS and nobody is at work on its session."""

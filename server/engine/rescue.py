@@ -15,12 +15,12 @@ from server.clock import new_ids, now_ms
 from server.engine.awake import Awake, Replies
 from server.engine.containment import UNKNOWN, UNREAD, Containment
 from server.engine.group_commit import GroupCommit
-from server.errors import CloseCode, StoreError, Unreadable
+from server.errors import CloseCode, ErrorCode, StoreError, Unreadable
 from server.machines import effects, inputs, lines
 from server.machines.broken_turn import IDS, broken_turn
 from server.machines.inputs import Asked
 from server.machines.session import Session
-from server.records import Committed, Event, Loaded, Outcome, SessionKey
+from server.records import UNSTORABLE, Committed, Event, Loaded, SessionKey, Settled
 from server.wire.protocol import encode_all
 from server.workflows.table import Workflow
 
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 #: So often may a session raise before it has got on; then the line in turn is ended as failed.
 _TRIES = 2
 #: What a sender is told whose line was in a machine that raised.
-_REFUSAL = "overloaded"
+_REFUSAL = ErrorCode.OVERLOADED
 
 
 class Engine(Protocol):
@@ -76,7 +76,7 @@ class Rescue:
             trouble.until_ms = 0  # its end is not put off
         self._engine.spawn(self._engine.look_after(key, max(0, wait_ms)), "wake")
 
-    def unstorable(self, key: SessionKey, awake: Awake, run: int, code: str) -> bool:
+    def unstorable(self, key: SessionKey, awake: Awake, run: int) -> bool:
         """The store cannot take what a turn came to, now or ever; whether the turn is ended for it.
 
         It is not where the turn brought its line along, which may be what the store cannot take: then the line comes
@@ -89,8 +89,8 @@ class Rescue:
             self._troubles.note(key, awake.machine.snapshot.version if awake.machine.snapshot else UNKNOWN, now_ms())
             awake.is_careful = True
             return False
-        broken = RuntimeError(f"the store cannot take the turn: {code}")
-        self._let_go(key, awake, inputs.TurnCommitted(run, None), broken)
+        broken = RuntimeError("the store can never take what the turn came to")
+        self._let_go(key, awake, inputs.TurnCommitted(run, UNSTORABLE), broken)
         trouble = self._troubles.get(key)
         assert trouble is not None
         trouble.times, trouble.until_ms = max(trouble.times, _TRIES), 0
@@ -192,7 +192,7 @@ class Rescue:
             now_ms=now_ms(),
         )
 
-        def ended(outcome: Outcome | None) -> None:
+        def ended(outcome: Settled) -> None:
             if not isinstance(outcome, Committed):
                 return  # the next sweep tries again, or another process has answered it
             log.error(

@@ -25,7 +25,7 @@ from server.clock import new_id, new_ids, now_ms
 from server.engine.attempts import Attempts
 from server.engine.containment import brief, describe
 from server.engine.turn_context import CALLS_SHARE, Recall
-from server.errors import ERROR_CODES, StepError, StoreError
+from server.errors import ERROR_CODES, ErrorCode, StepError, StoreError
 from server.machines import effects, inputs
 from server.records import Event, SessionKey, is_line
 from server.server_memory import SERVER_KEY, workflow_memory
@@ -58,20 +58,20 @@ class Means:
 
 def end_at_once(
     means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey
-) -> inputs.Done | inputs.Failed | None:
-    """The end of a step that does not wait; None for one that may."""
+) -> inputs.Done | inputs.Failed | inputs.MayWait:
+    """The end of a step that does not wait."""
     if means.assistant is not None or (effect.line is not None and workflow.context):
-        return None  # what was said before the line is read from the store
+        return inputs.MAY_WAIT  # what was said before the line is read from the store
     try:
         result = step_at_once(workflow, _see(means, workflow, effect, key), stale=effect.stale)
         if result is None:
-            return None
+            return inputs.MAY_WAIT
         stored = _as_stored(result, means.settings)
         return inputs.Done(effect.run, stored, new_ids(len(stored.frames) + 1), now_ms())
     except StepError as error:
         return fail_step(effect, key, workflow, error.code, error, spent=inputs.NOTHING_SPENT)
     except BaseException as error:  # noqa: BLE001  as in `run_step`; nobody can cancel what does not wait
-        return fail_step(effect, key, workflow, "step_failed", error, spent=inputs.NOTHING_SPENT)
+        return fail_step(effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=inputs.NOTHING_SPENT)
 
 
 async def run_step(
@@ -102,7 +102,7 @@ async def run_step(
                     yield output
                     is_ours = False
     except TimeoutError as error:
-        yield fail_step(attempts.effect, key, workflow, "step_timeout", error, spent=account.spent())
+        yield fail_step(attempts.effect, key, workflow, ErrorCode.STEP_TIMEOUT, error, spent=account.spent())
     except StepError as error:
         yield fail_step(attempts.effect, key, workflow, error.code, error, spent=account.spent())
     except asyncio.CancelledError:
@@ -111,7 +111,7 @@ async def run_step(
         if is_ours:
             raise
         # SystemExit and KeyboardInterrupt would end the process, with the turns of all other sessions.
-        yield fail_step(attempts.effect, key, workflow, "step_failed", error, spent=account.spent())
+        yield fail_step(attempts.effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=account.spent())
 
 
 async def _attempt(
@@ -139,14 +139,14 @@ async def _attempt(
 
 def _check_size(said_bytes: int, settings: Settings) -> None:
     if said_bytes > settings.turn_max_bytes:
-        raise StepError("answer_too_large", f"more than {settings.turn_max_bytes} bytes of text")
+        raise StepError(ErrorCode.ANSWER_TOO_LARGE, f"more than {settings.turn_max_bytes} bytes of text")
 
 
 def fail_step(
     effect: effects.RunStep,
     key: SessionKey,
     workflow: Workflow,
-    code: str,
+    code: ErrorCode,
     error: BaseException,
     *,
     spent: Mapping[str, Any],
@@ -186,7 +186,7 @@ async def _turn(means: Means, workflow: Workflow, effect: effects.RunStep, key: 
             events = await means.store.read(key, after, head - after)
         past = recall.past if means.assistant is None else await recall.read(means.store)
     except StoreError as error:
-        raise StepError("step_failed", f"context: {error}") from error
+        raise StepError(ErrorCode.STEP_FAILED, f"context: {error}") from error
     before = [event for event in events if event.seq < effect.turn or not is_line(event)]
     return _see(
         means,
@@ -252,11 +252,11 @@ def _as_stored(result: Result, settings: Settings) -> Result:
     try:
         encoded = _encode([[frame.payload for frame in result.frames], result.memory])
     except _NO_JSON as error:
-        raise StepError("step_failed", f"{_not_json(result)} is not JSON: {error}") from error
+        raise StepError(ErrorCode.STEP_FAILED, f"{_not_json(result)} is not JSON: {error}") from error
     if len(result.frames) > settings.turn_max_frames or len(encoded) > settings.turn_max_bytes:
-        raise StepError("answer_too_large", f"{len(result.frames)} frames, {len(encoded)} bytes")
+        raise StepError(ErrorCode.ANSWER_TOO_LARGE, f"{len(result.frames)} frames, {len(encoded)} bytes")
     if encoded.count(b"[") + encoded.count(b"{") > DEPTH_LIMIT and _depth(encoded) > DEPTH_LIMIT:
-        raise StepError("answer_too_large", f"the answer is nested more than {DEPTH_LIMIT} deep")
+        raise StepError(ErrorCode.ANSWER_TOO_LARGE, f"the answer is nested more than {DEPTH_LIMIT} deep")
     payloads, memory = _decode(encoded)
     stored = [Frame(frame.type, kept, frame.message_id) for frame, kept in zip(result.frames, payloads, strict=True)]
     return Result(result.intent, result.to, tuple(stored), memory)

@@ -9,7 +9,7 @@ from server.assistant.account import BESIDE
 from server.machines import inputs
 from server.machines.session import Session
 from server.ops.metrics import Figures
-from server.records import Committed, Event, SessionKey
+from server.records import Committed, Event, EventType, SessionKey
 
 log = structlog.get_logger()
 
@@ -103,8 +103,8 @@ def _about_calls(ended: Mapping[str, Any]) -> dict[str, Any]:
 def _outcome(events: tuple[Event, ...]) -> str:
     outcome = "answered"
     for event in events:
-        if event.type == "turn_cancelled":
+        if event.type == EventType.TURN_CANCELLED:
             return str(event.payload.get("reason", "cancelled"))
-        if event.type == "turn_failed":
+        if event.type == EventType.TURN_FAILED:
             outcome = "failed"
     return outcome

@@ -9,7 +9,20 @@ from typing import Any
 from msgspec import Struct
 
 from server.machines.inputs import NOTHING_SPENT, Cancel, Done, Failed, Interrupted, Message
-from server.records import SYSTEM, SYSTEM_TYPES, Event, Snapshot, Update, Write, merge_memory, next_card
+from server.records import (
+    CHAT_MESSAGE,
+    STATE_UPDATE,
+    SYSTEM,
+    SYSTEM_TYPES,
+    TURN_CANCELLED,
+    TURN_FAILED,
+    Event,
+    Snapshot,
+    Update,
+    Write,
+    merge_memory,
+    next_card,
+)
 from server.server_memory import SERVER_KEY, StoredSummary, remember
 from server.wire import protocol
 from server.wire.protocol import Transient
@@ -122,9 +135,9 @@ def answered(done: Done, running: Running) -> Ending:
     result = done.result
     frames: Sequence[Frame] = result.frames
     if running.message_id is not None:
-        spoken = next((place for place, frame in enumerate(frames) if frame.type == "chat_message"), None)
+        spoken = next((place for place, frame in enumerate(frames) if frame.type == CHAT_MESSAGE), None)
         if spoken is not None:
-            named = Frame("chat_message", frames[spoken].payload, running.message_id)
+            named = Frame(CHAT_MESSAGE, frames[spoken].payload, running.message_id)
             frames = [*frames[:spoken], named, *frames[spoken + 1 :]]
     return Ending(frames, result.intent, result.to, result.memory, None, done.spent, done.summary)
 
@@ -137,7 +150,7 @@ def failed(failure: Failed, running: Running, state: str) -> Ending:
         "correlation_id": failure.correlation_id,
         "retryable": failure.retryable,
     }
-    return Ending([Frame("turn_failed", payload), chat(failure.words)], "Failed", state, {}, spent=failure.spent)
+    return Ending([Frame(TURN_FAILED, payload), chat(failure.words)], "Failed", state, {}, spent=failure.spent)
 
 
 def cancelled(cancel: Cancel, running: Running, state: str) -> Ending:
@@ -153,7 +166,7 @@ def interrupted(ready: Interrupted, running: Running, state: str) -> Ending:
 
 
 def _stopped(running: Running, told: dict[str, Any]) -> list[Frame]:
-    stopped = Frame("turn_cancelled", told)
+    stopped = Frame(TURN_CANCELLED, told)
     if not running.text:
         return [stopped]
     said = chat(running.text)
@@ -217,9 +230,9 @@ def turn_write(
             payload=frame.payload,
             created_at=now_ms,
             turn=turn,
-            client_id=ending.client_id if frame.type == "turn_cancelled" else None,
+            client_id=ending.client_id if frame.type == TURN_CANCELLED else None,
         )
-        for frame, message_id in zip([*ending.frames, Frame("state_update", ended)], ids, strict=False)
+        for frame, message_id in zip([*ending.frames, Frame(STATE_UPDATE, ended)], ids, strict=False)
     ]
     if line is not None:
         events.insert(0, line)

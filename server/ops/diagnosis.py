@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
-from server.records import SYSTEM, Event, Snapshot, fold, is_line
+from server.records import SYSTEM, Event, EventType, Snapshot, fold, is_line
 from server.server_memory import read_server_memory
 from server.store.inspect.contract import Damaged
 from server.wire.protocol import timestamp
@@ -213,7 +213,7 @@ class _Reading:
         )
         self.history.append(entry)
         self._visible += event.role != SYSTEM
-        if event.message_id == self._snapshot.card and event.type == "action_request":
+        if event.message_id == self._snapshot.card and event.type == EventType.ACTION_REQUEST:
             prompt = one_line(str(event.payload.get("prompt_text")))
             self._card = Card(event.message_id, seq, prompt, [one_line(label) for label in _labels(event)])
         if event.type == self._page_type:
@@ -221,7 +221,7 @@ class _Reading:
         if is_line(event):
             self._line = seq
             self._waiting[seq] = entry
-        elif event.type == "state_update":
+        elif event.type == EventType.STATE_UPDATE:
             self._end_turn(event, entry)
         else:
             self._unended.setdefault(event.turn, []).append(entry)
@@ -297,10 +297,10 @@ class _Reading:
 def _malformed(event: Event) -> str | None:
     """What is wrong with the payload, where that keeps a server from reading it."""
     payload = event.payload
-    if event.type == "state_update":
+    if event.type == EventType.STATE_UPDATE:
         is_whole = isinstance(payload.get("to"), str) and "from" in payload and isinstance(payload.get("memory"), dict)
         return None if is_whole else "a state_update without from, to and memory"
-    if event.type == "chat_message" and not isinstance(payload.get("text"), str):
+    if event.type == EventType.CHAT_MESSAGE and not isinstance(payload.get("text"), str):
         return "a chat_message without text"
     return None
 
@@ -319,15 +319,15 @@ def _words(event: Event, workflow: Workflow | None) -> object:
     """What an event says to a person."""
     payload = event.payload
     match event.type:
-        case "chat_message":
+        case EventType.CHAT_MESSAGE:
             return payload["text"]
-        case "action_request":
+        case EventType.ACTION_REQUEST:
             return f"{payload.get('prompt_text')} [{' | '.join(_labels(event))}]"
-        case "state_update":
+        case EventType.STATE_UPDATE:
             came_from, to = payload["from"], payload["to"]
             move = f"stays in {to}" if came_from == to else f"{came_from or 'start'} → {to}"
             return f"{payload.get('intent')}: {move}"
-        case "turn_failed":
+        case EventType.TURN_FAILED:
             return f"{payload.get('code')}, reference {payload.get('correlation_id')}"
         case _:
             return _own_words(event, workflow)

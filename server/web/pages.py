@@ -11,7 +11,7 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Respon
 from starlette.routing import BaseRoute, Route
 
 from server.engine.containment import brief, describe
-from server.errors import ERROR_CODES, StoreError, WorkflowError, describe_problem
+from server.errors import ERROR_CODES, ErrorCode, StoreError, WorkflowError, describe_problem
 from server.records import Event
 from server.store import Store
 from server.web.problem import problem
@@ -56,9 +56,9 @@ def _serve(store: Store, page: Page) -> Callable[[Request], Awaitable[Response]]
         try:
             event = await store.published(request.path_params["message_id"], page.frame_type)
         except StoreError:
-            return problem(503, "store_unavailable")
+            return problem(503, ErrorCode.STORE_UNAVAILABLE)
         if event is None:
-            return problem(404, "not_found")
+            return problem(404, ErrorCode.NOT_FOUND)
         try:
             shown = page.render(event.payload)
             body = shown.encode(errors="replace")
@@ -83,6 +83,6 @@ def page_broken(event: Event, error: BaseException) -> JSONResponse:
         correlation_id=correlation_id,
         exc_info=brief(error),
     )
-    words = f"{ERROR_CODES['page_broken'].message} (Reference {correlation_id[:8]}.)"
-    said = describe_problem(500, "page_broken", words)
+    words = f"{ERROR_CODES[ErrorCode.PAGE_BROKEN].message} (Reference {correlation_id[:8]}.)"
+    said = describe_problem(500, ErrorCode.PAGE_BROKEN, words)
     return JSONResponse(said, 500, media_type="application/problem+json")

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from msgspec import structs
 
-from server.errors import StepError
+from server.errors import ErrorCode, StepError
+from server.records import ACTION_REQUEST
 from server.server_memory import RESERVED
 from server.workflows.outputs import shown, where, wrong_key, wrong_output
 from server.workflows.table import (
@@ -53,7 +54,7 @@ class _Said:
         self._taken += 1
         if self._taken > MOST_OUTPUTS:
             raise StepError(
-                "answer_too_large", f"{where(self._workflow, self._move)}: more than {MOST_OUTPUTS} outputs"
+                ErrorCode.ANSWER_TOO_LARGE, f"{where(self._workflow, self._move)}: more than {MOST_OUTPUTS} outputs"
             )
         match output:
             case Frame("chat_message", {"text": str()}, None):  # nearly every frame
@@ -78,7 +79,7 @@ class _Said:
         return None
 
     def _wrong(self, what: str) -> StepError:
-        return StepError("step_failed", f"{where(self._workflow, self._move)}: yielded {what}")
+        return StepError(ErrorCode.STEP_FAILED, f"{where(self._workflow, self._move)}: yielded {what}")
 
 
 async def step(
@@ -93,7 +94,9 @@ async def step(
     if not isinstance(guess, str):
         guess = await guess if isinstance(guess, Awaitable) else guess
         if not isinstance(guess, str):
-            raise StepError("step_failed", f"{where(workflow, turn)}: classify gave {shown(guess)}, expected an intent")
+            raise StepError(
+                ErrorCode.STEP_FAILED, f"{where(workflow, turn)}: classify gave {shown(guess)}, expected an intent"
+            )
     move, run = _move(workflow, turn, guess)
     outputs, buttons, said = run(move), workflow.state(move.state).buttons, _Said(workflow, move)
     if isinstance(outputs, (GeneratorType, Iterator)):
@@ -102,7 +105,9 @@ async def step(
     if not isinstance(outputs, AsyncIterator):
         if isinstance(outputs, Coroutine):
             outputs.close()  # nobody will wait for it
-        raise StepError("step_failed", f"{where(workflow, move)}: the step gave {shown(outputs)}, expected a generator")
+        raise StepError(
+            ErrorCode.STEP_FAILED, f"{where(workflow, move)}: the step gave {shown(outputs)}, expected a generator"
+        )
     try:
         async for output in outputs:
             if (seen := said.take(output, buttons)) is not None:
@@ -141,7 +146,7 @@ def _result_at_once(workflow: Workflow, move: Turn, outputs: Iterator[Output]) -
 def _result(workflow: Workflow, move: Turn, said: _Said) -> Result:
     """What the step amounts to. Raises StepError when it said nothing."""
     if not said.frames:
-        raise StepError("step_failed", f"{workflow.name}: {move.intent} in {move.came_from} said nothing")
+        raise StepError(ErrorCode.STEP_FAILED, f"{workflow.name}: {move.intent} in {move.came_from} said nothing")
     return Result(move.intent, move.state, tuple(said.frames), said.memory)
 
 
@@ -149,7 +154,7 @@ def _action_request(prompt: str, buttons: Sequence[Button]) -> Frame:
     actions = [
         {"label": b.label, "value": b.value, "primary": b.primary, "requires_input": b.requires_input} for b in buttons
     ]
-    return Frame("action_request", {"prompt_text": prompt, "actions": actions})
+    return Frame(ACTION_REQUEST, {"prompt_text": prompt, "actions": actions})
 
 
 def _guess(workflow: Workflow, turn: Turn, *, stale: bool) -> str | Coroutine[Any, Any, str]:

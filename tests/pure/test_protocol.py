@@ -4,11 +4,12 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.errors import ERROR_CODES, ProtocolError
+from server.errors import ERROR_CODES, ErrorCode, ProtocolError
 from server.wire import protocol
 from server.wire.protocol import Authenticate, Cancel, Inbound, Ping, Pong, Resume, Say, Transient
 from tests.support.builders import SESSION, ended, event, line, snapshot
@@ -344,8 +345,8 @@ def test_an_ack_names_the_line_its_place_and_whether_it_was_there_before() -> No
     assert text == protocol.encode_transient(acked, SESSION, "m9", 5)
 
 
-@pytest.mark.parametrize("code", sorted(ERROR_CODES))
-def test_an_error_says_what_to_do_in_every_dialect(code: str) -> None:
+@pytest.mark.parametrize("code", list(ErrorCode))
+def test_an_error_says_what_to_do_in_every_dialect(code: ErrorCode) -> None:
     payload = protocol.error(code, "a").payload
     row = ERROR_CODES[code]
     assert payload == {"code": code, "id": "a", "message": row.message, "temporary": row.temporary}
@@ -356,7 +357,7 @@ def test_an_error_says_what_to_do_in_every_dialect(code: str) -> None:
 
 
 def test_an_error_tells_when_to_try_again_where_that_is_known() -> None:
-    assert protocol.error("rate_limited", None, 250).payload["retry_ms"] == 250
+    assert protocol.error(ErrorCode.RATE_LIMITED, None, 250).payload["retry_ms"] == 250
 
 
 def test_a_status_names_its_turn() -> None:
@@ -393,3 +394,10 @@ def test_the_sync_response_tells_where_the_session_stands() -> None:
         "heartbeat_ms": 25_000,
         "limits": {"inbox": 20},
     }
+
+
+def test_a_code_is_its_own_text_in_json_and_has_a_row() -> None:
+    assert list(ERROR_CODES) == list(ErrorCode)
+    assert [msgspec.json.encode(code) for code in ErrorCode] == [
+        f'"{code.name.lower()}"'.encode() for code in ErrorCode
+    ]

@@ -10,7 +10,13 @@ from msgspec import structs
 
 from server.errors import InvalidWrite
 from server.records import (
+    ACTION_REQUEST,
+    CHAT_MESSAGE,
+    STATE_UPDATE,
+    TURN_CANCELLED,
+    TURN_FAILED,
     Event,
+    EventType,
     SessionKey,
     Update,
     Write,
@@ -210,6 +216,13 @@ def test_a_log_whose_first_turn_names_no_workflow_has_none() -> None:
     folded = fold([event(1), ended(2, 0)], USER)
     assert folded is not None
     assert (folded.workflow, folded.session_id) == ("", SESSION)
+
+
+def test_what_a_turn_writes_is_a_plain_str_though_its_types_are_an_enum() -> None:
+    """SQLite looks for an adapter for every subclass of str."""
+    written = {CHAT_MESSAGE, ACTION_REQUEST, STATE_UPDATE, TURN_CANCELLED, TURN_FAILED}
+    assert written == set(EventType)
+    assert {type(name) for name in written} == {str}
 
 
 def test_a_snapshot_and_a_write_name_their_session_with_its_owner() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from server.assistant import Message, Prompting
+from server.errors import ErrorCode
 from server.machines.effects import Commit, RunStep, Show
 from server.machines.inputs import Failed, Opened
 from server.records import Event, Loaded, fold
@@ -51,7 +52,7 @@ def test_a_turn_without_a_call_says_nothing_of_usage() -> None:
 
 def test_a_turn_that_failed_or_was_stopped_was_paid_too() -> None:
     machine, step = running()
-    failure = Failed(step.run, "assistant_timeout", "Too long.", "corr", True, IDS, T0_MS, spent())
+    failure = Failed(step.run, ErrorCode.ASSISTANT_TIMEOUT, "Too long.", "corr", True, IDS, T0_MS, spent())
     assert "usage" in ended(the(machine.deliver(failure), Commit)).payload
     machine, _ = running()
     assert "usage" in ended(the(machine.deliver(cancel(spent=spent())), Commit)).payload
