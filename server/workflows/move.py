@@ -25,6 +25,7 @@ from server.workflows.table import (
     Step,
     Turn,
     Workflow,
+    describe_wrong_output,
 )
 
 
@@ -38,7 +39,7 @@ class _Said:
         self.memory: dict[str, Any] = {}
 
     def take(self, output: Output, buttons: Sequence[Button]) -> Progress | Delta | None:
-        """Keep what is to be committed; the answer is what is not, but may be shown."""
+        """Keep a durable output; return a transient one. Raises StepError for what is no output."""
         match output:
             case Frame():
                 self.frames.append(output)
@@ -46,8 +47,10 @@ class _Said:
                 self.memory.update(changes)
             case Ask(prompt):
                 self.frames.append(_action_request(prompt, buttons))
-            case shown:
-                return shown
+            case Progress() | Delta():
+                return output
+            case _:
+                raise StepError("step_failed", describe_wrong_output(output))
         return None
 
 
@@ -116,7 +119,7 @@ def _guess(workflow: Workflow, turn: Turn, *, stale: bool) -> str | Coroutine[An
     if stale:
         return STALE
     state = workflow.state(turn.came_from)
-    return workflow.decide(state, turn.line) or workflow.classify(turn, tuple(workflow.allowed(state)))
+    return workflow.decide(state, turn.line) or workflow.read_intent(turn, tuple(workflow.allowed(state)))
 
 
 def _move(workflow: Workflow, turn: Turn, guess: str) -> tuple[Turn, Step]:
@@ -130,5 +133,5 @@ def _move(workflow: Workflow, turn: Turn, guess: str) -> tuple[Turn, Step]:
     intent = guess if guess in allowed or guess == STALE else workflow.fallback
     target = STAY if intent == STALE else allowed.get(intent, STAY)
     if target == STAY:
-        return structs.replace(turn, intent=intent, state=turn.came_from), workflow.answer
+        return structs.replace(turn, intent=intent, state=turn.came_from), workflow.answer_step
     return structs.replace(turn, intent=intent, state=target), workflow.state(target).run

@@ -13,7 +13,7 @@ How a line becomes a move:
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
@@ -27,6 +27,8 @@ STAY: Final = "@stay"
 #: The intent of the turn that opens a session, and of a press on a button that is no longer there.
 OPEN: Final = "Open"
 STALE: Final = "Stale_Action"
+#: The intent of text that fits no other, where a workflow names none: every state understands it and stays as it is.
+OTHER: Final = "Other"
 
 
 class Line(Struct, frozen=True):
@@ -166,38 +168,55 @@ class Result(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A conversation's table. Raises WorkflowError when the table cannot work.
+    """A conversation's table. Raises WorkflowError, with every complaint, when the table cannot work.
 
-    `always` are intents that every state understands; `answer` speaks when a turn stays in its state; `classify`
-    names the intent of free text among those it is given; `fallback` is the intent of text that fits none. `summary`
-    makes of the memory what `sync_response` tells besides; `context` is how many of the last events a step wants.
-    `when_busy` is what becomes of a line that comes while an answer is under way.
+    `always` are intents that every state understands. Three parts have defaults, which `defaults` describes:
+
+    - `answer` speaks when a turn stays in its state. Without one, the person reads what can be done here, and gets the
+      open buttons again.
+    - `classify` names the intent of free text among those it is given. Without one, free text means the only intent of
+      the state's own `on` that no button of the state means; where there is none, the fallback.
+    - `fallback` is the intent of text that fits none. Without one it is OTHER, which every state understands.
+
+    `summary` makes of the memory what `sync_response` tells besides; `context` is how many of the last events a step
+    wants. `when_busy` is what becomes of a line that comes while an answer is under way.
     """
 
     name: str
     start: str
     states: Sequence[State]
-    answer: Step
-    classify: Classify
-    fallback: str
+    answer: Step | None = None
+    classify: Classify | None = None
+    fallback: str = OTHER
     always: Mapping[str, str] = field(default_factory=dict)
     summary: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda _: {}
     context: int = 0
     when_busy: WhenBusy = "queue"
+    #: `answer` and `classify`, or what stands in for them.
+    answer_step: Step = field(init=False, repr=False, compare=False)
+    read_intent: Classify = field(init=False, repr=False, compare=False)
     _states: dict[str, State] = field(default_factory=dict, init=False, repr=False)
     _allowed: dict[str, Mapping[str, str]] = field(default_factory=dict, init=False, repr=False)
     _buttons: dict[str, Button] = field(default_factory=dict, init=False, repr=False)
     _values: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        # Not at the top of the file: both know the types of this one.
+        from server.workflows.complaints import find_complaints, find_wrong_types
+        from server.workflows.defaults import answer_by_choices, classify_by_table
+
+        if wrong_types := find_wrong_types(self):
+            raise WorkflowError(self.name, wrong_types)
+        implied = {OTHER: STAY} if self.fallback == OTHER else {}
         self._states.update((state.name, state) for state in self.states)
-        self._allowed.update((state.name, {**self.always, **state.on}) for state in self.states)
+        self._allowed.update((state.name, {**implied, **self.always, **state.on}) for state in self.states)
         for button in (button for state in self.states for button in state.buttons):
             self._buttons.setdefault(button.value, button)
-            self._values.setdefault(_fold(button.value), button.value)
-        complaints = _complaints(self)
-        if complaints:
-            raise WorkflowError(f"workflow {self.name!r}: " + "; ".join(complaints))
+            self._values.setdefault(fold(button.value), button.value)
+        object.__setattr__(self, "answer_step", self.answer or answer_by_choices(self))
+        object.__setattr__(self, "read_intent", self.classify or classify_by_table(self))
+        if complaints := find_complaints(self):
+            raise WorkflowError(self.name, complaints)
 
     def state(self, name: str) -> State:
         """The state of this name. Raises StepError when the table has none (a stored state of an older table)."""
@@ -216,7 +235,7 @@ class Workflow:
     def read_line(self, text: str, action: str | None) -> Line:
         """A line with its own words told apart from a button's label or value."""
         button = self.button(action) if action else None
-        spoken = button is not None and _fold(text) in (_fold(button.label), _fold(button.value))
+        spoken = button is not None and fold(text) in (fold(button.label), fold(button.value))
         return Line(text=text, words="" if spoken else text, action=action)
 
     def decide(self, state: State, line: Line) -> str | None:
@@ -233,10 +252,10 @@ class Workflow:
 
         Older frontends send a button's value as the text, and a value is never a topic.
         """
-        same = _fold(text)
+        same = fold(text)
         here = self._states.get(state_name)
         for button in here.buttons if here else ():
-            if same in (_fold(button.value), _fold(button.label)):
+            if same in (fold(button.value), fold(button.label)):
                 return button.value
         return self._values.get(same)
 
@@ -247,48 +266,16 @@ def chat(text: str, *, sub_title: str | None = None, list_items: Sequence[str] |
     return Frame("chat_message", {"text": text, "sub_title": sub_title, "list_items": items, "format": "markdown"})
 
 
-def _fold(text: str) -> str:
+def describe_wrong_output(output: object) -> str:
+    """What is wrong with something that a step yielded and that is no Output, and what would be right."""
+    shown, kind = repr(output)[:60], type(output).__name__
+    if isinstance(output, str):
+        return f"the step yielded the str {shown}: write `yield chat({shown})`"
+    if isinstance(output, dict):
+        return f"the step yielded the dict {shown}: write `yield Remember(…)`, or `yield Frame(type, payload)`"
+    return f"the step yielded a {kind}, {shown}: a step yields chat(…), Ask, Remember, Progress, Delta or Frame"
+
+
+def fold(text: str) -> str:
+    """A text as buttons are compared: without case, and with single spaces."""
     return " ".join(text.split()).casefold()
-
-
-def _complaints(workflow: Workflow) -> list[str]:
-    """Everything that is wrong with a workflow's table."""
-    names = [state.name for state in workflow.states]
-    complaints = [f"state {name} is there twice" for name in sorted(set(names)) if names.count(name) > 1]
-    if workflow.when_busy not in get_args(WhenBusy):
-        complaints.append(f"when_busy is {workflow.when_busy!r}, and can be {', '.join(get_args(WhenBusy))}")
-    if workflow.start not in names:
-        return [*complaints, f"start {workflow.start} is not a state"]
-    values = [button.value for state in workflow.states for button in state.buttons]
-    for state in workflow.states:
-        allowed = workflow.allowed(state)
-        for intent, target in allowed.items():
-            if target != STAY and target not in names:
-                complaints.append(f"{state.name}: {intent} leads to {target}, which is not a state")
-        if workflow.fallback not in allowed:
-            complaints.append(f"{state.name} does not understand the fallback {workflow.fallback}")
-        for button in state.buttons:
-            if button.intent not in allowed:
-                complaints.append(f"{state.name}: button {button.value} means {button.intent}, which leads nowhere")
-            if values.count(button.value) > 1 and not _same_meaning(workflow, button):
-                complaints.append(f"button {button.value} means different things in different states")
-        if not state.final and not any(target not in (STAY, state.name) for target in state.on.values()):
-            complaints.append(f"{state.name} has no way out and is not final")
-    unreached = set(names) - _reachable(workflow)
-    return complaints + [f"{name} cannot be reached" for name in names if name in unreached]
-
-
-def _same_meaning(workflow: Workflow, button: Button) -> bool:
-    return all(b == button for state in workflow.states for b in state.buttons if b.value == button.value)
-
-
-def _reachable(workflow: Workflow) -> set[str]:
-    by_name = {state.name: state for state in workflow.states}
-    reached, frontier = set[str](), [workflow.start]
-    while frontier:
-        name = frontier.pop()
-        if name in reached or name not in by_name:
-            continue
-        reached.add(name)
-        frontier += [target for target in workflow.allowed(by_name[name]).values() if target != STAY]
-    return reached

@@ -83,6 +83,7 @@ PURE_MAY_IMPORT: Final = {
     "hashlib",
     "heapq",
     "html",
+    "inspect",
     "itertools",
     "json",
     "math",
