@@ -101,7 +101,7 @@ def _result_at_once(workflow: Workflow, move: Turn, outputs: Iterator[Output]) -
 def _result(workflow: Workflow, move: Turn, said: _Said) -> Result:
     """What the step amounts to. Raises StepError when it said nothing."""
     if not said.frames:
-        raise StepError("step_failed", f"{workflow.name}: {move.intent} in {move.came_from} said nothing")
+        raise StepError("step_failed", f"{move.intent} in {move.came_from} said nothing: yield a chat(…)")
     return Result(move.intent, move.state, tuple(said.frames), said.memory)
 
 

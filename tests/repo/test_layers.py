@@ -52,7 +52,8 @@ ONLY_BY: Final = {
     # A workflow is found by the registry, by its name alone.
     "workflows.builder": {"web.pages"},
     "workflows.chat": set(),
-    "workflows.registry": {"app", "web"},
+    "workflows.registry": {"app", "ops.check_workflow"},
+    "workflows.check": {"ops.check_workflow"},
 }
 
 #: These modules and packages know no clock, chance, log, disk or network.
@@ -62,9 +63,11 @@ PURE: Final = {
 }
 #: The packages whose own file alone is pure.
 PURE_FILES: Final = {"", "store"}
-#: The registry looks for workflows on disk; what calls a model waits for it, and reads its prompts.
+#: The registry looks for workflows on disk, and an author's check runs an event loop; what calls a model waits for it,
+#: and reads its prompts.
 NOT_PURE: Final = {
     "workflows.registry",
+    "workflows.check",
     *("assistant.guarded", "assistant.model", "assistant.model_errors", "assistant.prompts", "assistant.vendors"),
 }
 #: All that a pure module may import from outside; of `urllib`, only `parse`.
