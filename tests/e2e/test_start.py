@@ -11,8 +11,13 @@ import pytest
 from tests.support.process import ROOT, free_port
 
 
-async def start(cwd: Path = ROOT, **environ: str) -> tuple[int | None, str]:
+async def start(**environ: str) -> tuple[int | None, str]:
     """The exit status of a server with this environment, and what it said."""
+    return await start_in(ROOT, **environ)
+
+
+async def start_in(cwd: Path, /, **environ: str) -> tuple[int | None, str]:
+    """The same for the server of another folder."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -82,7 +87,7 @@ async def test_a_wrong_table_is_told_in_a_sentence_with_its_place(tmp_path: Path
         "from server.workflows.table import State, Workflow\n"
         'NAP = Workflow("nap", start="BED", states=[State("BEDD", greet, final=True)])\n'
     )
-    status, said = await start(cwd=tmp_path)
+    status, said = await start_in(tmp_path)
     assert status == 2
     assert said == (
         "The server cannot start:\n  server/workflows/nap.py, line 3: workflow 'nap': start is 'BED', and there is no"
