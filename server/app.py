@@ -104,7 +104,7 @@ def create_app(
 
     app = Application(
         routes=[
-            *pages(kept, health, exposed),
+            *pages(kept, health, exposed, engine.workflows),
             Mount("/static", StaticFiles(directory=STATIC), name="static"),
         ],
         lifespan=lifespan,

@@ -1,5 +1,6 @@
 """HTTP: the page, decks, health, figures."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from server.errors import StoreError, describe_problem
 from server.ops.metrics import MEDIA_TYPE, Exposed
 from server.records import SessionKey
 from server.store import Store
+from server.web.unknown_workflow import render_unknown
 from server.workflows.builder.deck_page import render_deck
 
 STATIC = Path(__file__).parent / "static"
@@ -68,10 +70,14 @@ class Health:
         return JSONResponse({"version": __version__})
 
 
-def pages(store: Store, health: Health, exposed: Exposed) -> list[BaseRoute]:
-    """The routes of everything but `/ws` and `/static`."""
+def pages(store: Store, health: Health, exposed: Exposed, workflows: Collection[str]) -> list[BaseRoute]:
+    """The routes of everything but `/ws` and `/static`. `workflows` are the names of those that this server has."""
 
-    async def page(_request: Request) -> Response:
+    async def page(request: Request) -> Response:
+        """The page of a conversation; it reads by itself which workflow the address names."""
+        name = request.query_params.get("workflow")
+        if name is not None and name not in workflows:
+            return HTMLResponse(render_unknown(name, workflows), 404, headers=SECURITY_HEADERS)
         return FileResponse(STATIC / "index.html", headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
 
     async def deck(request: Request) -> Response:
