@@ -3,6 +3,7 @@
 import pytest
 
 from server.__main__ import COMMANDS, run_command
+from server.workflows.registry import find_workflows
 
 
 def test_a_conversation_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -22,7 +23,7 @@ def test_what_is_wrong_is_told_and_the_status_says_so(capsys: pytest.CaptureFixt
 
 def test_a_workflow_that_there_is_not_is_refused_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["check-workflow", "buidler"]) == 2
-    assert capsys.readouterr().err == "There is no workflow 'buidler', but builder, chat.\n"
+    assert capsys.readouterr().err == f"There is no workflow 'buidler', but {', '.join(find_workflows())}.\n"
 
 
 def test_an_unknown_command_is_refused_with_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:

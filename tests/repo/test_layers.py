@@ -58,16 +58,15 @@ ONLY_BY: Final = {
 
 #: These modules and packages know no clock, chance, log, disk or network.
 PURE: Final = {
-    *("assistant", "errors", "machines", "records", "settings", "wire", "workflows"),
+    *("assistant", "errors", "machines", "records", "settings", "wire"),
+    # The vocabulary, and these workflows. One of an author's own may wait, and may hold the tools that it needs.
+    *(f"workflows.{name}" for name in ("builder", "chat", "complaints", "defaults", "move", "table")),
     *("ops.diagnosis", "store.inspect.contract", "store.redis.durability", "store.redis.rows", "store.schema"),
 }
 #: The packages whose own file alone is pure.
 PURE_FILES: Final = {"", "store"}
-#: The registry looks for workflows on disk, and an author's check runs an event loop; what calls a model waits for it,
-#: and reads its prompts.
+#: What calls a model waits for it, and reads its prompts.
 NOT_PURE: Final = {
-    "workflows.registry",
-    "workflows.check",
     *("assistant.guarded", "assistant.model", "assistant.model_errors", "assistant.prompts", "assistant.vendors"),
 }
 #: All that a pure module may import from outside; of `urllib`, only `parse`.
@@ -266,6 +265,7 @@ def test_a_broken_rule_is_found(module: str, source: str, complaint: str) -> Non
         ("workflows.builder", "from server.workflows.table import x\nfrom server.assistant.window import y"),
         ("workflows.builder.by_rules", "from server.workflows.builder.rules.topic import x"),
         ("workflows.table", "from collections.abc import AsyncIterator\nfrom datetime import datetime"),
+        ("workflows.coffee", "import asyncio\nfrom server.workflows.table import chat"),
         ("settings", "from urllib.parse import urlsplit\nimport msgspec.json"),
         ("store.sqlite.store", "import asyncio"),
         ("wire.protocol", "inputs.now()\nself.open()\nobject.hash"),
