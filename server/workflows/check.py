@@ -22,6 +22,7 @@ from typing import Any, Final
 import msgspec
 
 from server.errors import StepError
+from server.records import COMMON_TYPES, SYSTEM_TYPES
 from server.workflows.move import step
 from server.workflows.table import (
     OPEN,
@@ -37,8 +38,6 @@ from server.workflows.table import (
     Workflow,
 )
 
-#: The server's own frames; a step that said one would forge it.
-_SERVERS_OWN: Final = frozenset({"state_update", "turn_cancelled", "turn_failed"})
 _OPENING: Final = "the opening"
 
 
@@ -118,8 +117,8 @@ class _Trial:
         self._workflow = replace(
             workflow,
             states=states,
-            answer=self._watched(workflow.answer_step),
-            classify=self._judged(workflow.read_intent),
+            answer=workflow.answer and self._watched(workflow.answer),
+            classify=workflow.classify and self._judged(workflow.classify),
         )
 
     def read(self, line: str | Press) -> tuple[str, str | None]:
@@ -184,8 +183,13 @@ class _Trial:
             self._complain(f"{self._where}: the buttons of state {move.to} are not shown: `yield Ask(…)` in its step")
         if "action_request" in kinds and not has_buttons:
             self._complain(f"{self._where}: Ask in state {move.to}, which has no buttons: give it some, or use chat(…)")
-        for kind in sorted(_SERVERS_OWN.intersection(kinds)):
-            self._complain(f"{self._where}: a Frame of type {kind}, which only the server makes")
+        for kind in sorted(set(kinds) - COMMON_TYPES - self._table.frames.keys()):
+            if kind in SYSTEM_TYPES:
+                self._complain(f"{self._where}: a Frame of type {kind}, which only the server makes")
+            else:
+                self._complain(
+                    f"{self._where}: a Frame of type {kind}: declare it, as Workflow(…, frames={{{kind!r}: …}})"
+                )
         streamed = "".join(output.text for output in move.shown if isinstance(output, Delta))
         if streamed and streamed not in move.texts:
             self._complain(

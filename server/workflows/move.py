@@ -4,12 +4,14 @@ Pure, as the table is: a step that waits is waited for by whoever runs it.
 """
 
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from functools import partial
 from types import GeneratorType
 from typing import Any
 
 from msgspec import structs
 
 from server.errors import StepError
+from server.workflows.defaults import answer_by_choices, classify_by_table
 from server.workflows.table import (
     OPEN,
     STALE,
@@ -119,7 +121,11 @@ def _guess(workflow: Workflow, turn: Turn, *, stale: bool) -> str | Coroutine[An
     if stale:
         return STALE
     state = workflow.state(turn.came_from)
-    return workflow.decide(state, turn.line) or workflow.read_intent(turn, tuple(workflow.allowed(state)))
+    if (intent := workflow.decide(state, turn.line)) is not None:
+        return intent
+    if workflow.classify is None:
+        return classify_by_table(workflow, state)
+    return workflow.classify(turn, tuple(workflow.allowed(state)))
 
 
 def _move(workflow: Workflow, turn: Turn, guess: str) -> tuple[Turn, Step]:
@@ -133,5 +139,6 @@ def _move(workflow: Workflow, turn: Turn, guess: str) -> tuple[Turn, Step]:
     intent = guess if guess in allowed or guess == STALE else workflow.fallback
     target = STAY if intent == STALE else allowed.get(intent, STAY)
     if target == STAY:
-        return structs.replace(turn, intent=intent, state=turn.came_from), workflow.answer_step
+        answer = workflow.answer or partial(answer_by_choices, workflow)
+        return structs.replace(turn, intent=intent, state=turn.came_from), answer
     return structs.replace(turn, intent=intent, state=target), workflow.state(target).run

@@ -13,7 +13,7 @@ How a line becomes a move:
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from msgspec import Struct
 
@@ -21,6 +21,8 @@ from server.assistant import OUR_PROMPTS, Assistant, Message, Prompting
 from server.assistant.window import choose_window
 from server.errors import StepError, WorkflowError
 from server.records import Event
+from server.workflows.complaints import find_complaints, find_wrong_types
+from server.workflows.page import Page
 
 #: Target of an intent that leaves the state as it is; the workflow's `answer` runs.
 STAY: Final = "@stay"
@@ -170,7 +172,7 @@ class Result(Struct, frozen=True):
 class Workflow:
     """A conversation's table. Raises WorkflowError, with every complaint, when the table cannot work.
 
-    `always` are intents that every state understands. Three parts have defaults, which `defaults` describes:
+    `always` are intents that every state understands. Three parts may be left out:
 
     - `answer` speaks when a turn stays in its state. Without one, the person reads what can be done here, and gets the
       open buttons again.
@@ -178,8 +180,11 @@ class Workflow:
       the state's own `on` that no button of the state means; where there is none, the fallback.
     - `fallback` is the intent of text that fits none. Without one it is OTHER, which every state understands.
 
-    `summary` makes of the memory what `sync_response` tells besides; `context` is how many of the last events a step
-    wants. `when_busy` is what becomes of a line that comes while an answer is under way.
+    `summary` makes of the memory what `sync_response` tells besides. `frames` are the types of the workflow's own
+    frames, each with a function that puts its payload into one line for operators; `page` says which of them is
+    published, and how. `context` is how many of the last events a step wants. `when_busy` is what becomes of a line
+    that comes while an answer is under way. `legacy_state` makes of a state's name and the memory the name that clients
+    without the subprotocol know.
     """
 
     name: str
@@ -190,32 +195,26 @@ class Workflow:
     fallback: str = OTHER
     always: Mapping[str, str] = field(default_factory=dict)
     summary: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda _: {}
+    frames: Mapping[str, Callable[[Mapping[str, Any]], str]] = field(default_factory=dict)
+    page: Page | None = None
     context: int = 0
     when_busy: WhenBusy = "queue"
-    #: `answer` and `classify`, or what stands in for them.
-    answer_step: Step = field(init=False, repr=False, compare=False)
-    read_intent: Classify = field(init=False, repr=False, compare=False)
+    legacy_state: Callable[[str, Mapping[str, Any]], str] = lambda state, _: state
     _states: dict[str, State] = field(default_factory=dict, init=False, repr=False)
     _allowed: dict[str, Mapping[str, str]] = field(default_factory=dict, init=False, repr=False)
     _buttons: dict[str, Button] = field(default_factory=dict, init=False, repr=False)
     _values: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Not at the top of the file: both know the types of this one.
-        from server.workflows.complaints import find_complaints, find_wrong_types
-        from server.workflows.defaults import answer_by_choices, classify_by_table
-
-        if wrong_types := find_wrong_types(self):
+        if wrong_types := find_wrong_types(self, State, Button):
             raise WorkflowError(self.name, wrong_types)
         implied = {OTHER: STAY} if self.fallback == OTHER else {}
         self._states.update((state.name, state) for state in self.states)
         self._allowed.update((state.name, {**implied, **self.always, **state.on}) for state in self.states)
         for button in (button for state in self.states for button in state.buttons):
             self._buttons.setdefault(button.value, button)
-            self._values.setdefault(fold(button.value), button.value)
-        object.__setattr__(self, "answer_step", self.answer or answer_by_choices(self))
-        object.__setattr__(self, "read_intent", self.classify or classify_by_table(self))
-        if complaints := find_complaints(self):
+            self._values.setdefault(_fold(button.value), button.value)
+        if complaints := find_complaints(self, stay=STAY, policies=get_args(WhenBusy)):
             raise WorkflowError(self.name, complaints)
 
     def state(self, name: str) -> State:
@@ -232,10 +231,15 @@ class Workflow:
         """Intent → target, for everything that the state understands."""
         return self._allowed[state.name]
 
+    def text_intents(self, state: State) -> list[str]:
+        """The intents of a state's own `on` that only free text can mean: no button of the state means them."""
+        pressed = {button.intent for button in state.buttons}
+        return [intent for intent in state.on if intent not in pressed and intent != self.fallback]
+
     def read_line(self, text: str, action: str | None) -> Line:
         """A line with its own words told apart from a button's label or value."""
         button = self.button(action) if action else None
-        spoken = button is not None and fold(text) in (fold(button.label), fold(button.value))
+        spoken = button is not None and _fold(text) in (_fold(button.label), _fold(button.value))
         return Line(text=text, words="" if spoken else text, action=action)
 
     def decide(self, state: State, line: Line) -> str | None:
@@ -252,10 +256,10 @@ class Workflow:
 
         Older frontends send a button's value as the text, and a value is never a topic.
         """
-        same = fold(text)
+        same = _fold(text)
         here = self._states.get(state_name)
         for button in here.buttons if here else ():
-            if same in (fold(button.value), fold(button.label)):
+            if same in (_fold(button.value), _fold(button.label)):
                 return button.value
         return self._values.get(same)
 
@@ -276,6 +280,5 @@ def describe_wrong_output(output: object) -> str:
     return f"the step yielded a {kind}, {shown}: a step yields chat(…), Ask, Remember, Progress, Delta or Frame"
 
 
-def fold(text: str) -> str:
-    """A text as buttons are compared: without case, and with single spaces."""
+def _fold(text: str) -> str:
     return " ".join(text.split()).casefold()

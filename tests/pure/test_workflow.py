@@ -8,6 +8,7 @@ import pytest
 
 from server.errors import StepError
 from server.workflows.move import step
+from server.workflows.page import Page
 from server.workflows.table import (
     OPEN,
     STALE,
@@ -295,3 +296,14 @@ def test_closing_a_turn_closes_its_step() -> None:
     with pytest.raises(StopIteration):
         hear_one().send(None)
     assert closed == ["step"]
+
+
+def test_a_state_has_one_name_unless_the_workflow_says_otherwise() -> None:
+    assert table(State("HALL", saying(), final=True)).legacy_state("HALL", {}) == "HALL"
+
+
+def test_a_workflow_declares_its_own_frames_and_the_one_that_is_a_page() -> None:
+    page = Page("drawings", "drawing", str)
+    drawn = table(State("HALL", saying(), final=True), frames={"drawing": str}, page=page)
+    assert drawn.page is page
+    assert page.address("https://example.test", "m1") == "https://example.test/drawings/m1"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from server.errors import WorkflowError
+from server.workflows.page import Page
 from server.workflows.table import STAY, Button, Output, State, Step, Turn, Workflow, chat
 
 
@@ -140,9 +141,7 @@ def test_a_button_may_stand_in_two_states_only_if_it_is_the_same() -> None:
 
 def test_two_buttons_of_a_state_that_are_called_the_same() -> None:
     hall = replace(HALL, buttons=[LEFT, Button("left", "go  LEFT", "Left")])
-    assert the_one(hall, ROOM) == (
-        "state HALL: two buttons are called 'go left': who types it could mean either, so name one anew"
-    )
+    assert the_one(hall, ROOM) == ("state HALL: 'go  LEFT' names the buttons 'go_left' and 'left': name one anew")
 
 
 def test_a_state_that_cannot_be_reached() -> None:
@@ -203,6 +202,28 @@ def test_a_part_that_is_not_of_its_type(states: Any, complaint: str) -> None:
 
 def test_intents_of_every_state_without_targets() -> None:
     assert the_one(HALL, ROOM, always=["Help"]) == "`always` is a list: it maps intents to states, as {'Help': STAY}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        (
+            {"frames": {"chat_message": str}},
+            "frames: every workflow has chat_message, so take it out",
+        ),
+        (
+            {"frames": {"turn_failed": str}},
+            "frames: every workflow has turn_failed, so take it out",
+        ),
+        ({"page": Page("drawings", "drawing", str)}, "page: its type 'drawing' is not in `frames`: add it"),
+        (
+            {"frames": {"drawing": str}, "page": Page("a/b", "drawing", str)},
+            "page: its path is 'a/b': it is one word of 1 to 40 characters of a-z, 0-9 and -",
+        ),
+    ],
+)
+def test_frames_and_a_page_that_cannot_be(fields: dict[str, Any], complaint: str) -> None:
+    assert the_one(HALL, ROOM, **fields) == complaint
 
 
 def test_every_complaint_is_told_at_once() -> None:

@@ -205,6 +205,14 @@ def test_a_frame_of_the_servers_own(kind: str) -> None:
     ]
 
 
+def test_a_frame_that_is_not_declared() -> None:
+    workflow = with_step(saying(chat("Here."), Frame("chart", {})))
+    assert complaints(workflow) == [
+        "line 2 ('yes, TEA'): a Frame of type chart: declare it, as Workflow(…, frames={'chart': …})"
+    ]
+    assert complaints(replace(workflow, frames={"chart": str})) == []
+
+
 def test_a_stream_whose_text_is_not_said() -> None:
     async def hasty(turn: Turn) -> AsyncIterator[Output]:
         yield Delta("Here it ")
