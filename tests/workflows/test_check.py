@@ -192,6 +192,10 @@ def test_buttons_that_nobody_sees() -> None:
     ]
 
 
+def test_an_answer_that_stays_leaves_the_open_buttons_as_they_are() -> None:
+    assert complaints(replace(TEA, answer=saying(chat("Tea or milk?"))), ["Ann", "water", "tea"]) == []
+
+
 def test_a_question_without_buttons() -> None:
     assert complaints(with_step(saying(chat("Here."), Ask("More?")))) == [
         "line 2 ('yes, TEA'): Ask in state POUR, which has no buttons: give it some, or use chat(…)"
