@@ -247,7 +247,7 @@ async def is_no_generator(turn: Turn) -> None:
         (cancels_itself, "CancelledError"),
         (leaves_a_task_that_stops_the_loop, "RuntimeError"),
         (says_nothing, "said nothing"),
-        (lambda turn: is_no_generator(turn), "the step gave a value of type coroutine, expected a generator"),
+        (lambda turn: is_no_generator(turn), "the step gave a value of type coroutine, expected a generator"),  # noqa: PLW0108  # the table refuses the function itself
         (lambda _: None, "the step gave None, expected a generator"),
         (lambda _: [chat("a list")], "the step gave a value of type list, expected a generator"),
     ],
