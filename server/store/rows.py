@@ -38,15 +38,17 @@ def decode(text: str) -> dict[str, Any]:
         raise StoreUnavailable(f"what is stored is damaged: {error}") from error
 
 
-def event_rows(events: Sequence[Event], nothing: Any = None) -> list[tuple[Any, ...]]:
-    """EVENT_COLUMNS of each event, `nothing` in the place of a client id that there is not.
+def event_rows(session: str | int, events: Sequence[Event], nothing: Any = None) -> list[tuple[Any, ...]]:
+    """EVENT_COLUMNS of each event of one session; `session` stands in the first one, by what the store knows it.
+
+    `nothing` is put in the place of a client id that there is not.
 
     Raises InvalidWrite as `encode` does.
     """
     try:
         return [
             (
-                event.session_id,
+                session,
                 event.seq,
                 event.type,
                 event.role,

@@ -175,7 +175,7 @@ def _write_row(write: Write) -> dict[str, object]:
         "client_id": write.client_id,
         "expected_version": write.expected_version,
         "visible": count_visible(write.events),
-        "events": event_rows(write.events),
+        "events": event_rows(write.session_id, write.events),
         "update": update
         and {
             "workflow": update.workflow,
