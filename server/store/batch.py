@@ -53,14 +53,13 @@ class Batch:
         self, heads: dict[SessionKey, Head], used: Mapping[tuple[SessionKey, str], Event], next_number: int = 0
     ) -> None:
         self.heads = heads
-        self.appended: list[tuple[int, tuple[Event, ...]]] = []
+        self.appended: list[tuple[str | int, Sequence[Event]]] = []
         self.changed: set[SessionKey] = set()
         self._used = dict(used)
         self._next_number = next_number
 
-    def apply(self, write: Write) -> Outcome:
-        """The outcome of the next write."""
-        key = write.key
+    def apply(self, write: Write, key: SessionKey) -> Outcome:
+        """The outcome of the next write; `key` is its session's."""
         head = self.heads.get(key)
         if head is None:
             if write.expected_version != 0:

@@ -3,7 +3,7 @@
 No I/O here. JSON has no NaN and no infinity: they are stored as null, which is also what the wire makes of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -38,8 +38,8 @@ def decode(text: str) -> dict[str, Any]:
         raise StoreUnavailable(f"what is stored is damaged: {error}") from error
 
 
-def event_rows(session: str | int, events: Sequence[Event], nothing: Any = None) -> list[tuple[Any, ...]]:
-    """EVENT_COLUMNS of each event of one session; `session` stands in the first one, by what the store knows it.
+def event_rows(logs: Iterable[tuple[str | int, Sequence[Event]]], nothing: Any = None) -> list[tuple[Any, ...]]:
+    """EVENT_COLUMNS of each event of some sessions; the first one is what the store knows the session by.
 
     `nothing` is put in the place of a client id that there is not.
 
@@ -58,6 +58,7 @@ def event_rows(session: str | int, events: Sequence[Event], nothing: Any = None)
                 _encoder.encode(event.payload).decode(),
                 event.created_at,
             )
+            for session, events in logs
             for event in events
         ]
     except _NO_JSON as error:

@@ -22,8 +22,8 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-#: A session that cannot exist: reading it asks the store whether it answers.
-_NOBODY = "00000000-0000-0000-0000-000000000000"
+#: A session that cannot exist, for no id is empty: reading it asks the store whether it answers.
+_NO_SESSION = SessionKey(user_id="", session_id="")
 
 
 class Draining(Protocol):
@@ -56,7 +56,7 @@ class Health:
         if self._gateway.draining:
             return problem(503, "draining")
         try:
-            await self._store.load(SessionKey(user_id="", session_id=_NOBODY), 0, 0)
+            await self._store.load(_NO_SESSION, 0, 0)
         except StoreError:
             return problem(503, "store_unavailable")
         if self._broker is None:

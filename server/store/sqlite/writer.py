@@ -68,17 +68,18 @@ class Known:
         for write in writes:
             check_write(write)
         heads: dict[SessionKey, Head] = {}
-        for key in {write.key for write in writes}:
+        keys = [write.key for write in writes]
+        for key in set(keys):
             if (head := self._heads.pop(key, None)) is None:
                 return None  # the others of the batch are read with it
             heads[key] = head
         before = {key: (head.number, *key, head.version, head.seq, head.updated_at) for key, head in heads.items()}
         batch = Batch(heads, {})
-        outcomes = [batch.apply(write) for write in writes]
+        outcomes = list(map(batch.apply, writes, keys))
         if not all(isinstance(outcome, Committed) for outcome in outcomes):
             return None  # the heads may be old: only the file knows
         changes = [before[key] + _changed_columns(head) for key, head in heads.items()]
-        made = batch_statement.statement(changes, _log_rows(batch, batch_statement.NOTHING))
+        made = batch_statement.statement(changes, event_rows(batch.appended, batch_statement.NOTHING))
         return Planned(outcomes, *made, heads) if made is not None else None
 
     def keep(self, heads: dict[SessionKey, Head]) -> None:
@@ -114,11 +115,12 @@ def write_planned(connection: sqlite3.Connection, statement: str, values: Sequen
 def write(connection: sqlite3.Connection, writes: Sequence[Write]) -> tuple[list[Outcome], dict[SessionKey, Head]]:
     """The long way: a few statements, whatever the size of the batch. Returns the outcomes and the heads."""
     with transaction(connection):
-        rows, next_number = _ask(connection, _HEADS, list({one.key for one in writes}))
+        keys = [one.key for one in writes]
+        rows, next_number = _ask(connection, _HEADS, list(set(keys)))
         heads = {SessionKey(user_id=user_id, session_id=name): Head(row) for name, user_id, *row in rows}
         batch = Batch(heads, _used(connection, heads, writes), next_number)
-        outcomes = [batch.apply(one) for one in writes]
-        _insert(connection, _INSERT, _log_rows(batch))
+        outcomes = list(map(batch.apply, writes, keys))
+        _insert(connection, _INSERT, event_rows(batch.appended))
         _insert(connection, _UPSERT, (_session_row(key, batch.heads[key]) for key in batch.changed), _CHANGE)
     return outcomes, batch.heads
 
@@ -140,11 +142,6 @@ def _ask(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> li
     """What a query gives: first its rows, as one text of JSON, for what it is asked as another."""
     text, *others = connection.execute(query, (encode(asked),)).fetchone()
     return [msgspec.json.decode(text), *others]
-
-
-def _log_rows(batch: Batch, nothing: Any = None) -> list[tuple[Any, ...]]:
-    """LOG_COLUMNS of all that the batch appends."""
-    return [row for number, events in batch.appended for row in event_rows(number, events, nothing)]
 
 
 def _insert(connection: sqlite3.Connection, into: str, made: Iterable[tuple[Any, ...]], rest: str = "") -> None:
