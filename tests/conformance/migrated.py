@@ -48,11 +48,9 @@ async def earlier_file(path: str, schema: int) -> Snapshot:
             _apply(connection, one)
         connection.execute("attach ? as present", (str(present),))
         connection.execute(f"insert into main.sessions select {SESSION_COLUMNS} from present.sessions")
-        connection.execute(
-            f"insert into main.events select {EVENT_COLUMNS} from present.events join present.sessions on number = session".replace(
-                " seq,", " events.seq,"
-            ).replace(" created_at ", " events.created_at ")
-        )
+        columns = ", ".join(f"e.{name}" for name in EVENT_COLUMNS.split(", ")[1:])
+        events = f"select s.session_id, {columns} from present.events e join present.sessions s on s.number = e.session"
+        connection.execute(f"insert into main.events {events}")
     present.unlink()
     return before
 

@@ -284,6 +284,10 @@ begin
                 execute format('revoke execute on function %s from %I', called.signature, name);
             end if;
         end loop;
+        if to_regrole('service_role') is not null then
+            execute format('grant execute on function %s to service_role', called.signature);
+        end if;
+    end loop;
 
     -- The owner stands in the events now: signed-in users read their own without a look at the sessions.
     if to_regrole('authenticated') is not null then
