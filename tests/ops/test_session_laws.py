@@ -17,7 +17,7 @@ UPDATE = "update events set"
 END_AGAIN = (
     "insert into events (session, seq, type, role, message_id, client_id, turn, payload, created_at)"
     " select session, 10, type, role, 'again', client_id, turn, json_set(payload, '$.from', state, '$.to', state),"
-    " events.created_at + 100 from events join sessions using (session_id) where events.seq = {}"
+    " events.created_at + 100 from events join sessions on number = session where events.seq = {}"
 )
 COUNTED = "update sessions set seq = 10, version = 4, updated_at = (select max(created_at) from events)"
 
