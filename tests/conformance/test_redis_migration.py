@@ -60,7 +60,7 @@ async def is_whole(store: RedisStore, kept: dict[SessionKey, Loaded]) -> None:
     for number, (key, loaded) in enumerate(kept.items()):
         assert await store.load(key, 0, 100) == loaded
         assert await store.find(key, "c1") == loaded.events[-1]
-        deck = await store.deck(f"deck-{number}")
+        deck = await store.published(f"deck-{number}", "slide_update")
         assert deck in loaded.events
         assert deck is not None
         assert key.session_id in [one.session_id for one in await store.list(key.user_id, 1000)]
@@ -79,10 +79,10 @@ async def test_every_session_is_moved_with_all_that_is_its(server: RedisServer) 
         assert server.command("GET", f"{BASE}schema") == "2"
         stranger = next(iter(kept))._replace(user_id=STRANGER)
         await committed(store, greeting(stranger.session_id, user_id=STRANGER))
-        assert await store.deck("deck-0") is not None
+        assert await store.published("deck-0", "slide_update") is not None
         for key in kept:
             assert await store.delete(key)
-        assert await store.deck("deck-0") is None
+        assert await store.published("deck-0", "slide_update") is None
     async with opened(server) as store:  # and it is done once
         assert await store.load(stranger, 0, 1) is not None
 

@@ -14,8 +14,8 @@
 --   session:<talk>     hash    the columns of the snapshot
 --   log:<talk>         list    the events, `seq` at seq - 1: [seq, created_at, turn, type, ...] as JSON
 --   clients:<talk>     hash    client id -> seq
---   decks:<talk>       set     message ids of the session's decks
---   deck:<message id>  string  <seq>:<talk>
+--   decks:<talk>       set     message ids of the session's frames that can be published pages (decks were the first)
+--   deck:<message id>  string  <seq>:<talk> of the frame with this message id
 --   user:<user id>     sorted set of session ids by updated_at
 --   waiting            sorted set of the talks that wait for an answer, by updated_at
 --   lease:<talk>       string  who is at work on the session; it ends by itself

@@ -28,10 +28,10 @@ _EVENTS: Final = (
     f"select {', '.join(_EVENT_FIELDS).replace('session_id', ':session_id')} from events"
     " where {of} and seq > :after order by seq limit :limit"
 )
-#: How `events` names a session; before schema 4, by its id.
+#: How `events` names a session; before schema 5, by its id.
 _BY_NUMBER: Final = "session = (select number from sessions where session_id = :session_id and user_id = :user_id)"
 _BY_ID: Final = "session_id = :session_id"
-_NUMBERED: Final = 4
+_NUMBERED: Final = 5
 _LEASES: Final = "select 1 from sqlite_master where name = 'leases'"
 _LEASE: Final = "select until from leases where session_id = :session_id and user_id = :user_id"
 _REASONS: Final = {

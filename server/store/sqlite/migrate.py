@@ -45,7 +45,8 @@ MIGRATIONS: Final = (
     _shipped(1, "sessions", "tables.sql", compatible_from=1),
     _shipped(2, "leases", "leases.sql", compatible_from=1),
     _shipped(3, "log", "log.sql", compatible_from=1),
-    _shipped(4, "owners", "owners.sql", compatible_from=4),
+    _shipped(4, "pages", "pages.sql", compatible_from=1),
+    _shipped(5, "owners", "owners.sql", compatible_from=5),
 )
 
 

@@ -8,6 +8,7 @@ drop index if exists sessions_by_user;
 drop index if exists sessions_pending;
 drop index if exists events_by_client;
 drop index if exists events_decks;
+drop index if exists events_own;
 
 create table sessions (
     number     integer primary key,  -- never changes while the session is there; `session` in `events`
@@ -61,5 +62,6 @@ drop table sessions_by_id;
 -- A client's message id takes effect once, for the life of the session.
 create unique index events_by_client on events (session, client_id) where client_id is not null;
 
--- A deck is the slide_update it was made from.
-create index events_decks on events (message_id) where type = 'slide_update';
+-- The frames that are a workflow's own: all that its assistant says, but for what every workflow says.
+create index events_own on events (message_id)
+    where role = 'assistant' and type not in ('action_request', 'chat_message');

@@ -266,7 +266,7 @@ $$;
 
 create or replace function public.rejoinder_schema_v1() returns json
 language sql stable security invoker set search_path = '' as $$
-    select json_build_object('version', 2, 'compatible_from', 1)
+    select json_build_object('version', 3, 'compatible_from', 1)
 $$;
 
 do $$
