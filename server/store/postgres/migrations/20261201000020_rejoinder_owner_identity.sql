@@ -24,6 +24,11 @@ begin
             on public.rejoinder_events (session_id, user_id, client_id) where client_id is not null;
         alter table public.rejoinder_sessions drop constraint rejoinder_sessions_pkey;
         alter table public.rejoinder_sessions add primary key (session_id, user_id);
+        -- Of an expression, which only the list of a user's sessions names. Of the column it would do for a look-up of
+        -- one session, too: in a small table the planner may prefer it to the key, and it keeps the plan for the large
+        -- one, where it would read every session of the user.
+        drop index public.rejoinder_sessions_by_user;
+        create index rejoinder_sessions_by_user on public.rejoinder_sessions ((user_id || ''), updated_at desc);
     end if;
 end
 $$;
@@ -218,6 +223,17 @@ language sql stable security invoker set search_path = '' as $$
     where e.session_id = $1 and e.user_id = $2 and e.client_id = $3
 $$;
 
+create or replace function public.rejoinder_list_v1(owner text, page integer) returns json
+language sql stable security invoker set search_path = '' as $$
+    select coalesce(json_agg(
+        json_build_array(o.session_id, o.user_id, o.workflow, o.state, o.seq, o.created_at, o.updated_at)
+        order by o.updated_at desc), '[]')
+    from (
+        select * from public.rejoinder_sessions s where (s.user_id || '') = $1
+        order by s.updated_at desc limit greatest($2, 0)
+    ) o
+$$;
+
 -- ------------------------------------------------------------ for an operator
 
 -- For scripts/check_session_state.py; a server never calls these two.
@@ -291,6 +307,9 @@ begin
 
     -- The owner stands in the events now: signed-in users read their own without a look at the sessions.
     if to_regrole('authenticated') is not null then
+        drop policy if exists rejoinder_sessions_of_their_owner on public.rejoinder_sessions;
+        create policy rejoinder_sessions_of_their_owner on public.rejoinder_sessions for select to authenticated
+            using ((user_id || '') = (select nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub'));
         drop policy if exists rejoinder_events_of_their_owner on public.rejoinder_events;
         create policy rejoinder_events_of_their_owner on public.rejoinder_events for select to authenticated
             using (user_id = (select nullif(current_setting('request.jwt.claims', true), '')::json ->> 'sub'));
