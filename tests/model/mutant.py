@@ -12,6 +12,7 @@ TURNS: Final = "server/machines/turn.py"
 RECORDS: Final = "server/records.py"
 BATCH: Final = "server/store/batch.py"
 BATCH_STATEMENT: Final = "server/store/sqlite/batch_statement.py"
+WRITER: Final = "server/store/sqlite/writer.py"
 DICT: Final = "tests/support/dict_store.py"
 
 PURE_SESSION: Final = (
@@ -38,6 +39,7 @@ STORES: Final = (
     "tests/conformance/test_store_reads.py",
     "tests/conformance/test_store_at_once.py",
 )
+OWNERS: Final = ("tests/conformance/test_owners.py",)
 GROUP: Final = ("tests/engine/test_group_commit.py",)
 
 
