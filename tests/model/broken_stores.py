@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.model.mutant import BATCH, BATCH_STATEMENT, COMMIT, DICT, GROUP, OWNERS, RECORDS, STORES, WRITER, mutant
+from tests.model.mutant import BATCH, BATCH_STATEMENT, COMMIT, DICT, GROUP, OWNERS, RECORDS, STORES, mutant
 
 STORE_MUTANTS: Final = (
     mutant(
@@ -49,13 +49,8 @@ STORE_MUTANTS: Final = (
     mutant(
         "owner-dict", "the dict store finds a client id in anybody's session of that id", DICT,
         "        log = self.logs.get(write.key, [])\n",
-        "        log = next((log for key, log in self.logs.items() if key.session_id == write.session_id), [])\n", OWNERS,
-    ),
-    mutant(
-        "owner-known", "SQLite knows a session by its id alone", WRITER,
-        "            if (head := self._heads.pop(key, None)) is None:\n",
-        "            named = next((one for one in self._heads if one.session_id == key.session_id), key)\n"
-        "            if (head := self._heads.pop(named, None)) is None:\n", OWNERS, model=False,
+        "        log = next((log for key, log in self.logs.items() if key.session_id == write.session_id), [])\n",
+        OWNERS,
     ),
     mutant(
         "cursor-dict", "the cursor does not move with the turn in the dict store", DICT,

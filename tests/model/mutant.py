@@ -12,7 +12,6 @@ TURNS: Final = "server/machines/turn.py"
 RECORDS: Final = "server/records.py"
 BATCH: Final = "server/store/batch.py"
 BATCH_STATEMENT: Final = "server/store/sqlite/batch_statement.py"
-WRITER: Final = "server/store/sqlite/writer.py"
 DICT: Final = "tests/support/dict_store.py"
 
 PURE_SESSION: Final = (
