@@ -241,7 +241,7 @@ def test_what_people_are_called_is_an_id(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x" * 256, "a\0", "a\nb", "a\tb", "\x7f", "\x85", "\u2028", "\u2029", "\ud800", "\udfff", "\ufeff", "\u00ad",
+    ["", "x" * 256, "a\0", "a\nb", "a\tb", "\x7f", "\x85", "\u2028", "\u2029", "\ud800", "\ufeff", "\u00ad",
      "a\u202eb", "\u202a", "\u2066", "\u2069", "\u200e", "\u200f", "\u061c", "\u200b", "\u00a0", "\ue000", "\uffff"],
 )  # fmt: skip
 def test_what_cannot_be_seen_or_shows_another_text_is_no_id(text: str) -> None:
@@ -255,7 +255,7 @@ def test_an_id_is_any_text_of_visible_characters(text: str) -> None:
 
 
 @given(
-    st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     st.characters(categories=("Cc", "Cf", "Co", "Cs", "Zl", "Zp")),
     st.text(max_size=20),
 )
