@@ -19,7 +19,7 @@ import structlog
 
 from server.engine.engine import Engine
 from server.engine.subscriber import Subscriber
-from server.errors import CloseCode, ProtocolError, describe_problem
+from server.errors import CloseCode, ErrorCode, ProtocolError, describe_problem
 from server.machines.connection import Cursor
 from server.records import ID_MAX_CHARS, SessionKey, is_id
 from server.settings import Settings
@@ -65,7 +65,7 @@ class Refusal(msgspec.Struct, frozen=True):
     """Why a connection is refused before the upgrade."""
 
     status: int
-    code: str
+    code: ErrorCode
     detail: str = ""
     retry_after_s: int | None = None
 
@@ -122,16 +122,16 @@ class Gateway:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         origin, allowed = headers.get(b"origin"), self._settings.allowed_origins
         if origin is not None and "*" not in allowed and origin.lower() not in allowed:
-            return Refusal(403, "origin_refused", retry_after_s=None)
+            return Refusal(403, ErrorCode.ORIGIN_REFUSED, retry_after_s=None)
         if self.draining:
-            return Refusal(503, "draining", retry_after_s=1)
+            return Refusal(503, ErrorCode.DRAINING, retry_after_s=1)
         if len(self.connections) >= self._settings.connection_limit:
-            return Refusal(503, "overloaded", retry_after_s=5)
+            return Refusal(503, ErrorCode.OVERLOADED, retry_after_s=5)
         request = read_request(scope["query_string"], scope["subprotocols"], self._engine.workflows.keys())
         if isinstance(request, Request):
             others = self._engine.broker.subscribers(request.key)
             if len(others) >= self._settings.connections_per_session_limit:
-                return Refusal(429, "overloaded", "too many connections to this session", retry_after_s=5)
+                return Refusal(429, ErrorCode.OVERLOADED, "too many connections to this session", retry_after_s=5)
         return request
 
 
@@ -233,7 +233,7 @@ class WebSocketConnection:
             self._outlet.close(CloseCode.RATE_LIMITED)
             return
         if text is None:
-            self._subscriber.refuse("binary_frame")
+            self._subscriber.refuse(ErrorCode.BINARY_FRAME)
             return
         try:
             frame = protocol.parse(text, frame_max_bytes=self._frame_max_bytes, text_max_chars=self._text_max_chars)
@@ -243,7 +243,7 @@ class WebSocketConnection:
         match frame:
             case protocol.Say() | protocol.Cancel():
                 if wait_ms := self._lines.wait_ms(now):
-                    self._subscriber.refuse("rate_limited", frame.client_id, wait_ms)
+                    self._subscriber.refuse(ErrorCode.RATE_LIMITED, frame.client_id, wait_ms)
                 else:
                     self._subscriber.receive(frame)
             case protocol.Resume():
@@ -253,7 +253,7 @@ class WebSocketConnection:
             case protocol.Ping(n):
                 self._outlet.put_urgent(self._subscriber.encode(Transient("pong", {"n": n})))
             case protocol.Authenticate():
-                self._subscriber.refuse("auth_not_enabled")
+                self._subscriber.refuse(ErrorCode.AUTH_NOT_ENABLED)
             case protocol.Pong():
                 pass
 
@@ -281,16 +281,16 @@ def read_request(query_string: bytes, subprotocols: list[str], workflows: Collec
         query = {name: values[-1] for name, values in pairs.items()}
         after = _count(query.get("after"))
     except ValueError:
-        return Refusal(400, "bad_request", "the query is UTF-8, percent-encoded, and after is a whole number")
+        return Refusal(400, ErrorCode.BAD_REQUEST, "the query is UTF-8, percent-encoded, and after is a whole number")
     session_id = _session_id(query.get("session_id"))
     if session_id is None:
-        return Refusal(400, "bad_request", f"session_id has 1 to {ID_MAX_CHARS} printable characters")
+        return Refusal(400, ErrorCode.BAD_REQUEST, f"session_id has 1 to {ID_MAX_CHARS} printable characters")
     principal = identify(query)
     if principal is None:
-        return Refusal(400, "bad_request", f"user_id has 1 to {ID_MAX_CHARS} printable characters")
+        return Refusal(400, ErrorCode.BAD_REQUEST, f"user_id has 1 to {ID_MAX_CHARS} printable characters")
     workflow = query.get("workflow", DEFAULT_WORKFLOW)
     if workflow not in workflows:
-        return Refusal(400, "bad_request", "there is no such workflow")
+        return Refusal(400, ErrorCode.BAD_REQUEST, "there is no such workflow")
     skip = query.get("skip_history") == "true"
     shown = query.get("message_count", "")
     cursor = Cursor(
