@@ -97,6 +97,7 @@ class Gateway:
             connection = WebSocketConnection(self._engine, request, receive, send, wire)
             await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if native else None})
             self.connections.add(connection)
+            del request  # an idle connection keeps nothing that it does not need
             try:
                 await connection.run()
             finally:
