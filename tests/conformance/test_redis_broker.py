@@ -175,7 +175,7 @@ async def test_the_last_subscriber_takes_the_channel_with_it(
 ) -> None:
     one, _ = pair
     await one.listen()
-    assert server.command("PUBSUB", "NUMSUB", f"t:session:{KEY.session_id}:{KEY.user_id}")[1] == 1
+    assert server.command("PUBSUB", "NUMSUB", f"t:news:{KEY.user_id.replace(':', '%3A')}:{KEY.session_id}")[1] == 1
     one.broker.unsubscribe(KEY, one.listener)
     await one.until(lambda: server.command("PUBSUB", "CHANNELS") == [])
     assert one.broker.sessions() == ()
@@ -270,7 +270,7 @@ async def test_a_message_of_another_version_is_no_news_but_a_reason_to_look(
     _, two = pair
     await two.listen()
     looks = len(two.changes)
-    server.command("PUBLISH", f"t:session:{KEY.session_id}:{KEY.user_id}", '{"strange": true}')
+    server.command("PUBLISH", f"t:news:{KEY.user_id.replace(':', '%3A')}:{KEY.session_id}", '{"strange": true}')
     await two.until(lambda: len(two.changes) > looks)
     assert two.remote == []
 
@@ -285,7 +285,7 @@ async def test_many_sessions_are_heard_again_after_a_break(server: RedisServer) 
         await two.broker.joined(keys[-1])
         server.command("CLIENT", "KILL", "TYPE", "pubsub")
         await two.until(lambda: two.changes[-1:] == [True] and one.broker.connected)
-        assert len(server.command("PUBSUB", "CHANNELS", "t:session:*")) == len(keys)
+        assert len(server.command("PUBSUB", "CHANNELS", "t:news:*")) == len(keys)
 
 
 async def test_who_missed_the_beginning_of_a_turn_asks_the_process_that_runs_it(pair: tuple[Process, Process]) -> None:

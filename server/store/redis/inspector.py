@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import msgspec
 from msgspec import Raw, Struct
 
-from server.errors import StoreUnavailable
+from server.errors import StoreUnavailable, Unreadable
 from server.records import Event, SessionKey, Snapshot
 from server.store.inspect.contract import OWNERS_LIMIT, PAGE_LIMIT, Damaged
 from server.store.inspect.remote import Page
@@ -22,7 +22,7 @@ _KEYS: Final = 1_000
 #: The columns of the script that tell a session from a later one of its id.
 _USER_ID, _CREATED_AT = 0, 10
 #: What a text can raise that is no longer as it was stored.
-_DAMAGES: Final = (StoreUnavailable, ValueError, RecursionError)
+_DAMAGES: Final = (Unreadable, ValueError, RecursionError)
 
 _decoder = msgspec.msgpack.Decoder(str | bool)
 
