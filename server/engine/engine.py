@@ -10,16 +10,18 @@ import heapq
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 from msgspec import structs
 
 from server.assistant import Assistant
-from server.assistant.account import Account
+from server.assistant.breaker import Breaker
+from server.assistant.guarded import Guarded
 from server.assistant.prices import PRICES, parse_prices
 from server.broker import Broker
 from server.clock import new_ids, now_ms
+from server.engine.account import Account
 from server.engine.delta_buffer import RollUp
 from server.engine.group_commit import GroupCommit
 from server.engine.leases import Leases, LocalLeases
@@ -28,6 +30,7 @@ from server.engine.turn_log import WATCHED, TurnTimes
 from server.errors import StoreError
 from server.machines import effects, inputs, lines
 from server.machines.session import Limits, Phase, Session
+from server.machines.trace import NOTHING_SPENT, Spent
 from server.ops.metrics import Figures
 from server.records import Event, Loaded, SessionKey
 from server.settings import Settings
@@ -84,12 +87,15 @@ class Awake:
         steps = self.step is not None and not self.step.done()
         return self.machine.phase is Phase.COMMITTING or (self.machine.phase is Phase.RUNNING and steps)
 
-    def spent(self) -> Mapping[str, Any]:
-        """What the turn under way has taken until now; nothing for one whose step did not begin here."""
+    def spent(self, most_bytes: int) -> Spent:
+        """What the turn under way has taken until now; nothing for one whose step did not begin here.
+
+        `most_bytes` bounds its trace, together with the text that the turn has said.
+        """
         running = self.machine.running
         if self.account is None or running is None or running.run != self.run:
-            return inputs.NOTHING_SPENT
-        return self.account.spent()
+            return NOTHING_SPENT
+        return self.account.spent(most_bytes - len(running.text.encode(errors="replace")))
 
 
 class Engine:
@@ -108,7 +114,8 @@ class Engine:
     ) -> None:
         """`takeover_ms` is how long a line of another process may lie; 0: there is no other process.
 
-        `assistant` is the language model; None: steps answer by their own rules.
+        `assistant` is the language model, which is guarded here by retries and a breaker; None: steps answer by their
+        own rules.
         """
         self.store = store
         self.broker = broker
@@ -117,7 +124,7 @@ class Engine:
         self.settings = settings
         self.figures = Figures(workflows)
         self.commit = GroupCommit(store, batch_limit=settings.batch_limit, queue_limit=settings.commit_queue_limit)
-        self._means = Means(store, settings, assistant)
+        self._means = Means(store, settings, Guarded(assistant, Breaker()) if assistant is not None else None)
         self._prices = {**PRICES, **parse_prices(settings.assistant_prices)}
         self.replies: dict[int, Replies] = {}
         self.draining = False
@@ -211,7 +218,7 @@ class Engine:
                 if type(received) in WATCHED:
                     awake.times.watch(key, machine, received, awake.touched_ms)
                     if isinstance(received, inputs.Cancel):
-                        received = structs.replace(received, spent=awake.spent())
+                        received = structs.replace(received, spent=awake.spent(self.settings.turn_max_bytes))
                 for effect in machine.deliver(received):
                     self._perform(key, awake, effect)
                 if machine.running is not None or awake.follows:
@@ -312,7 +319,9 @@ class Engine:
     def _interrupt(self, key: SessionKey, awake: Awake, run: int) -> None:
         if awake.run != run:
             awake.times.step_ran(awake.touched_ms, awake.touched_ms)  # there is none
-        self._later(key, awake, inputs.Interrupted(run, new_ids(SPARE_IDS), now_ms(), awake.spent()))
+        self._later(
+            key, awake, inputs.Interrupted(run, new_ids(SPARE_IDS), now_ms(), awake.spent(self.settings.turn_max_bytes))
+        )
 
     def _set_timer(self, key: SessionKey, awake: Awake, name: str, number: int, wait_ms: int) -> None:
         if (before := awake.timers.pop(name, None)) is not None:
@@ -326,11 +335,12 @@ class Engine:
             return
         awake.account = Account(key.session_id, _monotonic_ms, self._prices)
         step = self._step(key, awake, effect, awake.account)
-        awake.step = asyncio.create_task(step, name=f"step {key.session_id}")
+        # Among the engine's tasks: it may still close its tools when the next step takes its place here.
+        awake.step = self._tasks.spawn(step, f"step {key.session_id}")
 
     def _end_at_once(self, key: SessionKey, awake: Awake, step: effects.RunStep) -> inputs.Done | inputs.Failed | None:
         awake.run, awake.account = step.run, None
-        ended = None if self.draining else end_at_once(self._means, awake.machine.workflow, step, key)
+        ended = None if self.draining else end_at_once(self._means, awake.machine.workflow, step, key, awake.touched_ms)
         awake.times.step_ran(awake.touched_ms, awake.touched_ms if ended is None else ended.now_ms)
         return ended
 
@@ -343,10 +353,7 @@ class Engine:
             max_chars=self.settings.delta_max_chars,
         )
         try:
-            outputs = run_step(self._means, awake.machine.workflow, effect, key, account)
-            async with contextlib.aclosing(outputs):
-                async for output in outputs:
-                    rolled.take(output)
+            await run_step(self._means, awake.machine.workflow, effect, key, account=account, show=rolled.take)
         finally:
             rolled.close()
 

@@ -5,18 +5,16 @@ at the latest. It is kept with the turn's commit. Where it fails, the older one 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, Self
 
 import structlog
 from msgspec import structs
 
-from server.assistant import Assistant, Prompt, Usage
-from server.assistant.account import Account
+from server.assistant import Assistant
 from server.assistant.past import SUMMARY_KEY, Fold, Past, choose_fold, recall_said, recall_summary
 from server.assistant.summary import Summarised, summarise
+from server.engine.account import Account
 from server.machines import effects
 from server.records import Event, SessionKey
 from server.settings import Settings
@@ -87,12 +85,8 @@ class Recall:
         limit = self.settings.chat_context_limit
         return max(limit, min(len(self.past.said) + 1, 2 * max(limit, LEAST_MESSAGES)))
 
-    def beside(self, assistant: Assistant) -> "Recalling":
-        """The assistant, whose first call begins the summary if one is due."""
-        return Recalling(assistant, self)
-
     def called(self, assistant: Assistant, system: str) -> None:
-        """The step calls the assistant."""
+        """The step calls the assistant: its first call begins the summary, if one is due, by `assistant`."""
         line, settings = self._effect.line, self.settings
         if self._is_called or line is None:
             return
@@ -126,18 +120,3 @@ class Recall:
         await asyncio.wait({self._task}, timeout=max(0.0, min(WAIT_MS, left_ms)) / 1000)
         self._tasks.cancel()
         return structs.replace(result, memory={**result.memory, **self._changes})
-
-
-class Recalling:
-    """An Assistant that tells the turn's Recall of its calls."""
-
-    def __init__(self, assistant: Assistant, recall: Recall) -> None:
-        self._assistant = assistant
-        self._recall = recall
-
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Usage, None]:
-        """As the contract says."""
-        self._recall.called(self._assistant, prompt.system)
-        async with aclosing(self._assistant.stream(prompt)) as pieces:
-            async for piece in pieces:
-                yield piece

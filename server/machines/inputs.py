@@ -3,17 +3,14 @@
 An input that answers an effect carries the effect's number. Nothing here does anything.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
 
 from msgspec import Struct
 
+from server.machines.trace import NOTHING_SPENT, Spent
 from server.records import Event, Loaded, Outcome, Snapshot
 from server.wire.protocol import Say, Transient
 from server.workflows.table import Progress, Result
-
-#: The account of a turn that called no assistant; else what its state_update holds of it (`usage`, `trace`).
-NOTHING_SPENT: Final[Mapping[str, Any]] = {}
 
 
 class Opened(Struct, frozen=True):
@@ -102,7 +99,7 @@ class Done(Struct, frozen=True):
     result: Result
     ids: Sequence[str]
     now_ms: int
-    spent: Mapping[str, Any] = NOTHING_SPENT
+    spent: Spent = NOTHING_SPENT
 
 
 class Failed(Struct, frozen=True):
@@ -115,7 +112,7 @@ class Failed(Struct, frozen=True):
     retryable: bool
     ids: Sequence[str]
     now_ms: int
-    spent: Mapping[str, Any] = NOTHING_SPENT
+    spent: Spent = NOTHING_SPENT
 
 
 class TurnCommitted(Struct, frozen=True):
@@ -134,7 +131,7 @@ class Cancel(Struct, frozen=True):
     turn: int
     ids: Sequence[str]
     now_ms: int
-    spent: Mapping[str, Any] = NOTHING_SPENT
+    spent: Spent = NOTHING_SPENT
 
 
 class Interrupted(Struct, frozen=True):
@@ -143,7 +140,7 @@ class Interrupted(Struct, frozen=True):
     run: int
     ids: Sequence[str]
     now_ms: int
-    spent: Mapping[str, Any] = NOTHING_SPENT
+    spent: Spent = NOTHING_SPENT
 
 
 #: What wants an Ack.

@@ -6,9 +6,11 @@ No I/O, clock or randomness here: ids and times arrive with the inputs.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from server.machines.inputs import NOTHING_SPENT, Cancel, Done, Failed, Interrupted, Message
+from server.machines.inputs import Cancel, Done, Failed, Interrupted, Message
+from server.machines.trace import NOTHING_SPENT, Spent
 from server.records import Event, Snapshot, Update, Write, merge_memory, next_card
 from server.wire import protocol
 from server.wire.protocol import Transient
@@ -107,7 +109,7 @@ class Running(Struct):
 
 
 class Ending(Struct, frozen=True):
-    """How a turn ends: what is said, where it goes, what it remembers, what it took (`usage` and `trace`, if any).
+    """How a turn ends: what is said, where it goes, what it remembers, what it took.
 
     `client_id` is a cancellation's own.
     """
@@ -117,7 +119,7 @@ class Ending(Struct, frozen=True):
     to: str
     memory: dict[str, Any]
     client_id: str | None = None
-    spent: Mapping[str, Any] = NOTHING_SPENT
+    spent: Spent = NOTHING_SPENT
 
 
 def answered(done: Done, running: Running) -> Ending:
@@ -182,6 +184,12 @@ def tell_usage(ended: Event) -> Transient | None:
     return Transient("token_usage", payload)
 
 
+def _as_json(spent: Spent) -> dict[str, Any]:
+    """`usage` and `trace`, where there are any, as the log keeps them."""
+    kept: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(spent))
+    return kept
+
+
 def turn_write(
     ending: Ending,
     running: Running,
@@ -203,15 +211,16 @@ def turn_write(
     came_from = before.state if before else None
     known = before.memory if before else {}
     changes = ending.memory
-    if "usage" in ending.spent:
-        changes = {**changes, USAGE_KEY: add_usage(known.get(USAGE_KEY), ending.spent["usage"])}
+    spent = _as_json(ending.spent) if ending.spent is not NOTHING_SPENT else {}
+    if "usage" in spent:
+        changes = {**changes, USAGE_KEY: add_usage(known.get(USAGE_KEY), spent["usage"])}
     ended: dict[str, Any] = {
         "from": came_from,
         "to": ending.to,
         "intent": ending.intent,
         "turn": running.turn,
         "memory": changes,
-        **ending.spent,
+        **spent,
     }
     if before is None:
         ended["workflow"] = workflow.name

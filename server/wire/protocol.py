@@ -7,7 +7,8 @@ Server → client, always `{type, message_id, session_id, timestamp, role, paylo
         action_request    a question with buttons
         slide_update      an outline of slides
         presentation_url  a finished deck
-        state_update      ends every turn: {from, to, intent, turn, memory}, and {usage, trace} if it called a model
+        state_update      ends every turn: {from, to, intent, turn, memory}, {usage, trace} if it called a model,
+                          and {trace} if it called tools alone
         turn_cancelled    the turn was stopped: {turn}, and {reason: "interrupted"} if a newer line did it
         turn_failed       the turn broke: {turn, code, correlation_id, retryable}
     transient (without `seq`, may be dropped, never replayed)

@@ -1,11 +1,9 @@
 """A conversation in small steps: a session machine, and what goes into it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from server.machines.effects import AnswerAtOnce, Append, Commit, Effect, Load, RunStep
 from server.machines.inputs import (
-    NOTHING_SPENT,
     Appended,
     AtOnce,
     Cancel,
@@ -18,6 +16,7 @@ from server.machines.inputs import (
     TurnCommitted,
 )
 from server.machines.session import Limits, Session
+from server.machines.trace import NOTHING_SPENT, Spent
 from server.records import Event, Loaded
 from server.wire.protocol import Say
 from server.workflows.table import Frame, Result, Workflow, chat
@@ -74,7 +73,7 @@ def running(client_id: str = "c3", seq: int = 3, workflow: Workflow = ECHO, **li
     return machine, the(accept(machine, say(client_id=client_id), seq), RunStep)
 
 
-def done(step: RunStep, *frames: Frame, spent: Mapping[str, Any] = NOTHING_SPENT, **fields: Any) -> Done:
+def done(step: RunStep, *frames: Frame, spent: Spent = NOTHING_SPENT, **fields: Any) -> Done:
     known: dict[str, Any] = {"intent": "Say", "to": "HELLO", "memory": {}}
     return Done(step.run, Result(frames=frames or (chat("answer"),), **{**known, **fields}), IDS, T0_MS, spent)
 
@@ -83,7 +82,7 @@ def broken(step: RunStep) -> Failed:
     return Failed(step.run, "step_failed", "It broke.", "corr", True, IDS, T0_MS)
 
 
-def cancel(turn: int = 3, client_id: str = "x1", spent: Mapping[str, Any] = NOTHING_SPENT) -> Cancel:
+def cancel(turn: int = 3, client_id: str = "x1", spent: Spent = NOTHING_SPENT) -> Cancel:
     return Cancel(8, client_id, turn, IDS, T0_MS, spent)
 
 
