@@ -230,7 +230,7 @@ class Subscriber:
             protocol.sync_response(
                 effect.action,
                 snapshot,
-                self.dialect,
+                state=snapshot.state if self.dialect is Dialect.NATIVE else self._engine.legacy_state(snapshot),
                 running=self._engine.running(self.key),
                 summary=self._engine.summary(snapshot.workflow, snapshot.memory),
                 heartbeat_ms=settings.heartbeat_ms,

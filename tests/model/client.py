@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from server.errors import ERROR_CODES
 from server.machines import connection, effects, inputs
 from server.machines.connection import Cursor
-from server.records import VISIBLE_TYPES, Event
+from server.records import SYSTEM, Event
 from server.wire.protocol import Cancel, Encoded, Say, Transient
 from tests.model.laws import POISON
 
@@ -175,7 +175,7 @@ class Client:
         have been shown more of the same.
         """
         streamed = self._streams.pop(event.message_id, None)
-        if streamed is None or event.type not in VISIBLE_TYPES:
+        if streamed is None or event.role == SYSTEM:
             return
         shown, said = streamed[1], str(event.payload.get("text"))
         is_more = event.payload.get("cancelled") is True and shown.startswith(said)

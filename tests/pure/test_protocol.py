@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from server.errors import ERROR_CODES, ProtocolError
 from server.wire import protocol
-from server.wire.protocol import Authenticate, Cancel, Dialect, Inbound, Ping, Pong, Resume, Say, Transient
+from server.wire.protocol import Authenticate, Cancel, Inbound, Ping, Pong, Resume, Say, Transient
 from tests.support.builders import SESSION, ended, event, line, snapshot
 
 LIMIT = 20
@@ -285,11 +285,11 @@ def test_a_status_names_its_turn() -> None:
     }
 
 
-def sync(state: str, dialect: Dialect, **summary: Any) -> dict[str, Any]:
+def sync(state: str, **summary: Any) -> dict[str, Any]:
     return protocol.sync_response(
         "send_delta",
-        snapshot(state=state, visible=4, seq=9),
-        dialect,
+        snapshot(state="HELLO", visible=4, seq=9),
+        state=state,
         running=7,
         summary=summary,
         heartbeat_ms=25_000,
@@ -298,20 +298,14 @@ def sync(state: str, dialect: Dialect, **summary: Any) -> dict[str, Any]:
 
 
 def test_the_sync_response_tells_where_the_session_stands() -> None:
-    assert sync("CHOICE", Dialect.NATIVE, has_strawman=True) == {
+    assert sync("CHOICE", has_mood=True) == {
         "action": "send_delta",
         "message_count": 4,
         "current_state": "CHOICE",
         "workflow": "echo",
         "head": 9,
         "running": 7,
-        "has_strawman": True,
+        "has_mood": True,
         "heartbeat_ms": 25_000,
         "limits": {"inbox": 20},
     }
-
-
-def test_the_existing_builder_is_told_the_state_that_it_repaints_a_deck_for() -> None:
-    assert sync("DONE", Dialect.BUILDER, presentation_url="/p/1")["current_state"] == protocol.BUILDER_DONE_STATE
-    assert sync("DONE", Dialect.NATIVE, presentation_url="/p/1")["current_state"] == "DONE"
-    assert sync("DONE", Dialect.BUILDER)["current_state"] == "DONE"

@@ -11,12 +11,14 @@ from msgspec import structs
 from server.errors import InvalidWrite
 from server.records import (
     Event,
+    SessionKey,
     Update,
     Write,
     check_write,
     count_visible,
     fold,
     is_line,
+    is_own_frame,
     merge_memory,
     next_card,
     place,
@@ -114,8 +116,21 @@ def test_a_line_is_what_the_user_said() -> None:
 
 
 def test_only_items_that_a_person_sees_are_counted() -> None:
-    log = [line(1), event(2, "action_request"), event(3, "slide_update"), event(4, "presentation_url")]
-    assert count_visible([*log, ended(5, 1), event(6, "turn_failed"), event(7, "turn_cancelled")]) == 4
+    log = [line(1), event(2, "action_request"), event(3, "drawing"), event(4)]
+    told = [event(6, "turn_failed", role="system"), event(7, "turn_cancelled", role="system")]
+    assert count_visible([*log, ended(5, 1), *told]) == 4
+
+
+def test_a_workflows_own_frame_is_said_by_it_and_is_nothing_that_every_workflow_says() -> None:
+    log = [
+        line(1),
+        event(2),
+        event(3, "action_request"),
+        event(4, "drawing"),
+        ended(5, 1),
+        event(6, "drawing", role="user"),
+    ]
+    assert [one.seq for one in log if is_own_frame(one)] == [4]
 
 
 def test_none_forgets_and_anything_else_is_kept() -> None:
@@ -190,3 +205,9 @@ def test_a_log_whose_first_turn_names_no_workflow_has_none() -> None:
     folded = fold([event(1), ended(2, 0)], USER)
     assert folded is not None
     assert (folded.workflow, folded.session_id) == ("", SESSION)
+
+
+def test_a_snapshot_and_a_write_name_their_session_with_its_owner() -> None:
+    key = SessionKey(user_id=USER, session_id=snapshot().session_id)
+    assert snapshot().key == key
+    assert Write(session_id=key.session_id, user_id=USER, events=(line(1),)).key == key
