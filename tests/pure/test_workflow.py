@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from server.errors import StepError, WorkflowError
 from server.workflows.move import step
@@ -28,6 +30,7 @@ from server.workflows.table import (
     Workflow,
     chat,
 )
+from server.workflows.tools import ToolContext, ToolLimits, ToolSpec
 from tests.support.builders import SESSION
 
 LEFT = Button("go_left", "Go left", "Left", primary=True)
@@ -151,6 +154,43 @@ def test_a_button_may_stand_in_two_states_only_if_it_is_the_same() -> None:
 def test_a_state_without_a_way_out_is_found_unless_it_is_final(on: dict[str, str]) -> None:
     assert "ROOM has no way out and is not final" in wrong(HALL, replace(ROOM, on=on), ROOF)
     table(HALL, replace(ROOM, on=on, final=True), ROOF)
+
+
+def test_tools_are_declared_by_name_or_whole() -> None:
+    def opening(context: ToolContext) -> Any:
+        raise AssertionError("a table opens nothing")
+
+    spec = ToolSpec("clock", opening, "What time it is.")
+    assert table(HALL, ROOM, ROOF).declared == {}
+    assert table(HALL, ROOM, ROOF, tools={"clock": opening}).declared == {"clock": ToolSpec("clock", opening)}
+    assert table(HALL, ROOM, ROOF, tools=[spec]).declared == {"clock": spec}
+    told = wrong(
+        HALL,
+        ROOM,
+        ROOF,
+        tools=[spec, spec, ToolSpec("", opening), ToolSpec("x", "y", limits=ToolLimits(timeout_ms=0))],
+    )
+    for complaint in (
+        "tool clock is there twice",
+        "a tool has no name",
+        "tool x: open is 'y', and not a function",
+        "tool x: timeout_ms is 0, and must be at least 1",
+    ):
+        assert complaint in told
+
+
+def test_a_step_without_tools_is_told_so() -> None:
+    tools = turn().tools
+    for call in (tools.call("clock"), tools.call_all(("clock", None))):
+        with pytest.raises(StepError) as raised:
+            call.send(None)  # type: ignore[attr-defined]
+        assert str(raised.value) == "there is no tool 'clock'; this step can call: none"
+
+
+def test_a_turn_has_its_time_and_its_line_the_one_of_its_receipt() -> None:
+    one = structs.replace(turn(), now_ms=1_750_000_000_500)
+    assert one.now == datetime(2025, 6, 15, 15, 6, 40, 500_000, tzinfo=UTC)
+    assert WALK.read_line("Go on", None, 1_750_000_000_000).at_ms == 1_750_000_000_000
 
 
 def test_a_state_that_cannot_be_reached_is_found() -> None:
