@@ -32,35 +32,18 @@ _encode = msgspec.json.Encoder().encode
 class Call:
     """One call to a model: `took_ms` and `usage` once it has ended, `first_ms` (from the turn's begin) once it spoke.
 
-    `outcome` is `answered`, `cancelled`, or the code of its error. It is the assistant's Watch.
+    `outcome` is `answered`, `cancelled`, or the code of its error. `attempt` is the turn's.
     """
 
-    account: "Account"
     prompt: Prompt
     digest: str
-    attempt: int = 1
-    began_ms: int = 0
+    attempt: int
+    began_ms: int
     took_ms: int | None = None
     first_ms: int | None = None
     said_chars: int = 0
     outcome: str = CANCELLED
     usage: Usage | None = None
-
-    def begins(self) -> None:
-        """The call goes out."""
-        self.account.enter(self)
-
-    def heard(self, text: str) -> None:
-        """The call said something."""
-        self.said_chars += len(text)
-        if self.first_ms is None:
-            self.first_ms = self.account.elapsed_ms()
-
-    def ends(self, outcome: str, usage: Usage | None) -> None:
-        """Record how the call ended. Later ends are ignored."""
-        if self.took_ms is None:
-            self.outcome, self.usage = outcome, usage
-            self.took_ms = self.account.elapsed_ms() - self.began_ms
 
     def used(self) -> Usage:
         """What the call took, as far as it is known; an estimate for one that was cut."""
@@ -110,16 +93,24 @@ class Account:
         """The time since the turn began."""
         return self._now_ms() - self._began_ms
 
-    def call(self, prompt: Prompt) -> Call:
-        """A call to a model, which is on the account once it begins."""
-        return Call(self, prompt, _digest(prompt))
-
-    def enter(self, call: Call) -> None:
-        """A call to a model begins."""
-        call.attempt, call.began_ms = self.attempt, self.elapsed_ms()
+    def begin(self, prompt: Prompt) -> Call:
+        """A call to a model goes out."""
+        call = Call(prompt, _digest(prompt), self.attempt, self.elapsed_ms())
         self.calls.append(call)
         if len(self.calls) <= TRACE_LIMIT:
             self._traced.append(call)
+        return call
+
+    def heard(self, call: Call, text: str) -> None:
+        """The call said something."""
+        call.said_chars += len(text)
+        if call.first_ms is None:
+            call.first_ms = self.elapsed_ms()
+
+    def end(self, call: Call, outcome: str, usage: Usage | None) -> None:
+        """Record how the call ended. Later ends are ignored."""
+        if call.took_ms is None:
+            call.outcome, call.usage, call.took_ms = outcome, usage, self.elapsed_ms() - call.began_ms
 
     def begin_use(self, tool: str, given: str) -> Use:
         """A call of a tool begins. `given` is its input in short."""
@@ -190,6 +181,24 @@ class Account:
         )
 
 
+class _Watch:
+    """Enters one call to a model into the account. The account does not know it: a circle would keep prompts alive."""
+
+    def __init__(self, account: Account, prompt: Prompt) -> None:
+        self._account = account
+        self._prompt = prompt
+        self._call: Call
+
+    def begins(self) -> None:
+        self._call = self._account.begin(self._prompt)
+
+    def heard(self, text: str) -> None:
+        self._account.heard(self._call, text)
+
+    def ends(self, outcome: str, usage: Usage | None) -> None:
+        self._account.end(self._call, outcome, usage)
+
+
 class Accounted:
     """A turn's way to the model: its calls are on the account, and within the turn's bounds.
 
@@ -221,7 +230,7 @@ class Accounted:
             deadline_ms=min(prompt.deadline_ms, max(1, self._turn_ms - self._account.elapsed_ms())),
         )
         self._on_call(self, asked.system)
-        return self._assistant.stream(asked, self._account.call(asked))
+        return self._assistant.stream(asked, _Watch(self._account, asked))
 
 
 def _digest(prompt: Prompt) -> str:

@@ -58,10 +58,11 @@ class TurnTools:
         return tuple([answer.result() if isinstance(answer, asyncio.Task) else answer for answer in answers])
 
     async def close(self) -> None:
-        """End the calls that run and close the tools that are open, within their timeouts. Cancelling it hurries."""
+        """Close the tools that are open, within their timeouts, and wait for calls that were stopped and still run.
+
+        Cancelling it hurries.
+        """
         self._is_closed = True
-        for call in self._calls:
-            call.cancel()
         for opened in self._opened.values():
             opened.let_go.set()
             if not opened.is_ready.is_set():

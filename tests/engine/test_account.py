@@ -1,5 +1,7 @@
 """The account of a turn: what is on it however a call ends, its bounds, and that it holds nobody's words."""
 
+import gc
+import weakref
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -170,6 +172,19 @@ async def test_calls_of_a_model_and_of_tools_stand_in_their_order_each_with_its_
     assert first == ToolCall("s-1", 1, "weather", '"Oslo"', "12", 0, "answered")
     assert last.outcome == "cancelled"
     assert usage(account).calls == 1
+
+
+async def test_an_account_is_gone_with_its_turn_without_the_collector() -> None:
+    """It holds the prompts of its calls, which are long."""
+    account, assistant, _ = account_of(["One ", Usage("m", 1, 1)])
+    await call(assistant, "Count.")
+    gone = weakref.ref(account)
+    gc.disable()
+    try:
+        del account, assistant
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_a_turn_of_tools_alone_has_no_usage() -> None:

@@ -145,6 +145,20 @@ async def test_what_a_tool_does_badly_is_a_value_for_the_step(room: Room, line: 
     await until(lambda: not own_tasks())
 
 
+async def test_a_call_that_takes_too_long_is_stopped_at_once(room: Room) -> None:
+    text, _ = await room.ask("brief hang weather slow")
+    assert text == "timeout: The tool brief took too long. | 12 in Oslo"
+    assert Weather.story[:5] == ["open", "call hang", "stopped", "open", "call slow"]
+
+
+async def test_a_tool_that_is_still_being_opened_is_not_waited_for(room: Room) -> None:
+    with structlog.testing.capture_logs() as logs:
+        assert (await room.ask("hanging x"))[0].startswith("timeout")
+        await until(lambda: not own_tasks())
+    assert Weather.story == ["not opened"]
+    assert [record["event"] for record in logs if record["event"].startswith("tool")] == []
+
+
 async def test_a_tool_that_failed_to_open_is_tried_again(room: Room) -> None:
     text, _ = await room.ask("never a never b")
     assert text == " | ".join(["failed: The tool never did not work."] * 2)
@@ -179,6 +193,9 @@ async def test_the_settings_bound_every_tool() -> None:
     text, [entry] = await room.ask("weather x")
     assert text == "too_large: The answer of the tool weather has more than 10 bytes."
     assert (entry["input"], entry["output"]) == ('{"ho…', "The …")
+    assert (await room.ask("small x"))[0].endswith(" 10 bytes."), (
+        "a tool's own limit cannot exceed that of the settings"
+    )
     text, _ = await room.ask("long weather 50")
     assert text == "too_large: The input of the tool weather has more than 60 bytes."
     await room.engine.close()

@@ -164,11 +164,12 @@ def test_tools_are_declared_by_name_or_whole() -> None:
     assert table(HALL, ROOM, ROOF).declared == {}
     assert table(HALL, ROOM, ROOF, tools={"clock": opening}).declared == {"clock": ToolSpec("clock", opening)}
     assert table(HALL, ROOM, ROOF, tools=[spec]).declared == {"clock": spec}
+    no_function: Any = "y"
     told = wrong(
         HALL,
         ROOM,
         ROOF,
-        tools=[spec, spec, ToolSpec("", opening), ToolSpec("x", "y", limits=ToolLimits(timeout_ms=0))],
+        tools=[spec, spec, ToolSpec("", opening), ToolSpec("x", no_function, limits=ToolLimits(timeout_ms=0))],
     )
     for complaint in (
         "tool clock is there twice",
@@ -183,7 +184,7 @@ def test_a_step_without_tools_is_told_so() -> None:
     tools = turn().tools
     for call in (tools.call("clock"), tools.call_all(("clock", None))):
         with pytest.raises(StepError) as raised:
-            call.send(None)  # type: ignore[attr-defined]
+            call.send(None)
         assert str(raised.value) == "there is no tool 'clock'; this step can call: none"
 
 
