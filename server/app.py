@@ -24,7 +24,7 @@ from server.store.open import is_shared, open_store
 from server.web.health import Health, health_routes
 from server.web.pages import STATIC, pages
 from server.web.websocket import Gateway
-from server.workflows.registry import WORKFLOWS
+from server.workflows.registry import find_workflows
 from server.workflows.table import Workflow
 
 log = structlog.get_logger()
@@ -47,7 +47,10 @@ class Application(Starlette):
 def create_app(
     settings: Settings, *, workflows: Mapping[str, Workflow] | None = None, store: Store | None = None
 ) -> Starlette:
-    """The ASGI application. `workflows` and `store` replace those of the settings. Raises ConfigError."""
+    """The ASGI application. `workflows` and `store` replace those of the settings.
+
+    Raises ConfigError, and WorkflowError for a wrong table.
+    """
     kept = store or open_store(settings)
     fanout = open_fanout(settings)
     shared = is_shared(settings)
@@ -59,7 +62,7 @@ def create_app(
     engine = Engine(
         kept,
         fanout.broker,
-        workflows or WORKFLOWS,
+        find_workflows() if workflows is None else workflows,
         settings,
         leases=StoreLeases(kept, settings.takeover_ms) if shared else LocalLeases(),
         takeover_ms=settings.takeover_ms if shared else 0,

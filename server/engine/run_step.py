@@ -1,14 +1,19 @@
 """Running a workflow's step: from an effect of the session machine to the inputs that it yields.
 
 A step is foreign code. Whatever it does, its turn ends in an input: Done or Failed.
+
+- `step_failed` (error): session_id, user_id, turn, attempt, workflow, state, code, reason, correlation_id, and the
+  traceback. The turn was ended for a fault of its step; the person was told the beginning of the correlation id.
 """
 
 import asyncio
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import msgspec
 import structlog
@@ -19,12 +24,14 @@ from server.assistant.guarded import Guarded
 from server.clock import new_id, new_ids, now_ms
 from server.engine.account import Account, Accounted
 from server.engine.attempts import Attempts
+from server.engine.containment import brief, describe
 from server.engine.turn_context import CALLS_SHARE, Recall
 from server.engine.turn_tools import TurnTools
-from server.errors import ERROR_CODES, StepError, StoreError
+from server.errors import ERROR_CODES, ErrorCode, StepError, StoreError
 from server.machines import effects, inputs
 from server.machines.trace import NOTHING_SPENT, Spent
 from server.records import Event, SessionKey, is_line
+from server.server_memory import SERVER_KEY, workflow_memory
 from server.settings import Settings
 from server.store import Store
 from server.workflows.move import step, step_at_once
@@ -37,6 +44,9 @@ log = structlog.get_logger()
 SPARE_IDS = 3
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+_NO_JSON = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
+#: How deep lists and objects of an answer may be nested; databases and browsers have bounds of their own.
+DEPTH_LIMIT = 200
 #: The line of the turn that opens a session, and what was said before it.
 _NOTHING_SAID = Line(text="", words="")
 
@@ -52,20 +62,20 @@ class Means:
 
 def end_at_once(
     means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey, at_ms: int
-) -> inputs.Done | inputs.Failed | None:
-    """The end of a step that does not wait; None for one that may. `at_ms` (UTC) is the present."""
+) -> inputs.Done | inputs.Failed | inputs.MayWait:
+    """The end of a step that does not wait. `at_ms` (UTC) is the present."""
     if means.assistant is not None or (effect.line is not None and workflow.context):
-        return None  # what was said before the line is read from the store
+        return inputs.MAY_WAIT  # what was said before the line is read from the store
     try:
         result = step_at_once(workflow, _see(means, workflow, effect, key, at_ms), stale=effect.stale)
         if result is None:
-            return None
+            return inputs.MAY_WAIT
         stored, _ = _as_stored(result, means.settings)
         return inputs.Done(effect.run, stored, new_ids(len(stored.frames) + 1), now_ms())
     except StepError as error:
-        return _failed(effect, key, error.code, error, NOTHING_SPENT)
-    except Exception as error:  # noqa: BLE001  as in `run_step`
-        return _failed(effect, key, "step_failed", error, NOTHING_SPENT)
+        return fail_step(effect, key, workflow, error.code, error, spent=NOTHING_SPENT)
+    except BaseException as error:  # noqa: BLE001  as in `run_step`; nobody can cancel what does not wait
+        return fail_step(effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=NOTHING_SPENT)
 
 
 async def run_step(
@@ -79,11 +89,13 @@ async def run_step(
 ) -> None:
     """Run the step that `effect` asks for. `show` gets what it shows, and last Done or Failed; cancelling is silent.
 
+    Raises CancelledError alone, whether the task was cancelled or the step raised it.
+
     Calls to the language model and to tools are entered into `account`. Where a model's answer breaks off in the
     middle, the step is begun again within its time, after Again. The tools are closed before this returns.
     """
     settings = means.settings
-    turn_ms = round(settings.step_timeout_ms * CALLS_SHARE)
+    turn_ms, most_bytes = round(settings.step_timeout_ms * CALLS_SHARE), settings.turn_max_bytes
     attempts = Attempts(effect, key, lambda: turn_ms - account.elapsed_ms())
     recall = Recall(settings, effect, key, account)
     assistant, tools = None, None
@@ -97,19 +109,38 @@ async def run_step(
         )
     if workflow.declared:
         tools = TurnTools(workflow.declared, ToolContext(key, effect.turn), settings, account)
+    shown = _Shown(show)
     try:
         async with recall, asyncio.timeout(settings.step_timeout_ms / 1000):
             turn = await _turn(means, workflow, effect, recall, key=key, assistant=assistant, tools=tools or NO_TOOLS)
-            await attempts.run(partial(_attempt, workflow, turn, recall, account=account, show=show), show)
+            await attempts.run(partial(_attempt, workflow, turn, recall, account=account, show=shown), shown)
     except TimeoutError as error:
-        show(_failed(attempts.effect, key, "step_timeout", error, account.spent(settings.turn_max_bytes)))
+        show(fail_step(attempts.effect, key, workflow, ErrorCode.STEP_TIMEOUT, error, spent=account.spent(most_bytes)))
     except StepError as error:
-        show(_failed(attempts.effect, key, error.code, error, account.spent(settings.turn_max_bytes)))
-    except Exception as error:  # noqa: BLE001  a step is foreign code: whatever it raises must end its turn (L8)
-        show(_failed(attempts.effect, key, "step_failed", error, account.spent(settings.turn_max_bytes)))
+        show(fail_step(attempts.effect, key, workflow, error.code, error, spent=account.spent(most_bytes)))
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # a step is foreign code: whatever it raises must end its turn (L8)
+        if shown.is_ours:
+            raise
+        # SystemExit and KeyboardInterrupt would end the process, with the turns of all other sessions.
+        show(fail_step(attempts.effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=account.spent(most_bytes)))
     finally:
         if tools is not None:
             await tools.close()
+
+
+class _Shown:
+    """Passes on what a step shows. `is_ours`: what is raised now comes from the receiver, and not from the step."""
+
+    def __init__(self, show: Callable[[inputs.Input], None]) -> None:
+        self.is_ours = False
+        self._show = show
+
+    def __call__(self, output: inputs.Input) -> None:
+        self.is_ours = True
+        self._show(output)
+        self.is_ours = False
 
 
 async def _attempt(
@@ -131,22 +162,33 @@ async def _attempt(
                 case Progress():
                     show(inputs.Shown(run, output))
                 case Delta(text):
-                    said_bytes += len(text.encode(errors="replace"))
+                    encoded = text.encode(errors="replace")
+                    said_bytes += len(encoded)
                     _check_size(said_bytes, settings)
-                    show(inputs.Streamed(run, text, new_id()))
+                    # It is shown, and kept if the turn is stopped: half a character (a lone surrogate) becomes `?`.
+                    show(inputs.Streamed(run, text if text.isascii() else encoded.decode(), new_id()))
                 case Result():
                     stored, size = _as_stored(output, settings)
-                    result = await recall.keep(stored)
+                    summary = await recall.new_summary()
                     spent = account.spent(settings.turn_max_bytes - size)
-                    show(inputs.Done(run, result, new_ids(len(output.frames) + 1), now_ms(), spent))
+                    show(inputs.Done(run, stored, new_ids(len(output.frames) + 1), now_ms(), spent, summary))
 
 
 def _check_size(said_bytes: int, settings: Settings) -> None:
     if said_bytes > settings.turn_max_bytes:
-        raise StepError("answer_too_large", f"more than {settings.turn_max_bytes} bytes of text")
+        raise StepError(ErrorCode.ANSWER_TOO_LARGE, f"more than {settings.turn_max_bytes} bytes of text")
 
 
-def _failed(effect: effects.RunStep, key: SessionKey, code: str, error: Exception, spent: Spent) -> inputs.Failed:
+def fail_step(
+    effect: effects.RunStep,
+    key: SessionKey,
+    workflow: Workflow,
+    code: ErrorCode,
+    error: BaseException,
+    *,
+    spent: Spent,
+) -> inputs.Failed:
+    """The end of a turn whose step broke for `error`, which goes to the log under the turn's correlation id."""
     correlation_id = uuid.uuid4().hex
     row = ERROR_CODES[code]
     log.error(
@@ -155,9 +197,12 @@ def _failed(effect: effects.RunStep, key: SessionKey, code: str, error: Exceptio
         user_id=key.user_id,
         turn=effect.turn,
         attempt=effect.attempt,
+        workflow=workflow.name,
+        state=effect.snapshot.state if effect.snapshot else workflow.start,
         code=code,
+        reason=describe(error),
         correlation_id=correlation_id,
-        exc_info=error,
+        exc_info=brief(error),
     )
     words = f"{row.message} (Reference {correlation_id[:8]}.)"
     return inputs.Failed(effect.run, code, words, correlation_id, row.temporary, new_ids(SPARE_IDS), now_ms(), spent)
@@ -187,7 +232,7 @@ async def _turn(
             events = await means.store.read(key, after, head - after)
         past = recall.past if assistant is None else await recall.read(means.store)
     except StoreError as error:
-        raise StepError("step_failed", f"context: {error}") from error
+        raise StepError(ErrorCode.STEP_FAILED, f"context: {error}") from error
     before = [event for event in events if event.seq < effect.turn or not is_line(event)]
     return _see(
         means,
@@ -223,7 +268,7 @@ def _see(
     said = _NOTHING_SAID
     if line is not None:
         said = workflow.read_line(line.payload["text"], line.payload.get("action_value"), line.created_at)
-    state = snapshot.state if snapshot else workflow.start
+    state, known = (snapshot.state, snapshot.memory) if snapshot else (workflow.start, {})
     return Turn(
         session_id=key.session_id,
         number=effect.turn,
@@ -232,7 +277,7 @@ def _see(
         intent=OPEN if line is None else "",
         came_from=state,
         state=state,
-        memory=snapshot.memory if snapshot else {},
+        memory=workflow_memory(snapshot.memory) if snapshot and SERVER_KEY in snapshot.memory else known,
         events=events,
         new_id=new_id,
         public_url=settings.public_url,
@@ -262,10 +307,40 @@ def _as_stored(result: Result, settings: Settings) -> tuple[Result, int]:
     """
     try:
         encoded = _encode([[frame.payload for frame in result.frames], result.memory])
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise StepError("step_failed", f"the answer is not JSON: {error}") from error
+    except _NO_JSON as error:
+        raise StepError(ErrorCode.STEP_FAILED, f"{_not_json(result)} is not JSON: {error}") from error
     if len(result.frames) > settings.turn_max_frames or len(encoded) > settings.turn_max_bytes:
-        raise StepError("answer_too_large", f"{len(result.frames)} frames, {len(encoded)} bytes")
+        raise StepError(ErrorCode.ANSWER_TOO_LARGE, f"{len(result.frames)} frames, {len(encoded)} bytes")
+    if encoded.count(b"[") + encoded.count(b"{") > DEPTH_LIMIT and _depth(encoded) > DEPTH_LIMIT:
+        raise StepError(ErrorCode.ANSWER_TOO_LARGE, f"the answer is nested more than {DEPTH_LIMIT} deep")
     payloads, memory = _decode(encoded)
     stored = [Frame(frame.type, kept, frame.message_id) for frame, kept in zip(result.frames, payloads, strict=True)]
     return Result(result.intent, result.to, tuple(stored), memory), len(encoded)
+
+
+def _not_json(result: Result) -> str:
+    """Which part of an answer is not JSON."""
+    for number, frame in enumerate(result.frames, 1):
+        if not _is_json(frame.payload):
+            return f"frame {number} of the answer ({frame.type})"
+    return next(
+        (f"what is remembered as {key[:60]!r}" for key, value in result.memory.items() if not _is_json(value)),
+        "the answer",
+    )
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        _encode(value)
+    except _NO_JSON:
+        return False
+    return True
+
+
+def _depth(encoded: bytes) -> int:
+    """How deep a JSON text is nested."""
+    depth = deepest = 0
+    for mark in re.findall(rb"[\[{\]}]", re.sub(rb'"(?:[^"\\]|\\.)*"', b"", encoded)):
+        depth += 1 if mark in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from server.engine.account import ANSWERED, CANCELLED, Account
-from server.errors import StepError
+from server.errors import ErrorCode, StepError
 from server.settings import Settings
 from server.workflows.tools import Tool, ToolContext, ToolFailed, ToolSpec, unknown_tool
 
@@ -88,11 +88,11 @@ class TurnTools:
         if spec is None:
             raise unknown_tool(name, tuple(self._specs))
         if self._is_closed:
-            raise StepError("step_failed", f"tool {name!r} was called after the turn's end")
+            raise StepError(ErrorCode.STEP_FAILED, f"tool {name!r} was called after the turn's end")
         try:
             encoded = _encode(given)
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-            raise StepError("step_failed", f"the input of tool {name!r} is not JSON: {error}") from error
+            raise StepError(ErrorCode.STEP_FAILED, f"the input of tool {name!r} is not JSON: {error}") from error
         if self._calls_left <= 0:  # the trace does not have it: these calls are what bounds the trace
             self._log.warning("tool_refused", tool=name, tool_calls_max=self._settings.tool_calls_max)
             return ToolFailed("refused", f"The tool {name} was not asked: this answer has made all the calls it may.")
@@ -150,7 +150,9 @@ class TurnTools:
             if len(encoded) > most_bytes:
                 return ToolFailed("too_large", f"The answer of the tool {spec.name} has more than {most_bytes} bytes.")
             return msgspec.json.decode(encoded, type=spec.gives), encoded
-        except (Exception, SystemExit) as error:  # noqa: BLE001  a tool is foreign code: the step decides what to say
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  a tool is foreign code: the step decides what to say
             return self._broken(spec, error)
 
     async def _open(self, spec: ToolSpec) -> Tool | ToolFailed:
@@ -195,7 +197,9 @@ class _Opened:
             async with spec.open(context) as self.tool:
                 self.is_ready.set()
                 await self.let_go.wait()
-        except (Exception, SystemExit) as error:  # noqa: BLE001  foreign code: a tool that cannot close ends no turn
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  foreign code: a tool that cannot be closed ends no turn
             broken(spec, error)
         finally:
             self.tool = None

@@ -1,18 +1,25 @@
 """HTTP: the page of the browser client, and the pages that workflows publish."""
 
-from collections.abc import Awaitable, Callable, Iterable
+import uuid
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Final
 
+import structlog
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from server.errors import StoreError, WorkflowError
+from server.engine.containment import brief, describe
+from server.errors import ERROR_CODES, ErrorCode, StoreError, WorkflowError, describe_problem
+from server.records import Event
 from server.store import Store
 from server.web.problem import problem
+from server.web.unknown_workflow import render_unknown
 from server.workflows.page import Page
 from server.workflows.table import Workflow
+
+log = structlog.get_logger()
 
 STATIC: Final = Path(__file__).parent / "static"
 #: Pages load what this server serves and nothing else.
@@ -26,10 +33,16 @@ SECURITY_HEADERS: Final = {
 _TAKEN: Final = frozenset({"api", "health", "healthz", "metrics", "readyz", "static", "version", "ws"})
 
 
-def pages(store: Store, workflows: Iterable[Workflow]) -> list[BaseRoute]:
+def pages(store: Store, workflows: Collection[Workflow]) -> list[BaseRoute]:
     """The routes of `/` and of what the workflows publish. Raises WorkflowError when two pages cannot be told apart."""
 
-    async def page(_request: Request) -> Response:
+    names = {workflow.name for workflow in workflows}
+
+    async def page(request: Request) -> Response:
+        """The page of a conversation; it reads by itself which workflow the address names."""
+        name = request.query_params.get("workflow")
+        if name is not None and name not in names:
+            return HTMLResponse(render_unknown(name, names), 404, headers=SECURITY_HEADERS)
         return FileResponse(STATIC / "index.html", headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
 
     published = [workflow.page for workflow in workflows if workflow.page is not None]
@@ -41,7 +54,9 @@ def _check(published: list[Page]) -> None:
     paths = [page.path for page in published]
     for path in paths:
         if path in _TAKEN or paths.count(path) > 1:
-            raise WorkflowError(f"a page cannot be published at /{path}/: that path is taken")
+            raise WorkflowError(
+                None, [f"a page cannot be published at /{path}/: that path is taken, so name another one"]
+            )
 
 
 def _serve(store: Store, page: Page) -> Callable[[Request], Awaitable[Response]]:
@@ -50,9 +65,33 @@ def _serve(store: Store, page: Page) -> Callable[[Request], Awaitable[Response]]
         try:
             event = await store.published(request.path_params["message_id"], page.frame_type)
         except StoreError:
-            return problem(503, "store_unavailable")
+            return problem(503, ErrorCode.STORE_UNAVAILABLE)
         if event is None:
-            return problem(404, "not_found")
-        return HTMLResponse(page.render(event.payload), headers={**SECURITY_HEADERS, "X-Robots-Tag": "noindex"})
+            return problem(404, ErrorCode.NOT_FOUND)
+        try:
+            shown = page.render(event.payload)
+            body = shown.encode(errors="replace")
+        except BaseException as error:  # noqa: BLE001  a stored payload may hold anything, and the page is a workflow's
+            return page_broken(event, error)
+        return HTMLResponse(body, headers={**SECURITY_HEADERS, "X-Robots-Tag": "noindex"})
 
     return serve
+
+
+def page_broken(event: Event, error: BaseException) -> JSONResponse:
+    """The answer where a published page cannot be made of its event; the log has the reason.
+
+    - `page_broken` (error): session_id, message_id, reason, correlation_id, and the traceback.
+    """
+    correlation_id = uuid.uuid4().hex
+    log.error(
+        "page_broken",
+        session_id=event.session_id,
+        message_id=event.message_id,
+        reason=describe(error),
+        correlation_id=correlation_id,
+        exc_info=brief(error),
+    )
+    words = f"{ERROR_CODES[ErrorCode.PAGE_BROKEN].message} (Reference {correlation_id[:8]}.)"
+    said = describe_problem(500, ErrorCode.PAGE_BROKEN, words)
+    return JSONResponse(said, 500, media_type="application/problem+json")

@@ -26,7 +26,7 @@ from server.assistant.model import LanguageModel
 from server.ops import logs
 from server.settings import Settings
 from server.store.sqlite.store import SqliteStore
-from server.workflows.registry import WORKFLOWS
+from server.workflows.registry import find_workflows
 from tests.support.process import ROOT
 from tests.support.wire import Client
 from tests.support.wrapped import serve
@@ -139,7 +139,7 @@ def _open_model(*_: Any, **__: Any) -> LanguageModel:
 @contextlib.asynccontextmanager
 async def _two_tabs(settings: Settings, workflow: str) -> AsyncIterator[tuple[int, list[Client]]]:
     with tempfile.TemporaryDirectory() as folder:
-        async with serve(SqliteStore(str(Path(folder, "trips.db"))), WORKFLOWS, settings) as port:
+        async with serve(SqliteStore(str(Path(folder, "trips.db"))), find_workflows(), settings) as port:
             session_id = str(uuid.uuid4())
             tabs = [Client(port, session_id=session_id, workflow=workflow) for _ in range(2)]
             async with tabs[0], tabs[1]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from server.assistant import Prompt, Usage
-from server.assistant.past import MOST_CHARS, SUMMARY_KEY
+from server.assistant.past import MOST_CHARS
 from server.assistant.tokens import estimate_input, estimate_tokens
 from server.broker import LocalBroker
 from server.clock import new_id, now_ms
@@ -17,7 +17,7 @@ from server.records import Outcome, SessionKey, Write, fold
 from server.settings import Settings
 from server.store.sqlite.store import MEMORY, SqliteStore
 from server.wire.protocol import Say
-from server.workflows.registry import WORKFLOWS
+from server.workflows.registry import find_workflows
 from tests.e2e.long_talk import ANSWER, SUMMARISED, Cost, hold, mean
 from tests.support.passing_store import PassingStore
 from tests.vendors import Vendors
@@ -71,7 +71,7 @@ async def talk_for(turns: int, assistant: Counting) -> tuple[list[Cost], Telling
     """So many turns of a conversation through the engine, and the store that has them."""
     store, costs = Telling(), list[Cost]()
     await store.open()
-    engine = Engine(store, LocalBroker(), WORKFLOWS, Settings(), assistant=assistant)
+    engine = Engine(store, LocalBroker(), find_workflows(), Settings(), assistant=assistant)
     engine.start()
     engine.open(KEY, None, "chat")
     await store.until_turn()
@@ -106,7 +106,7 @@ async def test_a_model_whose_summaries_only_grow_does_not_make_the_turns_grow() 
     hold_flat(costs, 60, 300)
     loaded = await store.load(KEY, 0, 1_000_000)
     assert loaded is not None
-    assert len(loaded.snapshot.memory[SUMMARY_KEY]["text"]) == MOST_CHARS
+    assert len(loaded.snapshot.memory["@server"]["summary"]["text"]) == MOST_CHARS
     assert fold(loaded.events, KEY.user_id) == loaded.snapshot
     await store.close()
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from server.broker import Broker, Subscriber
-from server.engine.engine import Replies
+from server.engine.awake import Replies
 from server.machines import effects
 from server.records import Event, Loaded, Outcome, SessionKey, Write
 from server.store import Store
@@ -125,7 +125,7 @@ def faulty_workflows(workflows: Mapping[str, Workflow], points: Points) -> dict[
 
 def _faulty_workflow(workflow: Workflow, points: Points) -> Workflow:
     states = [replace(state, run=_faulty_step(state.run, points)) for state in workflow.states]
-    return replace(workflow, states=states, answer=_faulty_step(workflow.answer, points))
+    return replace(workflow, states=states, answer=workflow.answer and _faulty_step(workflow.answer, points))
 
 
 def _faulty_step(run: Step, points: Points) -> Step:

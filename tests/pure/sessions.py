@@ -2,8 +2,10 @@
 
 from typing import Any
 
+from server.errors import ErrorCode
 from server.machines.effects import AnswerAtOnce, Append, Commit, Effect, Load, RunStep
 from server.machines.inputs import (
+    MAY_WAIT,
     Appended,
     AtOnce,
     Cancel,
@@ -11,11 +13,13 @@ from server.machines.inputs import (
     Failed,
     LoadDone,
     Message,
+    NotThere,
     Opened,
     Remote,
     TurnCommitted,
 )
-from server.machines.session import Limits, Session
+from server.machines.session import Session
+from server.machines.standing import Limits
 from server.machines.trace import NOTHING_SPENT, Spent
 from server.records import Event, Loaded
 from server.wire.protocol import Say
@@ -53,7 +57,7 @@ def may_wait(machine: Session, effects: list[Effect]) -> list[Effect]:
     asked = the(effects, AnswerAtOnce)
     return [
         *(effect for effect in effects if effect is not asked),
-        *machine.deliver(AtOnce(asked.message, asked.line, None)),
+        *machine.deliver(AtOnce(asked.message, asked.line, MAY_WAIT)),
     ]
 
 
@@ -79,7 +83,7 @@ def done(step: RunStep, *frames: Frame, spent: Spent = NOTHING_SPENT, **fields: 
 
 
 def broken(step: RunStep) -> Failed:
-    return Failed(step.run, "step_failed", "It broke.", "corr", True, IDS, T0_MS)
+    return Failed(step.run, ErrorCode.STEP_FAILED, "It broke.", "corr", True, IDS, T0_MS)
 
 
 def cancel(turn: int = 3, client_id: str = "x1", spent: Spent = NOTHING_SPENT) -> Cancel:
@@ -100,7 +104,7 @@ def loaded(*inbox: Event, **fields: Any) -> Loaded:
     return Loaded(snapshot(**fields), (), inbox)
 
 
-def reload(machine: Session, effects: list[Effect], answer: Loaded | None) -> list[Effect]:
+def reload(machine: Session, effects: list[Effect], answer: Loaded | NotThere) -> list[Effect]:
     return machine.deliver(LoadDone(the(effects, Load).number, answer))
 
 

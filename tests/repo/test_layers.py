@@ -22,7 +22,7 @@ LAYERS: Final = (
     ("machines", "broker", "store"),
     ("workflows", "settings"),
     ("wire", "assistant"),
-    ("records", "clock", "tasks"),
+    ("records", "server_memory", "clock", "tasks"),
     ("errors",),
     ("",),  # server/__init__.py, which has the version
 )
@@ -52,21 +52,25 @@ ONLY_BY: Final = {
     # A workflow is found by the registry, by its name alone.
     "workflows.builder": set(),
     "workflows.chat": set(),
-    "workflows.registry": {"app", "web"},
+    "workflows.registry": {"app", "ops.check_workflow"},
+    "workflows.check": {"ops.check_workflow"},
 }
 
 #: These modules and packages know no clock, chance, log, disk or network.
 PURE: Final = {
-    *("assistant", "errors", "machines", "records", "settings", "wire", "workflows"),
+    *("assistant", "errors", "machines", "records", "server_memory", "settings", "wire"),
+    # The vocabulary, and these workflows. One of an author's own may wait, and may hold the tools that it needs.
+    *(
+        f"workflows.{name}"
+        for name in ("builder", "chat", "complaints", "defaults", "move", "outputs", "page", "table", "tools")
+    ),
     "engine.account",
     *("ops.diagnosis", "store.inspect.contract", "store.redis.durability", "store.redis.rows", "store.schema"),
 }
 #: The packages whose own file alone is pure: it is the contract, and what does the I/O are the files beside it.
 PURE_FILES: Final = {"", "store", "workflows.tools"}
-#: The registry looks for workflows on disk; what calls a model waits for it, and reads its prompts. A step may do no
-#: I/O of its own: all that it needs of the world is a tool, and tools live in workflows/tools/.
+#: What calls a model waits for it, and reads its prompts. A tool is all the I/O that a step may do.
 NOT_PURE: Final = {
-    "workflows.registry",
     "workflows.tools",
     *("assistant.guarded", "assistant.model", "assistant.model_errors", "assistant.prompts", "assistant.vendors"),
     "workflows.builder.prompts",
@@ -87,6 +91,7 @@ PURE_MAY_IMPORT: Final = {
     "hashlib",
     "heapq",
     "html",
+    "inspect",
     "itertools",
     "json",
     "math",
@@ -272,6 +277,7 @@ def test_a_broken_rule_is_found(module: str, source: str, complaint: str) -> Non
         ("workflows.tools.weather", "import asyncio\nimport httpx2\nfrom server.workflows.tools import Tool"),
         ("workflows.builder", "from server.workflows.tools.weather import open_weather"),
         ("workflows.table", "from collections.abc import AsyncIterator\nfrom datetime import datetime"),
+        ("workflows.coffee", "import asyncio\nfrom server.workflows.table import chat"),
         ("settings", "from urllib.parse import urlsplit\nimport msgspec.json"),
         ("store.sqlite.store", "import asyncio"),
         ("wire.protocol", "inputs.now()\nself.open()\nobject.hash"),

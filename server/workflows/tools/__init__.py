@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 
-from server.errors import StepError
+from server.errors import ErrorCode, StepError
 from server.records import SessionKey
 
 
@@ -113,27 +113,31 @@ NO_TOOLS: Final[Tools] = _NoTools()
 def unknown_tool(name: str, known: Sequence[str]) -> StepError:
     """The error of a step that calls a tool of a name that its workflow does not declare."""
     declared = ", ".join(known) or "none"
-    return StepError("step_failed", f"there is no tool {name!r}; this step can call: {declared}")
+    return StepError(ErrorCode.STEP_FAILED, f"there is no tool {name!r}; this step can call: {declared}")
 
 
 def declared_tools(tools: Mapping[str, OpenTool] | Sequence[ToolSpec]) -> Sequence[ToolSpec]:
-    """What a workflow declares, in its short or its long form, in the long one."""
+    """What a workflow declares, in its short or its long form, in the long one; what is no tool is left out."""
     if isinstance(tools, Mapping):
         return [ToolSpec(name, open_tool) for name, open_tool in tools.items()]
-    return tools
+    return [tool for tool in tools if isinstance(tool, ToolSpec)] if isinstance(tools, Sequence) else []
 
 
-def complain_of_tools(tools: Sequence[ToolSpec]) -> list[str]:
-    """Everything that is wrong with the tools that a workflow declares."""
-    names = [tool.name for tool in tools]
-    complaints = [f"tool {name} is there twice" for name in sorted(set(names)) if names.count(name) > 1]
-    for tool in tools:
+def complain_of_tools(tools: Mapping[str, OpenTool] | Sequence[ToolSpec]) -> list[str]:
+    """Everything that is wrong with the tools that a workflow declares: where, what, and what would be right."""
+    declared = declared_tools(tools)
+    if not isinstance(tools, Mapping | Sequence) or len(declared) != len(tools):
+        return ["`tools` maps names to functions that open a tool, as {'weather': open_weather}, or lists ToolSpecs"]
+    names = [tool.name for tool in declared]
+    complaints = [f"tool {name} is there twice: give each a name" for name in sorted({*names}) if names.count(name) > 1]
+    for tool in declared:
         if not tool.name:
-            complaints.append("a tool has no name")
+            complaints.append("a tool has no name: give it one")
         if not callable(tool.open):
-            complaints.append(f"tool {tool.name}: open is {tool.open!r}, and not a function")
+            kind = type(tool.open).__name__
+            complaints.append(f"tool {tool.name}: `open` is a {kind}: it is a function that takes a ToolContext")
         for limit in tool.limits.__struct_fields__:
             value = getattr(tool.limits, limit)
             if value is not None and value < 1:
-                complaints.append(f"tool {tool.name}: {limit} is {value}, and must be at least 1")
+                complaints.append(f"tool {tool.name}: {limit} is {value}: it is 1 or more, or None")
     return complaints
