@@ -308,10 +308,10 @@ def test_a_step_that_says_nothing_has_failed() -> None:
 @pytest.mark.parametrize(
     ("output", "told"),
     [
-        ("hello", "yielded the str 'hello': write `yield chat('hello')`"),
-        ({"a": 1}, "yielded the dict {'a': 1}: write `yield Remember(…)`"),
-        (None, "yielded a NoneType, None: a step yields chat(…), Ask,"),
-        (LEFT, "yielded a Button, Button(value='go_left'"),
+        ("hello", "yielded str 'hello': write `yield chat('hello')`"),
+        ({"a": 1}, "yielded a value of type dict: write `yield Remember(…)`"),
+        (None, "yielded None, expected chat(…), Frame, Ask,"),
+        (LEFT, "yielded a value of type Button, expected"),
     ],
 )
 def test_a_step_that_yields_what_is_no_output_has_failed_and_the_reason_says_what_to_write(
