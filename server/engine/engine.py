@@ -51,6 +51,8 @@ _NO_EVENTS = 0
 _POLL_SHARE = 3
 #: How many idle sessions are let go at once to make room for another.
 _ROOM = 16
+#: How long a step may take to end before it is cancelled again.
+_AGAIN_S = 1.0
 #: How long behind its time a step is given up that swallows its cancellation.
 OVERDUE_MS = 5_000
 
@@ -99,6 +101,7 @@ class Engine:
         self._delivering = False
         self._moved = asyncio.Event()
         self._tasks = Tasks()
+        self._steps: set[asyncio.Task[None]] = set()
         self._rescue = Rescue(self)
         self._unguard: Callable[[], None] = lambda: None
 
@@ -121,11 +124,13 @@ class Engine:
     async def close(self) -> None:
         """Stop every task, then commit what is queued."""
         self.draining = True
-        steps = [awake.step for awake in self._awake.values() if awake.step is not None]
-        for step in steps:
+        for step in self._steps:
             step.cancel()
         await self._tasks.close()
-        await asyncio.gather(*steps, return_exceptions=True)
+        while self._steps:  # one that closes its tools hurries when it is cancelled again
+            await asyncio.wait(self._steps, timeout=_AGAIN_S)
+            for step in self._steps:
+                step.cancel()
         await self.commit.close()
         for awake in self._awake.values():
             for timer in awake.timers.values():
@@ -334,8 +339,10 @@ class Engine:
             return
         awake.account, awake.effect = Account(key.session_id, monotonic_ms, self._prices), effect
         step = Timed(self._step(key, awake, effect, awake.account), key, awake.machine.workflow.name)
-        # Among the engine's tasks: it may still close its tools when the next step takes its place here.
-        awake.step = self._tasks.spawn(step, f"step {key.session_id}")
+        # It may still close its tools when the next step takes its place here.
+        awake.step = asyncio.create_task(step, name=f"step {key.session_id}")
+        self._steps.add(awake.step)
+        awake.step.add_done_callback(self._steps.discard)
 
     def _end_at_once(
         self, key: SessionKey, awake: Awake, step: effects.RunStep

@@ -42,7 +42,7 @@ class Recall:
         self._effect = effect
         self._key = key
         self._account = account
-        self._tasks = Tasks()
+        self._tasks: Tasks | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_called = False
         self._summary: StoredSummary | None = None
@@ -53,7 +53,8 @@ class Recall:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._tasks.close()
+        if self._tasks is not None:
+            await self._tasks.close()
 
     async def read(self, store: Store) -> Past:
         """What was said before the turn's line. Raises StoreError.
@@ -99,6 +100,7 @@ class Recall:
             token_budget=settings.context_token_budget,
         )
         if fold is not None:
+            self._tasks = Tasks()
             self._task = self._tasks.spawn(self._fold(assistant, fold), "summarise")
 
     async def _fold(self, assistant: Assistant, fold: Fold) -> None:
@@ -117,5 +119,5 @@ class Recall:
             return None
         left_ms = self.settings.step_timeout_ms * CALLS_SHARE - self._account.elapsed_ms()
         await asyncio.wait({self._task}, timeout=max(0.0, min(WAIT_MS, left_ms)) / 1000)
-        self._tasks.cancel()
+        self._task.cancel()
         return self._summary

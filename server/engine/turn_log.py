@@ -1,6 +1,6 @@
 """What the log tells of a turn: one record a turn, one more when it moved the state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -72,7 +72,7 @@ class TurnTimes:
         if "usage" in ended:
             record.update(_about_calls(ended))
         if "trace" in ended and (uses := [entry for entry in ended["trace"] if entry["kind"] == "tool"]):
-            record.update(tool_calls=len(uses), tool_ms=sum(entry["ms"] for entry in uses))
+            record.update(_about_uses(uses))
         if turn:  # a greeting answers nobody
             self._figures.count(workflow, outcome, record)
         if acked_after_ms is None:  # another process took the line
@@ -91,6 +91,11 @@ class TurnTimes:
         )
         if ended["from"] != ended["to"]:
             self._logger.info("state_persisted", state=ended["to"], version=committed.version)
+
+
+def _about_uses(uses: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the turn's calls of tools took together; those that run at once count each."""
+    return {"tool_calls": len(uses), "tool_ms": sum(use["ms"] for use in uses)}
 
 
 def _about_calls(ended: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,9 @@ def test_a_call_ends_before_its_step_so_that_its_own_code_is_told(
     assistant: Slow | Endless, code: str, after_ms: int
 ) -> None:
     async def play() -> tuple[list[Input], int]:
-        means = Means(DictStore(), replace(Settings(), step_timeout_ms=2000), Guarded(assistant, Breaker()))
+        means = Means(
+            DictStore(), replace(Settings(), step_timeout_ms=2000), Guarded(assistant, Breaker(), now_ms=now_ms)
+        )
         effect = RunStep(1, 3, 1, line(3), snapshot(workflow="chat", state=CHAT.start, seq=3, lined=3), stale=False)
         outputs: list[Input] = []
         account = Account(SESSION, now_ms, {})
