@@ -11,8 +11,6 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from server.assistant.breaker import Breaker
-from server.assistant.guarded import Guarded
 from server.assistant.vendors import open_model
 from server.broker.open import open_fanout
 from server.engine.engine import Engine
@@ -68,7 +66,7 @@ def create_app(
         settings,
         leases=StoreLeases(kept, settings.takeover_ms) if shared else LocalLeases(),
         takeover_ms=settings.takeover_ms if shared else 0,
-        assistant=Guarded(model, Breaker()) if model is not None else None,
+        assistant=model,
     )
     rounds = Rounds(engine, settings, shared=shared)
     gateway = Gateway(engine, settings)

@@ -5,7 +5,8 @@ Server → client, always `{type, message_id, session_id, timestamp, role, paylo
     durable (with `seq`, in the log, replayed verbatim)
         chat_message      a line of the user or the assistant
         action_request    a question with buttons
-        state_update      ends every turn: {from, to, intent, turn, memory}, and {usage, trace} if it called a model
+        state_update      ends every turn: {from, to, intent, turn, memory}, {usage, trace} if it called a model,
+                          and {trace} if it called tools alone
         turn_cancelled    the turn was stopped: {turn}, and {reason: "interrupted"} if a newer line did it
         turn_failed       the turn broke: {turn, code, correlation_id, retryable}
         …                 what a workflow says in frames of its own

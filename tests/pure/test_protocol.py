@@ -196,7 +196,7 @@ def test_an_unknown_type_names_the_frame_by_an_id_that_can_be_one() -> None:
 
 IDS = st.sampled_from(["a", "b"]) | st.text(max_size=70) | st.sampled_from(["", "a\0b"])
 NUMBERS = st.integers(0, 9) | st.integers(-(2**70), 2**70) | st.none()
-WORDS = st.none() | st.text(max_size=LIMIT + 2) | st.sampled_from(["hello", " ", "left"])
+WORDS = st.none() | st.text(max_size=LIMIT + 2) | st.sampled_from(["hello", " ", "left", "l" * (LIMIT + 1)])
 BODIES = st.fixed_dictionaries(
     {},
     optional={
