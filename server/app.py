@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -25,6 +25,9 @@ from server.store import Store
 from server.store.open import is_shared, open_store
 from server.web.pages import STATIC, Health, pages
 from server.web.websocket import Gateway
+from server.wire.dialects import Dialect
+from server.wire.dialects.builder import Builder
+from server.wire.dialects.native import Native
 from server.workflows.registry import WORKFLOWS
 from server.workflows.table import Workflow
 
@@ -46,9 +49,16 @@ class Application(Starlette):
 
 
 def create_app(
-    settings: Settings, *, workflows: Mapping[str, Workflow] | None = None, store: Store | None = None
+    settings: Settings,
+    *,
+    workflows: Mapping[str, Workflow] | None = None,
+    store: Store | None = None,
+    dialects: Sequence[Dialect] = (),
 ) -> Starlette:
-    """The ASGI application. `workflows` and `store` replace those of the settings. Raises ConfigError."""
+    """The ASGI application. `workflows` and `store` replace those of the settings. Raises ConfigError.
+
+    `dialects` are spoken besides the native one and the builder's, and come first in the choice.
+    """
     kept = store or open_store(settings)
     fanout = open_fanout(settings)
     shared = is_shared(settings)
@@ -67,7 +77,8 @@ def create_app(
         assistant=Guarded(model, Breaker()) if model is not None else None,
     )
     rounds = Rounds(engine, settings, shared=shared)
-    gateway = Gateway(engine, settings)
+    builder = Builder(gap_ms=settings.builder_frame_gap_ms, replay_gap_ms=settings.builder_replay_gap_ms)
+    gateway = Gateway(engine, settings, (*dialects, Native(), builder))
     health = Health(kept, gateway, fanout.broker if settings.redis_url else None)
     exposed = Exposed(engine.figures, lambda: len(gateway.connections), engine.count_awake)
 

@@ -40,9 +40,7 @@ same moment may both be taken; they are answered in their order.
 No asyncio, clock or randomness here: ids and times arrive from outside.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from enum import Enum
 from functools import lru_cache
 from typing import Any, Final
 
@@ -50,23 +48,14 @@ import msgspec
 from msgspec import Struct
 
 from server.errors import ERROR_CODES, ProtocolError
-from server.records import VISIBLE_TYPES, Event, Snapshot
+from server.records import Snapshot
 
-SUBPROTOCOL: Final = "rejoinder.v1"
-SUBPROTOCOL_FAMILY: Final = "rejoinder."
 CLIENT_ID_MAX_CHARS: Final = 64
 #: The largest whole number that every client and every store can hold.
 NUMBER_MAX: Final = 2**53 - 1
 
 #: The existing builder repaints a finished deck only for a state of this name.
 BUILDER_DONE_STATE: Final = "CONTENT_GENERATED"
-
-
-class Dialect(Enum):
-    """Which client is at the other end: one that offered the subprotocol, or the existing builder."""
-
-    NATIVE = "native"
-    BUILDER = "builder"
 
 
 class Say(Struct, frozen=True):
@@ -136,7 +125,6 @@ class _Received(Struct):
 
 
 _decoder = msgspec.json.Decoder(_Received)
-_encode = msgspec.json.Encoder().encode
 
 
 def parse(raw: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
@@ -208,50 +196,6 @@ def _natural(number: int | None, frame: _Received) -> int:
     return number
 
 
-class Encoded(Struct, frozen=True):
-    """A durable frame as text (UTF-8), made once per event and shared by every tab and by the replay."""
-
-    seq: int
-    message_id: str
-    visible: bool
-    text: bytes
-
-
-class _Envelope(Struct, omit_defaults=True):
-    """What every frame of ours is; only a durable one has a `seq`."""
-
-    type: str
-    message_id: str
-    session_id: str
-    timestamp: str
-    role: str
-    payload: dict[str, Any]
-    seq: int = 0
-
-
-def encode_event(event: Event, *, visible: bool) -> Encoded:
-    """The durable frame of an event."""
-    return Encoded(event.seq, event.message_id, visible, _encode_event(event, event.seq))
-
-
-def encode_all(events: Sequence[Event]) -> list[Encoded]:
-    """The frames of events, each made once."""
-    return [
-        Encoded(event.seq, event.message_id, event.type in VISIBLE_TYPES, _encode_event(event, event.seq))
-        for event in events
-    ]
-
-
-def encode_again(event: Event) -> bytes:
-    """An event out of its order, as a transient frame: with a `seq` it would look like a gap, or like a repetition."""
-    return _encode_event(event, 0)
-
-
-def _encode_event(event: Event, seq: int) -> bytes:
-    at = timestamp(event.created_at)
-    return _encode(_Envelope(event.type, event.message_id, event.session_id, at, event.role, event.payload, seq))
-
-
 class Transient(Struct, frozen=True):
     """A frame that is not in the log. `message_id` is given where it announces one (a stream's deltas)."""
 
@@ -259,12 +203,6 @@ class Transient(Struct, frozen=True):
     payload: dict[str, Any]
     role: str = "system"
     message_id: str | None = None
-
-
-def encode_transient(frame: Transient, session_id: str, message_id: str, now_ms: int) -> bytes:
-    """The text of a transient frame (UTF-8), stamped with a fresh id and the present time."""
-    at = timestamp(now_ms)
-    return _encode(_Envelope(frame.type, frame.message_id or message_id, session_id, at, frame.role, frame.payload))
 
 
 @lru_cache(maxsize=64)  # what is committed together has few times, which go to the log, too
@@ -281,14 +219,6 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def encode_ack(
-    client_id: str | None, seq: int, *, duplicate: bool, session_id: str, message_id: str, now_ms: int
-) -> bytes:
-    """The text of the promise that a line is durable, with a fresh id and the present time."""
-    payload = {"id": client_id, "seq": seq, "duplicate": duplicate}
-    return _encode(_Envelope("ack", message_id, session_id, timestamp(now_ms), "system", payload))
-
-
 def error(code: str, client_id: str | None = None, retry_ms: int | None = None) -> Transient:
     """A refusal; nothing was stored."""
     row = ERROR_CODES[code]
@@ -296,18 +226,6 @@ def error(code: str, client_id: str | None = None, retry_ms: int | None = None) 
     if retry_ms is not None:
         payload["retry_ms"] = retry_ms
     return Transient("error", payload)
-
-
-def spoken_error(code: str) -> Transient:
-    """The same refusal for the existing builder, which shows nothing but chat messages."""
-    payload = {
-        "text": ERROR_CODES[code].message,
-        "sub_title": None,
-        "list_items": None,
-        "format": "plain",
-        "ephemeral": True,
-    }
-    return Transient("chat_message", payload, role="assistant")
 
 
 def status(
@@ -327,8 +245,8 @@ def status(
 def sync_response(
     action: str,
     snapshot: Snapshot,
-    dialect: Dialect,
     *,
+    shows_done_state: bool,
     running: int | None,
     summary: dict[str, Any],
     heartbeat_ms: int,
@@ -336,7 +254,7 @@ def sync_response(
 ) -> Transient:
     """Where the session stands; `summary` is what the workflow adds (`has_strawman`, `presentation_url`, …)."""
     state = snapshot.state
-    if dialect is Dialect.BUILDER and "presentation_url" in summary:
+    if shows_done_state and "presentation_url" in summary:
         state = BUILDER_DONE_STATE
     payload = {
         "action": action,
