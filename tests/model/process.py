@@ -11,7 +11,7 @@ from server.machines import effects, inputs, lines
 from server.machines.session import Limits, Session
 from server.machines.turn import Running
 from server.records import Committed, Event, Loaded, Outcome, SessionKey, Write
-from server.wire.protocol import Encoded, Say, Transient, encode_all
+from server.wire.protocol import Say, Transient
 from tests.model.awake import Awake
 from tests.model.laws import POISON
 from tests.model.network import Packet
@@ -134,7 +134,7 @@ class Process:
                     tab.put(effect)
             case effects.Publish(events):
                 laws.published(session_id, events)
-                self.hear(session_id, encode_all(events))
+                self.hear(session_id, events)
                 self.world.network.publish(self, session_id, events)
             case effects.Show(frame, here):
                 self.hear_transient(session_id, frame)
@@ -235,10 +235,10 @@ class Process:
 
     # ------------------------------------------------------------ what else reaches it
 
-    def hear(self, session_id: str, frames: Sequence[Encoded]) -> None:
+    def hear(self, session_id: str, events: Sequence[Event]) -> None:
         """Committed events reach the connections of this process."""
         for tab in list(self.subscribers[session_id]):
-            tab.hear(frames)
+            tab.hear(events)
 
     def hear_head(self, session_id: str, head: int) -> None:
         """How far the log goes reaches the connections of this process."""
@@ -266,7 +266,7 @@ class Process:
                 self.hear_transient(session_id, packet.frame)
             return
         if packet.events:
-            self.hear(session_id, encode_all(packet.events))
+            self.hear(session_id, packet.events)
         else:
             self.hear_head(session_id, packet.head)
         self.answer(session_id, inputs.Remote(packet.head, packet.events))
