@@ -22,7 +22,7 @@ try:
 
     import msgspec
 
-    from server.errors import ConfigError, StoreError
+    from server.errors import ConfigError, StoreError, WorkflowError
     from server.ops.diagnosis import TEXT_CHARS, Entry, Report, diagnose, one_line, utc
     from server.settings import Settings
     from server.store.inspect.contract import Damaged
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str]) -> int:
         report = examine(session_id, {"STORE_URL": wanted.store} if wanted.store is not None else {})
     except ConfigError as error:
         return complain(UNREACHABLE, "; ".join(error.complaints))
-    except StoreError as error:
+    except (StoreError, WorkflowError) as error:
         return complain(UNREACHABLE, str(error))
     except ImportError as missing:  # the library of a store that this python was not set up for
         return complain(UNREACHABLE, f"{missing}; run scripts/setup serve")
@@ -129,7 +129,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def examine(session_id: str, overrides: dict[str, str]) -> Report | Damaged | None:
-    """Read the session and diagnose it. Raises ConfigError and StoreError."""
+    """Read the session and diagnose it. Raises ConfigError, StoreError and WorkflowError."""
+    from server.workflows.registry import WORKFLOWS  # reads every workflow: one of them may be wrong
+
     if not is_text(session_id):
         return None
     settings = Settings.from_env({**os.environ, **overrides})
@@ -138,7 +140,9 @@ def examine(session_id: str, overrides: dict[str, str]) -> Report | Damaged | No
         if snapshot is None:
             orphan = next(log, None)
             return Damaged(orphan.seq, "it is in the log, but sessions has no such session") if orphan else None
-        return snapshot if isinstance(snapshot, Damaged) else diagnose(snapshot, log, lease_ms)
+        if isinstance(snapshot, Damaged):
+            return snapshot
+        return diagnose(snapshot, log, lease_ms, WORKFLOWS.get(snapshot.workflow))
 
 
 def is_text(word: str) -> bool:
@@ -268,12 +272,16 @@ def restoration(report: Report) -> Iterator[str]:
         yield f"The open action request is {one_line(card.message_id)}, but the log does not have it."
     else:
         yield f"The open action request is event {card.seq}: {card.prompt} [{' | '.join(card.buttons)}]"
-    if restored.presentation_url is not None:
-        yield f"sync_response tells the presentation: {one_line(restored.presentation_url, 1000)}"
-    elif (made := restored.presentation_made) is not None:
-        yield f"Event {made.seq} made the presentation {made.text}, which the memory no longer has."
+    if restored.told is None:
+        yield "What the workflow adds to sync_response is unknown: it is not there, or cannot read the memory."
     else:
-        yield "There is no presentation URL."
+        yield from (
+            f"sync_response tells {one_line(name)}: {one_line(told, 1000)}" for name, told in restored.told.items()
+        )
+    if (page := restored.page) is not None:
+        yield f"The last published page is event {page.seq}, at {one_line(restored.page_path, 1000)}"
+    else:
+        yield "No page is published."
     if not report.is_sound:
         yield "Something below is BROKEN, so this may come out differently."
 

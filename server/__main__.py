@@ -51,13 +51,15 @@ class DrainingServer(uvicorn.Server):
         self._drain: asyncio.Task[None] | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal, and end with status 0 when it asked us to stop and we did."""
+        """Serve until a signal. After an orderly stop the process ends with status 0."""
         self._loop = asyncio.get_running_loop()
-        if self._parent is not None:  # the end of the lifeline: nobody is left who would tell us to stop
+        if (
+            self._parent is not None
+        ):  # the lifeline ends when the parent dies: then no process is left that would send the signal
             self._loop.add_reader(self._parent.lifeline, self._orphaned, self._parent.lifeline)
             sockets = [self._parent.listening]
         try:
-            # Not by uvicorn, which would tell the person on call of a missing disk in forty lines.
+            # Not by uvicorn: it would report a missing disk to the person on call in forty lines.
             async with self._app.router.lifespan_context(self._app):
                 await super().serve(sockets)
         except (StoreUnavailable, ConfigError) as error:
@@ -85,7 +87,7 @@ class DrainingServer(uvicorn.Server):
 
 
 async def _end_tasks() -> None:
-    """End what a hasty stop has left, and what that leaves in its turn: a driver says goodbye in a task of its own."""
+    """Cancel the tasks that a hasty stop has left, and the tasks that those start: a driver disconnects in its own."""
     for _ in range(_ROUNDS):
         if left := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in left:

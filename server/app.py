@@ -23,7 +23,8 @@ from server.ops.migrate import at_start
 from server.settings import Settings, mask_url
 from server.store import Store
 from server.store.open import is_shared, open_store
-from server.web.pages import STATIC, Health, pages
+from server.web.health import Health, health_routes
+from server.web.pages import STATIC, pages
 from server.web.websocket import Gateway
 from server.wire.dialects import Dialect
 from server.wire.dialects.builder import Builder
@@ -112,7 +113,8 @@ def create_app(
 
     app = Application(
         routes=[
-            *pages(kept, health, exposed),
+            *pages(kept, engine.workflows.values()),
+            *health_routes(health, exposed),
             Mount("/static", StaticFiles(directory=STATIC), name="static"),
         ],
         lifespan=lifespan,

@@ -1,4 +1,4 @@
-"""What the pure modules may not know and are given: the present time, and fresh ids."""
+"""The present time and fresh ids. Pure modules get both as inputs."""
 
 import os
 import struct
@@ -6,7 +6,7 @@ import time
 from binascii import hexlify
 from typing import Final
 
-#: Ids that are drawn at once: one system call, and one conversion to text.
+#: How many ids are drawn at once: with one system call and one conversion to text.
 _DRAWN: Final = 256
 #: The digits that were drawn, as the groups of UUIDs (RFC 9562 §5.4); those for the version and the variant are set.
 _GROUPS: Final = struct.Struct("8s4sx3sx3s12s" * _DRAWN)

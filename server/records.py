@@ -13,10 +13,13 @@ from msgspec import Struct, structs
 
 from server.errors import InvalidWrite
 
-#: Events that a person sees as an item of the conversation; `visible` counts them (the wire's `message_count`).
-VISIBLE_TYPES: Final = frozenset({"chat_message", "action_request", "slide_update", "presentation_url"})
-
-
+#: The role of the events that a person does not see. All others are items of the conversation; `visible` counts them
+#: (the wire's `message_count`).
+SYSTEM: Final = "system"
+#: The types of these events: they tell what became of a turn.
+SYSTEM_TYPES: Final = frozenset({"state_update", "turn_failed", "turn_cancelled"})
+#: What every workflow's assistant may say; events of any other type that it says are the workflow's own frames.
+COMMON_TYPES: Final = frozenset({"chat_message", "action_request"})
 #: The largest number of a column, in every database.
 INTEGER_MAX: Final = 2**63 - 1
 
@@ -216,7 +219,12 @@ def is_outrun(write: Write, seq: int) -> bool:
 
 def count_visible(events: Iterable[Event]) -> int:
     """How many of the events a person sees as items of the conversation."""
-    return sum(event.type in VISIBLE_TYPES for event in events)
+    return sum(event.role != SYSTEM for event in events)
+
+
+def is_own_frame(event: Event) -> bool:
+    """Whether the event is a frame of a workflow's own: only such a one can be a published page."""
+    return event.role == "assistant" and event.type not in COMMON_TYPES
 
 
 def place(events: Sequence[Event], seq: int, updated_at: int) -> tuple[Event, ...]:
@@ -257,7 +265,7 @@ def fold(events: Iterable[Event], user_id: str) -> Snapshot | None:
     for event in events:
         seq, updated_at = event.seq, event.created_at
         created_at = created_at or event.created_at
-        visible += event.type in VISIBLE_TYPES
+        visible += event.role != SYSTEM
         if is_line(event):
             lined = event.seq
             continue

@@ -1,4 +1,4 @@
-"""Tasks that nobody waits for: none is forgotten, none fails in silence, all end with their owner."""
+"""Background asyncio tasks of an owner: each is kept, its failure is logged, and all end with their owner."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -8,12 +8,12 @@ import structlog
 
 log = structlog.get_logger()
 
-#: How long a task may take to end before it is told again.
+#: How long a task may take to end before it is cancelled again, in seconds.
 _AGAIN_S: Final = 1.0
 
 
 class Tasks:
-    """The running tasks of one owner. `failed` is called when one ends with an exception, which is a fault of ours."""
+    """The running tasks of one owner. `failed` is called when one ends with an exception: a fault of ours."""
 
     def __init__(self, failed: Callable[[], None] | None = None) -> None:
         self._running: set[asyncio.Task[None]] = set()

@@ -3,8 +3,8 @@
 `rules` is the offline default: no network, no key, the same answer every time. `model` is a language model. A model
 answers prompts, and this contract is about prompts; the rules read no prompt, they read a line and the memory, so they
 are not wrapped into it: a sentence that merely looks like a model's answer would help nobody. The two meet one step
-higher, where a workflow asks for what it needs (an intent, a plan, slides): it asks its assistant if it has one, and
-the rules if it has none.
+higher, where a workflow asks for what it needs (an intent, an object): it asks its assistant if it has one, and the
+rules if it has none.
 
 __init__             the contract: Message, Prompt, Usage, Assistant
 errors               what can go wrong at a vendor, as one exception with a code
@@ -17,7 +17,6 @@ retry, breaker       when to try again; `guarded` does it
 prices               what a call cost
 vendors, model       language models, through pydantic-ai
 account              what a turn's calls took, and their trace
-drafts, writer       the builder's work by a model; the rules do the same without one
 """
 
 from collections.abc import AsyncGenerator

@@ -1,4 +1,4 @@
-"""From REDIS_URL to what carries news between processes: a broker over Redis, or one that knows this process alone."""
+"""Chooses the broker by REDIS_URL: one over Redis, or one for this process alone."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -6,17 +6,17 @@ from typing import Final, Protocol
 from server.broker import Broker, Listener, LocalBroker
 from server.settings import Settings
 
-#: Every key and channel of ours begins so.
+#: The prefix of every key and channel of this server.
 PREFIX: Final = "rejoinder:"
 
 
 class Fanout(Protocol):
-    """What tells other processes of our news, and us of theirs."""
+    """Carries news between processes, in both directions."""
 
     broker: Broker
 
     def start(self, listener: Listener, changed: Callable[[], None]) -> None:
-        """Listen: `listener` is told of news, `changed` that news may have been lost."""
+        """Listen: news go to `listener`; `changed` is called when news may have been lost."""
         ...
 
     async def close(self) -> None:
@@ -25,7 +25,7 @@ class Fanout(Protocol):
 
 
 class LocalFanout:
-    """Nothing between the processes: several find each other's news by asking the store."""
+    """No connection between processes: each finds the news of others in the store."""
 
     def __init__(self) -> None:
         self.broker: Broker = LocalBroker()
@@ -66,5 +66,5 @@ class RedisFanout:
 
 
 def open_fanout(settings: Settings) -> Fanout:
-    """What the settings name; nothing is connected yet."""
+    """The fan-out that the settings name; it is not connected yet."""
     return RedisFanout(settings) if settings.redis_url else LocalFanout()

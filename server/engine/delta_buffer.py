@@ -1,8 +1,7 @@
-"""Pieces of a streamed answer, rolled up: a model says a few characters at a time, and each frame costs every tab.
+"""Joins the small pieces of a streamed answer: a model says a few characters at a time, and each frame costs every tab.
 
-What a step says within a moment goes out as one piece; what it shows or ends with goes out behind the text before it.
-Nothing here waits: whoever runs the step does, in one task from its beginning to its end, as time limits and
-connections want it.
+Text that a step says within DELTA_MS goes out as one piece. Other outputs go out behind the text before them. Nothing
+here waits: the task that runs the step does.
 """
 
 import asyncio
@@ -14,8 +13,8 @@ from server.machines.inputs import Input, Streamed
 class RollUp:
     """Joins neighbouring pieces of text on their way to `deliver`.
 
-    The first piece goes out at once, so that the answer is seen to begin. Later ones wait `wait_ms` at most for the
-    next, and go out when they are `max_chars` long.
+    The first piece goes out at once, so that the reader sees the answer begin. A later piece waits at most `wait_ms`
+    for the next, and goes out when it is `max_chars` long.
     """
 
     def __init__(self, deliver: Callable[[Input], None], *, wait_ms: int, max_chars: int) -> None:
@@ -41,7 +40,7 @@ class RollUp:
             self._timer = self._loop.call_at(self._goes_at, self._let_go)
 
     def close(self) -> None:
-        """The step is over; what is still held is of one that was stopped, and is not wanted any more."""
+        """Drop buffered text. Only a cancelled step still has some."""
         self._held = None
         self._stop_timer()
 

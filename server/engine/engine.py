@@ -29,7 +29,7 @@ from server.errors import StoreError
 from server.machines import effects, inputs, lines
 from server.machines.session import Limits, Phase, Session
 from server.ops.metrics import Figures
-from server.records import Event, Loaded, SessionKey
+from server.records import Event, Loaded, SessionKey, Snapshot
 from server.settings import Settings
 from server.store import Store
 from server.tasks import Tasks
@@ -196,6 +196,11 @@ class Engine:
         """What a workflow tells of a session at a reconnect."""
         known = self.workflows.get(workflow)
         return known.summary(memory) if known else {}
+
+    def legacy_state(self, snapshot: Snapshot) -> str:
+        """The name of a session's state as a client without the subprotocol is to read it."""
+        known = self.workflows.get(snapshot.workflow)
+        return known.legacy_state(snapshot.state, snapshot.memory) if known else snapshot.state
 
     # ------------------------------------------------------------ inputs
 

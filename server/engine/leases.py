@@ -1,4 +1,4 @@
-"""Who is at work on a session: so that two processes do not pay for the same answer.
+"""Leases: which process works on which session, so that two processes do not pay for the same answer.
 
 A lease is a courtesy, never a lock: what guards a turn is its version (L3). A process that was paused may believe in a
 lease that is gone, and its commit is refused all the same. Leases live in the store, which every process has, so they
@@ -31,12 +31,12 @@ class Leases(Protocol):
         ...
 
     async def release(self, keys: Sequence[SessionKey]) -> None:
-        """Let go of leases of ours; others are left alone."""
+        """Release leases of this process; leases of others stay."""
         ...
 
 
 class LocalLeases:
-    """One process: nobody else is at work on anything."""
+    """Leases of a process that is alone: it holds all of them."""
 
     held: Set[SessionKey] = frozenset()
 
@@ -45,7 +45,7 @@ class LocalLeases:
         return set(keys)
 
     async def release(self, keys: Sequence[SessionKey]) -> None:
-        """Nothing to let go of."""
+        """There is nothing to release."""
 
 
 class StoreLeases:
@@ -63,7 +63,7 @@ class StoreLeases:
         return self._held
 
     async def hold(self, keys: Sequence[SessionKey]) -> Set[SessionKey]:
-        """Take or renew these leases: those that are ours now; none when the store cannot say."""
+        """Take or renew these leases; returns those held by this process now, none without the store."""
         try:
             answers = await self._store.hold(keys, self._holder, self._ttl_ms) if keys else ()
         except StoreError as error:
@@ -75,7 +75,7 @@ class StoreLeases:
         return ours
 
     async def release(self, keys: Sequence[SessionKey]) -> None:
-        """Let go of them; where the store cannot be told they end by themselves."""
+        """Release them. When the store cannot be reached they expire."""
         self._held.difference_update(keys)
         try:
             if keys:

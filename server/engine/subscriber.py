@@ -233,7 +233,7 @@ class Subscriber:
             protocol.sync_response(
                 effect.action,
                 snapshot,
-                shows_done_state=self.dialect.shows_done_state,
+                state=self._engine.legacy_state(snapshot) if self.dialect.legacy_states else snapshot.state,
                 running=self._engine.running(self.key),
                 summary=self._engine.summary(snapshot.workflow, snapshot.memory),
                 heartbeat_ms=settings.heartbeat_ms,

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from server.machines.inputs import NOTHING_SPENT, Cancel, Done, Failed, Interrupted, Message
-from server.records import Event, Snapshot, Update, Write, merge_memory, next_card
+from server.records import SYSTEM, SYSTEM_TYPES, Event, Snapshot, Update, Write, merge_memory, next_card
 from server.wire import protocol
 from server.wire.protocol import Transient
 from server.workflows.table import Frame, Progress, Workflow, chat
@@ -19,8 +19,6 @@ _THINKING = Progress("Thinking …", status="thinking")
 #: Where memory keeps what all turns of a session took together, and which numbers of a turn's usage it sums.
 USAGE_KEY = "usage"
 _SUMMED = ("input_tokens", "output_tokens", "cost_micro_usd", "calls")
-#: Frames that tell what became of a turn; nobody says them.
-_SYSTEM_TYPES = frozenset({"state_update", "turn_failed", "turn_cancelled"})
 
 
 class Running(Struct):
@@ -220,7 +218,7 @@ def turn_write(
         Event(
             session_id=session_id,
             type=frame.type,
-            role="system" if frame.type in _SYSTEM_TYPES else "assistant",
+            role=SYSTEM if frame.type in SYSTEM_TYPES else "assistant",
             message_id=frame.message_id or message_id,
             payload=frame.payload,
             created_at=now_ms,

@@ -10,9 +10,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
-from server.records import VISIBLE_TYPES, Event, Snapshot, fold, is_line
+from server.records import SYSTEM, Event, Snapshot, fold, is_line
 from server.store.inspect.contract import Damaged
 from server.wire.protocol import timestamp
+from server.workflows.table import Workflow
 
 TEXT_CHARS: Final = 90
 #: How many problems of one kind are spelt out.
@@ -76,8 +77,9 @@ class Card(Struct, frozen=True):
 class Restoration(Struct, frozen=True, kw_only=True):
     """What a client that reconnects with nothing gets.
 
-    `unanswered` counts lines behind the cursor, and those that were passed over. `presentation_url` is the one that the
-    memory has, `presentation_made` the last event that told one.
+    `unanswered` counts lines behind the cursor, and those that were passed over. `told` is what the workflow adds to
+    `sync_response`, None where it cannot be known: the workflow is not one of this server, or cannot read the memory.
+    `page` is the last event that is a published page, `page_path` where it is.
     """
 
     state: str
@@ -88,8 +90,9 @@ class Restoration(Struct, frozen=True, kw_only=True):
     unanswered_since: str | None
     will_be_answered: bool
     action_request: Card | None
-    presentation_url: str | None
-    presentation_made: Entry | None
+    told: dict[str, Any] | None
+    page: Entry | None
+    page_path: str | None
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -107,9 +110,17 @@ class Report(Struct, frozen=True, kw_only=True):
         return all(law.is_kept for law in self.laws.values())
 
 
-def diagnose(snapshot: Snapshot, log: Iterable[Event | Damaged], lease_ms: int | None = None) -> Report:
-    """Examine a session; `log` is all of its events, in order, `lease_ms` is passed through."""
-    reading = _Reading(snapshot)
+def diagnose(
+    snapshot: Snapshot,
+    log: Iterable[Event | Damaged],
+    lease_ms: int | None = None,
+    workflow: Workflow | None = None,
+) -> Report:
+    """Examine a session; `log` is all of its events, in order, `lease_ms` is passed through.
+
+    `workflow` is the session's, None where this server has no such one.
+    """
+    reading = _Reading(snapshot, workflow)
     folded = fold(reading.follow(log), snapshot.user_id)
     reading.close(folded)
     return Report(
@@ -141,10 +152,12 @@ def utc(ms: int | None) -> str:
 class _Reading:
     """The one pass over a log."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, workflow: Workflow | None) -> None:
         self.laws = {name: Law(says) for name, says in LAWS.items()}
         self.history: list[Entry] = []
         self._snapshot = snapshot
+        self._workflow = workflow
+        self._page_type = workflow.page.frame_type if workflow and workflow.page else None
         self._seq = 0
         self._created_at: int | None = None
         self._state: str | None = None
@@ -158,7 +171,7 @@ class _Reading:
         self._answered: set[int] = set()
         self._unended: dict[int, list[Entry]] = {}
         self._card: Card | None = Card(snapshot.card) if snapshot.card is not None else None
-        self._presentation: Entry | None = None
+        self._page: Entry | None = None
 
     # ------------------------------------------------------------ event by event
 
@@ -195,15 +208,15 @@ class _Reading:
             role=event.role,
             type=event.type,
             message_id=event.message_id,
-            text=one_line(_words(event)),
+            text=one_line(_words(event, self._workflow)),
         )
         self.history.append(entry)
-        self._visible += event.type in VISIBLE_TYPES
+        self._visible += event.role != SYSTEM
         if event.message_id == self._snapshot.card and event.type == "action_request":
             prompt = one_line(str(event.payload.get("prompt_text")))
             self._card = Card(event.message_id, seq, prompt, [one_line(label) for label in _labels(event)])
-        if event.type == "presentation_url":
-            self._presentation = entry
+        if event.type == self._page_type:
+            self._page = entry
         if is_line(event):
             self._line = seq
             self._waiting[seq] = entry
@@ -261,7 +274,7 @@ class _Reading:
     def restoration(self) -> Restoration:
         """What comes back at a reconnect."""
         snapshot = self._snapshot
-        first, url = next(iter(self._waiting.values()), None), snapshot.memory.get("presentation_url")
+        first, page = next(iter(self._waiting.values()), None), self._workflow.page if self._workflow else None
         return Restoration(
             state=snapshot.state,
             messages=self._visible,
@@ -272,8 +285,9 @@ class _Reading:
             # This is how the server finds them; a line that it does not find waits for ever.
             will_be_answered=first is not None and snapshot.cursor < first.seq and snapshot.lined > snapshot.cursor,
             action_request=self._card,
-            presentation_url=url if isinstance(url, str) else None,
-            presentation_made=self._presentation,
+            told=_told(snapshot, self._workflow),
+            page=self._page,
+            page_path=page.address("", self._page.message_id) if page and self._page else None,
         )
 
 
@@ -288,7 +302,17 @@ def _malformed(event: Event) -> str | None:
     return None
 
 
-def _words(event: Event) -> object:
+def _told(snapshot: Snapshot, workflow: Workflow | None) -> dict[str, Any] | None:
+    """What the workflow adds to `sync_response`."""
+    if workflow is None:
+        return None
+    try:
+        return workflow.summary(snapshot.memory)
+    except Exception:  # noqa: BLE001  a workflow is foreign code, and what is stored may be anything
+        return None
+
+
+def _words(event: Event, workflow: Workflow | None) -> object:
     """What an event says to a person."""
     payload = event.payload
     match event.type:
@@ -296,12 +320,6 @@ def _words(event: Event) -> object:
             return payload["text"]
         case "action_request":
             return f"{payload.get('prompt_text')} [{' | '.join(_labels(event))}]"
-        case "slide_update":
-            metadata, slides = payload.get("metadata"), payload.get("slides")
-            title = metadata.get("main_title") if isinstance(metadata, dict) else None
-            return f"{payload.get('operation')}: {title}, {len(slides) if isinstance(slides, list) else 0} slides"
-        case "presentation_url":
-            return str(payload.get("url"))
         case "state_update":
             came_from, to = payload["from"], payload["to"]
             move = f"stays in {to}" if came_from == to else f"{came_from or 'start'} → {to}"
@@ -309,7 +327,18 @@ def _words(event: Event) -> object:
         case "turn_failed":
             return f"{payload.get('code')}, reference {payload.get('correlation_id')}"
         case _:
-            return payload
+            return _own_words(event, workflow)
+
+
+def _own_words(event: Event, workflow: Workflow | None) -> object:
+    """What a frame of the workflow's own says, its payload where the workflow does not say it."""
+    say = workflow.frames.get(event.type) if workflow else None
+    if say is None:
+        return event.payload
+    try:
+        return say(event.payload)
+    except Exception:  # noqa: BLE001  as in `_told`
+        return event.payload
 
 
 def _labels(event: Event) -> list[str]:

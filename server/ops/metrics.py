@@ -1,4 +1,4 @@
-"""What this process has done since it started, as figures for Prometheus: no ids and no texts, only counts.
+"""Figures of this process since its start, for Prometheus: counts only, no ids and no texts.
 
 A turn is counted in plain numbers, in one call: it is the hot path. The library sees them when somebody asks.
 """
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, Metric, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-#: So many different values of the three times are kept unsorted.
+#: How many different values of each of the three times are kept before they are sorted into buckets.
 _SEEN: Final = 200
 MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 #: How a turn ends. There are no others: the label of a series must not grow.
@@ -66,7 +66,7 @@ class Counts:
         self.total = 0
 
     def add(self, value: int | None, times: int = 1) -> None:
-        """Count a value; None is not known and not counted, and a clock that was set back makes no negative one."""
+        """Count a value. None (unknown) is not counted; a negative one (the clock was set back) counts as 0."""
         if value is not None:
             value = max(0, value)
             self.buckets[bisect_left(self.ends, value)] += times
@@ -146,7 +146,7 @@ class Figures:
 
 
 class Exposed:
-    """The figures, and what is open at this moment."""
+    """The figures, and how many connections and sessions are open now."""
 
     def __init__(self, figures: Figures, connections: Callable[[], int], sessions: Callable[[], int]) -> None:
         self._figures = figures

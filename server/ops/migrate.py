@@ -1,4 +1,4 @@
-"""`python -m server migrate [--dry-run]`: brings what the settings name to this server's schema.
+"""`python -m server migrate [--dry-run]`: migrates the configured store to this server's schema.
 
 Ends with 0 when that is done or there is nothing to do, 1 when it could not be done, 2 when the settings or the command
 line are wrong.

@@ -1,6 +1,6 @@
 """Several processes behind one listening socket: WEB_CONCURRENCY.
 
-The parent serves nobody. It starts the workers, starts another one when one dies, and passes on the signal to stop.
+The parent serves no client. It starts the workers, replaces one that dies, and forwards the signal to stop.
 Workers are this same command, run again with two file descriptors in WORKER_FDS: the socket, and the reading end of a
 pipe that the parent alone can write, so that a worker notices its parent's death and drains.
 """
@@ -20,22 +20,22 @@ import structlog
 log = structlog.get_logger()
 
 VARIABLE: Final = "WORKER_FDS"
-#: A worker that ends sooner than this has a trouble that another start will not mend at once, in seconds.
+#: A worker that ends sooner than this (seconds) has a fault that another start will not mend at once.
 _SOON_S: Final = 5.0
 _PAUSE_S: Final = 1.0
-#: How long the workers may take to end, in seconds; longer than any drain that is worth waiting for.
+#: How long the workers may take to end, in seconds; longer than the longest drain.
 _STOP_S: Final = 60.0
 
 
 class Inherited(NamedTuple):
-    """What a worker has of its parent."""
+    """The file descriptors that a worker gets from its parent."""
 
     listening: socket.socket
     lifeline: int
 
 
 def inherited(environ: Mapping[str, str]) -> Inherited | None:
-    """What the parent passed on, if this process is a worker."""
+    """The parent's file descriptors, if this process is a worker; else None."""
     if not environ.get(VARIABLE):
         return None
     listening, lifeline = map(int, environ[VARIABLE].split(","))
@@ -103,7 +103,7 @@ class Supervisor:
             worker.terminate()
 
     def _stop(self, _signal: int, _frame: FrameType | None) -> None:
-        """Pass the wish on; a second one, or workers that do not end in time, end at once."""
+        """Forward the signal to the workers. A second signal, or workers that do not end in time, are killed."""
         again, self._stopping = self._stopping, True
         for worker, _ in self._workers.values():
             os.kill(worker.pid, signal.SIGKILL if again else signal.SIGTERM)

@@ -76,8 +76,11 @@ class Store(Protocol):
         """The event that took effect under this client id."""
         ...
 
-    async def deck(self, message_id: str) -> Event | None:
-        """The `slide_update` with this message id, whoever owns it: a deck's link is a capability, shown to anyone."""
+    async def published(self, message_id: str, type: str) -> Event | None:
+        """The event of this message id and type, whoever owns it: the address of a page is shown to anyone who has it.
+
+        Only a workflow's own frames (`is_own_frame`) can be published: for any other type this is None.
+        """
         ...
 
     async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:

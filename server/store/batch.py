@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from server.records import (
-    VISIBLE_TYPES,
+    SYSTEM,
     Committed,
     Conflict,
     Duplicate,
@@ -75,7 +75,7 @@ class Batch:
         head.seq, head.updated_at = events[-1].seq, events[-1].created_at
         head.created_at = head.created_at or events[0].created_at
         for event in events:
-            if event.type in VISIBLE_TYPES:
+            if event.role != SYSTEM:
                 head.visible += 1
             if event.role == "user":
                 head.lined = event.seq

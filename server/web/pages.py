@@ -1,104 +1,58 @@
-"""HTTP: the page, decks, health, figures."""
+"""HTTP: the page of the browser client, and the pages that workflows publish."""
 
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Final
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from server import __version__
-from server.errors import StoreError, describe_problem
-from server.ops.metrics import MEDIA_TYPE, Exposed
-from server.records import SessionKey
+from server.errors import StoreError, WorkflowError
 from server.store import Store
-from server.workflows.builder.deck_page import render_deck
+from server.web.problem import problem
+from server.workflows.page import Page
+from server.workflows.table import Workflow
 
-STATIC = Path(__file__).parent / "static"
+STATIC: Final = Path(__file__).parent / "static"
 #: Pages load what this server serves and nothing else.
-SECURITY_HEADERS = {
+SECURITY_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-#: A session that cannot exist: reading it asks the store whether it answers.
-_NOBODY = "00000000-0000-0000-0000-000000000000"
+#: Paths that the server has for itself.
+_TAKEN: Final = frozenset({"api", "health", "healthz", "metrics", "readyz", "static", "version", "ws"})
 
 
-class Draining(Protocol):
-    """Whoever knows that the server is going away."""
-
-    draining: bool
-
-
-class Connected(Protocol):
-    """Whatever stands between this process and the others."""
-
-    @property
-    def connected(self) -> bool: ...  # noqa: D102
-
-
-class Health:
-    """Whether this process is alive, and whether it can serve. `broker` is None where there is nothing to ask."""
-
-    def __init__(self, store: Store, gateway: Draining, broker: Connected | None = None) -> None:
-        self._store = store
-        self._gateway = gateway
-        self._broker = broker
-
-    async def alive(self, _request: Request) -> Response:
-        """The process runs."""
-        return JSONResponse({"status": "ok", "service": "rejoinder", "version": __version__})
-
-    async def ready(self, _request: Request) -> Response:
-        """The store answers and nobody is being sent away. Without its broker a process is slower, and ready."""
-        if self._gateway.draining:
-            return problem(503, "draining")
-        try:
-            await self._store.load(SessionKey(user_id="", session_id=_NOBODY), 0, 0)
-        except StoreError:
-            return problem(503, "store_unavailable")
-        if self._broker is None:
-            return JSONResponse({"status": "ready"})
-        return JSONResponse({"status": "ready", "broker": "connected" if self._broker.connected else "away"})
-
-    async def version(self, _request: Request) -> Response:
-        """Which version runs."""
-        return JSONResponse({"version": __version__})
-
-
-def pages(store: Store, health: Health, exposed: Exposed) -> list[BaseRoute]:
-    """The routes of everything but `/ws` and `/static`."""
+def pages(store: Store, workflows: Iterable[Workflow]) -> list[BaseRoute]:
+    """The routes of `/` and of what the workflows publish. Raises WorkflowError when two pages cannot be told apart."""
 
     async def page(_request: Request) -> Response:
         return FileResponse(STATIC / "index.html", headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
 
-    async def deck(request: Request) -> Response:
-        """A deck is the slide_update that it was made from; its id is unguessable and opens it to anyone who has it."""
+    published = [workflow.page for workflow in workflows if workflow.page is not None]
+    _check(published)
+    return [Route("/", page), *(Route(f"/{one.path}/{{message_id}}", _serve(store, one)) for one in published)]
+
+
+def _check(published: list[Page]) -> None:
+    paths = [page.path for page in published]
+    for path in paths:
+        if path in _TAKEN or paths.count(path) > 1:
+            raise WorkflowError(f"a page cannot be published at /{path}/: that path is taken")
+
+
+def _serve(store: Store, page: Page) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        """The event that the address names: its id is unguessable, and opens it to anyone who has it."""
         try:
-            event = await store.deck(request.path_params["presentation_id"])
+            event = await store.published(request.path_params["message_id"], page.frame_type)
         except StoreError:
             return problem(503, "store_unavailable")
         if event is None:
             return problem(404, "not_found")
-        return HTMLResponse(render_deck(event.payload), headers={**SECURITY_HEADERS, "X-Robots-Tag": "noindex"})
+        return HTMLResponse(page.render(event.payload), headers={**SECURITY_HEADERS, "X-Robots-Tag": "noindex"})
 
-    async def metrics(_request: Request) -> Response:
-        return Response(exposed.text(), media_type=MEDIA_TYPE)
-
-    return [
-        Route("/", page),
-        Route("/decks/{presentation_id}", deck),
-        Route("/health", health.alive),
-        Route("/healthz", health.alive),
-        Route("/readyz", health.ready),
-        Route("/version", health.version),
-        Route("/metrics", metrics),
-    ]
-
-
-def problem(status: int, code: str) -> JSONResponse:
-    """An error as `application/problem+json`, with the wire's code."""
-    headers = {"Retry-After": "1"} if status == 503 else None
-    return JSONResponse(describe_problem(status, code), status, headers=headers, media_type="application/problem+json")
+    return serve

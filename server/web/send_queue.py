@@ -14,7 +14,7 @@ _WRITE_BYTES: Final = 65_536
 
 
 class Wire(Protocol):
-    """What frames are written to."""
+    """The transport that frames are written to."""
 
     #: Whether the peer has taken enough of what was written; if not, the outlet's `flush` is called when it has.
     is_writable: bool
@@ -24,15 +24,15 @@ class Wire(Protocol):
         ...
 
     def abort(self) -> None:
-        """End the connection without a word."""
+        """End the connection without a closing handshake."""
         ...
 
 
 class WebSocketOutlet:
-    """Where the frames of one connection go.
+    """The queue of the frames of one connection.
 
-    What is queued goes out at the end of the present turn of the event loop, all of it with one write: no task waits
-    for it, which an idle connection would have to keep. A reader that takes nothing for SEND_STALL_MS is cut with
+    Queued frames go out at the end of the present iteration of the event loop, all with one write. No task waits for
+    them: an idle connection would have to keep it. A reader that takes nothing for SEND_STALL_MS is cut with
     `abort`: closing politely would wait for it. `say_goodbye` closes the socket, and is called once.
     """
 
@@ -44,7 +44,7 @@ class WebSocketOutlet:
         self._stall_s = settings.send_stall_ms / 1000
         self._loop = asyncio.get_running_loop()
         self._queue: list[bytes] = []
-        # What is to pass before a frame, by its number; None until there is one: a deque is half a kilobyte.
+        # Pauses (s) before frames, by the frame's number; None until there is one, since a deque takes half a kilobyte.
         self._gaps: deque[tuple[int, float]] | None = None
         self._urgent: list[bytes] = []
         self._bytes = 0
@@ -109,7 +109,7 @@ class WebSocketOutlet:
             self._soon()
 
     def closed(self) -> None:
-        """The socket is gone: so is what waits for it."""
+        """The socket is gone: drop the queue."""
         self._is_over = True
         self._queue.clear()
         self._urgent.clear()
@@ -135,7 +135,7 @@ class WebSocketOutlet:
                 self._say_goodbye(self.close_code)
 
     def _due(self) -> list[bytes]:
-        """The urgent frames, and those in front of the queue; a pause that is to pass before one ends them."""
+        """The urgent frames and those at the front of the queue, up to the first one whose pause has not passed."""
         if not self._gaps and self._bytes <= _WRITE_BYTES:
             return [*self._urgent, *self._queue]
         due = self._urgent.copy()

@@ -48,9 +48,9 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
 
     #: Set by the application: takes each text as it comes. Until then texts go through the ASGI queue.
     on_text: Callable[[str], None] | None = None
-    #: Set by the application: told when writes go out without a wait again.
+    #: Set by the application: called when writes go out without a wait again.
     on_writable: Callable[[], None] | None = None
-    #: Whether what is written goes out without a wait.
+    #: Whether written bytes go out without a wait.
     is_writable = True
     _cuts = False  # whether frames are cut here: from the upgrade's end on
     _is_early = False  # the peer spoke before that
@@ -66,13 +66,13 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             extensions[WIRE_EXTENSION] = {"wire": self}
 
     def pause_writing(self) -> None:
-        """The peer does not take what we write: take nothing of it either."""
+        """The peer does not read: stop reading from it too."""
         super().pause_writing()
         self.is_writable = False
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """The peer reads again."""
+        """The peer reads again: go on reading from it."""
         super().resume_writing()
         self.is_writable = True
         if not self.read_paused:
@@ -80,10 +80,10 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         if self.on_writable is not None:
             self.on_writable()
 
-    # ------------------------------------------------------------ what comes
+    # ------------------------------------------------------------ inbound
 
     def data_received(self, data: bytes) -> None:
-        """Take the text frames that are whole; all else is websockets' to judge."""
+        """Take the whole text frames; leave all other bytes to the websockets library."""
         if not self._cuts:
             self._is_early = self._is_early or self.handshake_initiated
             super().data_received(data)
@@ -132,7 +132,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
         super().data_received(frame)
 
     def send_receive_event_to_app(self) -> None:
-        """What websockets has put together or uncompressed goes the same way: lines keep their order."""
+        """Pass on a text that websockets assembled or decompressed by the same way, so that lines keep their order."""
         if self.on_text is None or self.curr_msg_data_type != "text" or self.close_sent:
             super().send_receive_event_to_app()
             return
@@ -153,7 +153,7 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
                 self.transport.resume_reading()
         return message
 
-    # ------------------------------------------------------------ what goes
+    # ------------------------------------------------------------ outbound
 
     def write_texts(self, texts: Sequence[bytes]) -> None:
         """Send text frames, given as UTF-8, with one write. Raises OSError when the peer is gone."""
@@ -168,15 +168,15 @@ class BoundedWebSocketProtocol(WebSocketsSansIOProtocol):
             self.transport.write(b"".join(chain.from_iterable(zip(heads, texts, strict=True))))
 
     def abort(self) -> None:
-        """End the connection without a word."""
+        """End the connection without a closing handshake."""
         self.transport.abort()
 
     async def send(self, message: ASGISendEvent) -> None:
-        """Send; and take a refusal for the end of the handshake that it is."""
+        """Send an ASGI message. A refusal ends the handshake."""
         await super().send(message)
         if message["type"] == "websocket.accept":
             self._cuts = self.on_text is not None and not self._is_early
-            # Nobody reads these again, and they would stay as long as the connection: 6 KB with a browser's headers.
+            # They are not read again, and would be kept as long as the connection: 6 KB with a browser's headers.
             self.request.headers.clear()
             self.response.headers.clear()
             self.scope["headers"] = []

@@ -5,11 +5,10 @@ Server → client, always `{type, message_id, session_id, timestamp, role, paylo
     durable (with `seq`, in the log, replayed verbatim)
         chat_message      a line of the user or the assistant
         action_request    a question with buttons
-        slide_update      an outline of slides
-        presentation_url  a finished deck
         state_update      ends every turn: {from, to, intent, turn, memory}, and {usage, trace} if it called a model
         turn_cancelled    the turn was stopped: {turn}, and {reason: "interrupted"} if a newer line did it
         turn_failed       the turn broke: {turn, code, correlation_id, retryable}
+        …                 what a workflow says in frames of its own
     transient (without `seq`, may be dropped, never replayed)
         sync_response     first frame of every connection: where the session stands and what follows
         live              (native) the replay is over: {head}
@@ -53,9 +52,6 @@ from server.records import Snapshot
 CLIENT_ID_MAX_CHARS: Final = 64
 #: The largest whole number that every client and every store can hold.
 NUMBER_MAX: Final = 2**53 - 1
-
-#: The existing builder repaints a finished deck only for a state of this name.
-BUILDER_DONE_STATE: Final = "CONTENT_GENERATED"
 
 
 class Say(Struct, frozen=True):
@@ -246,16 +242,16 @@ def sync_response(
     action: str,
     snapshot: Snapshot,
     *,
-    shows_done_state: bool,
+    state: str,
     running: int | None,
     summary: dict[str, Any],
     heartbeat_ms: int,
     limits: dict[str, int],
 ) -> Transient:
-    """Where the session stands; `summary` is what the workflow adds (`has_strawman`, `presentation_url`, …)."""
-    state = snapshot.state
-    if shows_done_state and "presentation_url" in summary:
-        state = BUILDER_DONE_STATE
+    """Where the session stands.
+
+    `state` is the state's name as this client knows it, `summary` what the workflow tells besides.
+    """
     payload = {
         "action": action,
         "message_count": snapshot.visible,

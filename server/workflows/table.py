@@ -11,6 +11,7 @@ How a line becomes a move:
 4. the table gives the state to enter, and that state's step runs (the workflow's `answer` when it stays).
 """
 
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
@@ -20,13 +21,17 @@ from msgspec import Struct
 from server.assistant import OUR_PROMPTS, Assistant, Message, Prompting
 from server.assistant.window import choose_window
 from server.errors import StepError, WorkflowError
-from server.records import Event
+from server.records import COMMON_TYPES, SYSTEM_TYPES, Event
+from server.workflows.page import Page
 
 #: Target of an intent that leaves the state as it is; the workflow's `answer` runs.
 STAY: Final = "@stay"
 #: The intent of the turn that opens a session, and of a press on a button that is no longer there.
 OPEN: Final = "Open"
 STALE: Final = "Stale_Action"
+
+
+_PATH: Final = re.compile("[a-z0-9-]{1,40}")
 
 
 class Line(Struct, frozen=True):
@@ -170,8 +175,11 @@ class Workflow:
 
     `always` are intents that every state understands; `answer` speaks when a turn stays in its state; `classify`
     names the intent of free text among those it is given; `fallback` is the intent of text that fits none. `summary`
-    makes of the memory what `sync_response` tells besides; `context` is how many of the last events a step wants.
-    `when_busy` is what becomes of a line that comes while an answer is under way.
+    makes of the memory what `sync_response` tells besides. `frames` are the types of the workflow's own frames, each
+    with a function that puts its payload into one line for operators; `page` says which of them is published, and how.
+    `context` is how many of the last events a step wants.
+    `when_busy` is what becomes of a line that comes while an answer is under way. `legacy_state` makes of a
+    state's name and the memory the name that clients without the subprotocol know.
     """
 
     name: str
@@ -182,8 +190,11 @@ class Workflow:
     fallback: str
     always: Mapping[str, str] = field(default_factory=dict)
     summary: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda _: {}
+    frames: Mapping[str, Callable[[Mapping[str, Any]], str]] = field(default_factory=dict)
+    page: Page | None = None
     context: int = 0
     when_busy: WhenBusy = "queue"
+    legacy_state: Callable[[str, Mapping[str, Any]], str] = lambda state, _: state
     _states: dict[str, State] = field(default_factory=dict, init=False, repr=False)
     _allowed: dict[str, Mapping[str, str]] = field(default_factory=dict, init=False, repr=False)
     _buttons: dict[str, Button] = field(default_factory=dict, init=False, repr=False)
@@ -257,6 +268,7 @@ def _complaints(workflow: Workflow) -> list[str]:
     complaints = [f"state {name} is there twice" for name in sorted(set(names)) if names.count(name) > 1]
     if workflow.when_busy not in get_args(WhenBusy):
         complaints.append(f"when_busy is {workflow.when_busy!r}, and can be {', '.join(get_args(WhenBusy))}")
+    complaints += _complaints_of_frames(workflow)
     if workflow.start not in names:
         return [*complaints, f"start {workflow.start} is not a state"]
     values = [button.value for state in workflow.states for button in state.buttons]
@@ -276,6 +288,17 @@ def _complaints(workflow: Workflow) -> list[str]:
             complaints.append(f"{state.name} has no way out and is not final")
     unreached = set(names) - _reachable(workflow)
     return complaints + [f"{name} cannot be reached" for name in names if name in unreached]
+
+
+def _complaints_of_frames(workflow: Workflow) -> list[str]:
+    known = sorted((COMMON_TYPES | SYSTEM_TYPES) & workflow.frames.keys())
+    complaints = [f"every workflow has frames of the type {name}, so it is not this one's own" for name in known]
+    page = workflow.page
+    if page is not None and page.frame_type not in workflow.frames:
+        complaints.append(f"its page is a {page.frame_type}, which is not among its frames")
+    if page is not None and not _PATH.fullmatch(page.path):
+        complaints.append(f"the path of its page, {page.path!r}, is not one word of a-z, 0-9 and -")
+    return complaints
 
 
 def _same_meaning(workflow: Workflow, button: Button) -> bool:

@@ -128,7 +128,7 @@ def calls(store: Store, session_id: str) -> dict[str, Callable[[], Awaitable[obj
         "hold": lambda: store.hold([SessionKey(USER, session_id)], "me", 1000),
         "release": lambda: store.release([SessionKey(USER, session_id)], "me"),
         "find": lambda: store.find(SessionKey(USER, session_id), "c1"),
-        "deck": lambda: store.deck("m1"),
+        "published": lambda: store.published("m1", "slide_update"),
         "pending": lambda: store.pending(T0_MS, 1),
         "delete": lambda: store.delete(SessionKey(USER, new_session())),
         "list": lambda: store.list(USER, 1),

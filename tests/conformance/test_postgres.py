@@ -9,6 +9,7 @@ from server.errors import StoreUnavailable
 from server.records import Committed, SessionKey, fold
 from server.store import Store
 from server.store.postgres import store as postgres
+from server.store.postgres.functions import SCHEMA_VERSION as OWN
 from server.store.postgres.store import PostgresStore
 from tests.conformance.opened_postgres import Database, hurried, locked, new_database, opened, waiting
 from tests.services import pgbouncer
@@ -71,7 +72,11 @@ async def test_a_database_that_cannot_keep_every_text_is_refused(database: Datab
 
 @pytest.mark.parametrize(
     ("version", "compatible_from", "refusal"),
-    [(0, 0, "schema 0 is older .* migrations"), (2, 1, None), (2, 2, "schema 2 is newer .* newer server")],
+    [
+        (OWN - 1, 0, f"schema {OWN - 1} is older .* migrations"),
+        (OWN + 1, OWN, None),
+        (OWN + 1, OWN + 1, f"schema {OWN + 1} is newer .* newer server"),
+    ],
 )
 async def test_another_schema_serves_who_it_says(
     database: Database, version: int, compatible_from: int, refusal: str | None
@@ -178,10 +183,12 @@ async def test_a_wait_for_a_connection_has_its_end(database: Database) -> None:
         async with locked(database.dsn, before.session_id):
             with hurried(store):
                 outcomes = await asyncio.gather(
-                    commit(store, accept(before.session_id)), store.deck("m1"), return_exceptions=True
+                    commit(store, accept(before.session_id)),
+                    store.published("m1", "slide_update"),
+                    return_exceptions=True,
                 )
         assert [type(outcome) for outcome in outcomes] == [StoreUnavailable] * 2
-        assert await store.deck("m1") is None
+        assert await store.published("m1", "slide_update") is None
 
 
 async def test_a_connection_that_rested_for_too_long_is_not_used_again(
@@ -238,7 +245,7 @@ async def _use(store: Store) -> None:
     assert list(await store.heads([SessionKey(USER, before.session_id)])) == [5]
     assert list(await store.hold([SessionKey(USER, before.session_id)], "me", 1000)) == [True]
     await store.release([SessionKey(USER, before.session_id)], "me")
-    assert await store.deck("unknown") is None
+    assert await store.published("unknown", "slide_update") is None
     assert before.key not in await store.pending(T0_MS + 10_000, 1000)
     assert before.session_id in [one.session_id for one in await store.list(USER, 1000)]
     assert await store.delete(SessionKey(USER, before.session_id)) is True
@@ -254,7 +261,7 @@ async def test_an_id_that_no_database_keeps_is_not_there(database: Database, odd
         assert await store.load(SessionKey(USER, odd), 0, 1) is None
         assert await store.read(SessionKey(odd, before.session_id), 0, 1) == []
         assert await store.find(SessionKey(USER, before.session_id), odd) is None
-        assert await store.deck(odd) is None
+        assert await store.published(odd, "slide_update") is None
         assert await store.delete(SessionKey(USER, odd)) is False
         assert await store.list(odd, 1) == []
         assert await store.heads([SessionKey(USER, odd), SessionKey(USER, before.session_id)]) == [0, 2]
@@ -263,3 +270,19 @@ async def test_an_id_that_no_database_keeps_is_not_there(database: Database, odd
         ) == [False, True]
         await store.release([SessionKey(USER, odd), SessionKey(USER, before.session_id)], "me")
         assert await store.hold([SessionKey(USER, before.session_id)], "you", 1000) == [True]
+
+
+def test_a_published_page_is_found_by_an_index(database: Database) -> None:
+    database.sql(
+        "insert into rejoinder_events select 's', n, case when n % 20 = 0 then 'drawing' else 'chat_message' end,"
+        " 'assistant', 'm' || n, null, 0, '{}', n from generate_series(1, 20000) n"
+    )
+    database.sql("analyze rejoinder_events")
+    body = database.sql("select prosrc from pg_proc where proname = 'rejoinder_published_v1'")
+    plan = database.sql(f"explain {body.replace('$1', quoted('m40')).replace('$2', quoted('drawing'))}")
+    assert "Index Scan using rejoinder_events_own" in plan
+    assert '"m40"' in database.sql("select rejoinder_published_v1('m40', 'drawing')")
+
+
+def quoted(word: str) -> str:
+    return f"'{word}'"

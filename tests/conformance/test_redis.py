@@ -71,7 +71,7 @@ async def test_a_deck_belongs_to_the_session_that_made_it_first(server: RedisSer
         await committed(store, turn(first, slides))
         await committed(store, turn(second, structs.replace(slides, session_id=second.session_id), user_id=STRANGER))
         await store.delete(SessionKey(STRANGER, second.session_id))
-        deck = await store.deck(slides.message_id)
+        deck = await store.published(slides.message_id, "slide_update")
         assert deck is not None
         assert deck.session_id == first.session_id
 

@@ -98,7 +98,7 @@ async def test_a_batch_that_was_cut_off_on_the_disk_is_gone_whole(server: RedisS
                 assert (head == after) == is_there
                 assert len(await log_of(store, before.session_id)) == (6 if is_there else 3)
                 assert await snapshot(store, other.session_id) == (after_other if is_there else other)
-                assert (await store.deck(slides.message_id) is not None) == is_there
+                assert (await store.published(slides.message_id, "slide_update") is not None) == is_there
                 assert await store.find(SessionKey(USER, before.session_id), "c0") == line
         finally:
             copy.kill()

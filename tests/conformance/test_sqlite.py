@@ -12,7 +12,7 @@ import pytest
 
 from server.errors import StoreUnavailable
 from server.records import Committed, Conflict, Duplicate, Missing, SessionKey, Write, fold
-from server.store.sqlite.store import MEMORY, SqliteStore
+from server.store.sqlite.store import _PUBLISHED, MEMORY, SqliteStore
 from tests.conformance.opened import opened, pragma, writer
 from tests.support.writes import USER, accept, commit, committed, event, greeting, log_of, open_session, snapshot, turn
 
@@ -289,3 +289,11 @@ async def test_a_lock_that_is_held_too_long_is_given_up(path: str) -> None:
                 await store.delete(SessionKey(USER, before.session_id))
             assert await snapshot(store, before.session_id) == before
         await committed(store, accept(before.session_id, "c1"))
+
+
+async def test_a_published_page_is_found_by_an_index(path: str) -> None:
+    async with opened(path):
+        pass
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        [(*_, plan)] = connection.execute(f"explain query plan {_PUBLISHED}", ("m1", "drawing")).fetchall()
+    assert plan == "SEARCH events USING INDEX events_own (message_id=?)"

@@ -79,7 +79,10 @@ async def test_what_goes_in_comes_out(store: Store, name: str) -> None:
     [line] = await committed(store, accept(session_id, "c1", payload=payload))
     duplicate = await commit(store, accept(session_id, "c1"))
     loaded = await store.load(SessionKey(USER, session_id), 0, 10)
-    found, deck = await store.find(SessionKey(USER, session_id), "c1"), await store.deck(slides.message_id)
+    found, deck = (
+        await store.find(SessionKey(USER, session_id), "c1"),
+        await store.published(slides.message_id, "slide_update"),
+    )
     assert isinstance(duplicate, Duplicate)
     assert loaded is not None
     assert found is not None

@@ -103,7 +103,7 @@ async def test_load_is_of_one_moment(store: Store) -> None:
     await asyncio.gather(writing, watch(), watch())
 
 
-# ---------------------------------------------------------------- find, deck, pending, list
+# ---------------------------------------------------------------- find, published, pending, list
 
 
 async def test_find_knows_what_took_effect_under_an_id(store: Store) -> None:
@@ -114,13 +114,19 @@ async def test_find_knows_what_took_effect_under_an_id(store: Store) -> None:
     assert await store.find(SessionKey(USER, other.session_id), "c1") is None
 
 
-async def test_a_deck_is_a_slide_update_and_nothing_else(store: Store) -> None:
+async def test_a_published_page_is_a_workflows_own_frame_of_the_type_that_is_asked_for(store: Store) -> None:
     before = await open_session(store)
-    said, slides = event(before.session_id), event(before.session_id, "slide_update", payload={"slides": [{"n": 1}]})
-    events = await committed(store, turn(before, said, slides))
-    assert await store.deck(slides.message_id) == events[1]
-    assert await store.deck(said.message_id) is None
-    assert await store.deck("unknown") is None
+    said, card = event(before.session_id), event(before.session_id, "action_request")
+    slides = event(before.session_id, "slide_update", payload={"slides": [{"n": 1}]})
+    drawing = event(before.session_id, "drawing", payload={"of": "a bee"})
+    events = await committed(store, turn(before, said, card, slides, drawing))
+    [line] = await committed(store, accept(before.session_id, "c1", type="drawing"))
+    assert await store.published(slides.message_id, "slide_update") == events[2]
+    assert await store.published(drawing.message_id, "drawing") == events[3]
+    assert await store.published(drawing.message_id, "slide_update") is None
+    assert await store.published("unknown", "slide_update") is None
+    for private in (said, card, events[-1], line):  # no caller can publish what was said in a conversation
+        assert await store.published(private.message_id, private.type) is None
 
 
 async def test_pending_names_exactly_the_sessions_that_wait(store: Store) -> None:
@@ -173,7 +179,7 @@ async def test_delete_leaves_nothing(store: Store) -> None:
     assert await store.load(SessionKey(USER, gone.session_id), 0, 10) is None
     assert await log_of(store, gone.session_id) == []
     assert await store.find(SessionKey(USER, gone.session_id), "c1") is None
-    assert await store.deck(slides.message_id) is None
+    assert await store.published(slides.message_id, "slide_update") is None
     assert await store.pending(T0_MS + 10_000, 10) == [kept.key]
     assert [summary.session_id for summary in await store.list(USER, 10)] == [kept.session_id]
     assert await store.delete(SessionKey(USER, gone.session_id)) is False
@@ -266,7 +272,7 @@ async def test_after_close_everything_raises(store: Store) -> None:
         lambda: store.hold([SessionKey(USER, before.session_id)], "me", 1000),
         lambda: store.release([SessionKey(USER, before.session_id)], "me"),
         lambda: store.find(SessionKey(USER, before.session_id), "c1"),
-        lambda: store.deck("m1"),
+        lambda: store.published("m1", "slide_update"),
         lambda: store.pending(T0_MS, 1),
         lambda: store.delete(SessionKey(USER, before.session_id)),
         lambda: store.list(USER, 1),

@@ -37,11 +37,11 @@ async def test_each_call_of_the_contract_is_one_call_of_one_function(project: Su
         await store.read(SessionKey(USER, before.session_id), 0, 10)
         assert list(await store.heads([SessionKey(USER, session_id) for session_id in sessions])) == [3] + [2] * 99
         await store.find(SessionKey(USER, before.session_id), "c1")
-        await store.deck("m1")
+        await store.published("m1", "slide_update")
         await store.pending(0, 1)
         await store.list(USER, 1)
         await store.delete(SessionKey(USER, before.session_id))
-        names = ("commit", "load", "read", "heads", "find", "deck", "pending", "list", "delete")
+        names = ("commit", "load", "read", "heads", "find", "published", "pending", "list", "delete")
         assert project.gateway.calls == {f"{PREFIX}/rpc/rejoinder_{name}_v1": 1 for name in names}
 
 

@@ -9,7 +9,7 @@ from tests.e2e.live import assembled, ended
 from tests.support.process import ServerProcess
 from tests.support.wire import Client, Frame
 from tests.vendors import Play, Vendors, fault, give, say
-from tests.workflows.test_writer import PLAN, SLIDES
+from tests.workflows.builder.test_writer import PLAN, SLIDES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

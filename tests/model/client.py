@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from server.errors import ERROR_CODES
 from server.machines import connection, effects, inputs
 from server.machines.connection import Cursor
-from server.records import VISIBLE_TYPES, Event
+from server.records import SYSTEM, Event
 from server.wire.protocol import Cancel, Say, Transient
 from tests.model.laws import POISON
 
@@ -60,7 +60,7 @@ class Client:
 
     def shown(self) -> int:
         """How many items a person sees."""
-        return sum(frame.type in VISIBLE_TYPES for frame in self.applied)
+        return sum(frame.role != SYSTEM for frame in self.applied)
 
     # ------------------------------------------------------------ to the server
 
@@ -115,7 +115,7 @@ class Client:
         laws = self.world.laws
         if action == "skip_history":
             log = laws.frames(self.session_id)[:head]
-            seen, kept = ([event for event in events if event.type in VISIBLE_TYPES] for events in (self.applied, log))
+            seen, kept = ([event for event in events if event.role != SYSTEM] for events in (self.applied, log))
             laws.hold(seen == kept, f"{self.name} skipped a history that it does not have")
             self.applied = log
         elif action != "send_delta":
@@ -175,7 +175,7 @@ class Client:
         have been shown more of the same.
         """
         streamed = self._streams.pop(event.message_id, None)
-        if streamed is None or event.type not in VISIBLE_TYPES:
+        if streamed is None or event.role == SYSTEM:
             return
         shown, said = streamed[1], str(event.payload.get("text"))
         is_more = event.payload.get("cancelled") is True and shown.startswith(said)

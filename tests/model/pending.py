@@ -102,8 +102,8 @@ class PendingStore:
     async def find(self, key: SessionKey, client_id: str) -> Event | None:
         return await self._wait("find", lambda: self._store.find(key, client_id))
 
-    async def deck(self, message_id: str) -> Event | None:
-        return await self._wait("deck", lambda: self._store.deck(message_id))
+    async def published(self, message_id: str, type: str) -> Event | None:
+        return await self._wait("published", lambda: self._store.published(message_id, type))
 
     async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         return await self._wait("pending", lambda: self._store.pending(before_ms, limit))

@@ -54,7 +54,8 @@ def test_a_sound_session(database: Path) -> None:
         in seen.out
     )
     assert "Every line has its answer." in seen.out
-    assert "There is no presentation URL." in seen.out
+    assert "sync_response tells has_strawman: false" in seen.out
+    assert "No page is published." in seen.out
     assert re.search(r"^  slides +\[0,1,2,.*…$", seen.out, re.MULTILINE)
     assert max(map(len, lines)) < 170
 
@@ -92,37 +93,45 @@ async def test_a_line_without_answer_and_a_presentation(tmp_path: Path) -> None:
         talk = Talk(store)
         await talk_until_plan(talk)
         line = await talk.say("build it")
+        slides = event("slide_update", {"operation": "full_update", "metadata": {"main_title": "Bees"}}, line)
         made = event("presentation_url", {"url": "https://decks.example/d/1"}, line)
-        url = made.payload["url"]
-        built = ended("CREATE_CONFIRMATION_PLAN", "CONTENT_GENERATION", "Accept_Plan", line, presentation_url=url)
-        await talk.answer(made, built)
+        known = {"presentation_url": made.payload["url"], "presentation_strawman": {"slides": [1, 2]}}
+        built = ended("CREATE_CONFIRMATION_PLAN", "CONTENT_GENERATION", "Accept_Plan", line, **known)
+        await talk.answer(slides, made, built)
         await talk.say("thanks")
         await talk.say("still there?")
     seen = check_file(tmp_path / "x.db", "--json")
     assert seen.status == 0
     restoration = seen.report["restoration"]
     assert restoration["unanswered"] == 2
-    assert restoration["unanswered_from"] == 13
-    assert restoration["unanswered_since"] == "2025-11-13T02:13:20.012Z"
+    assert restoration["unanswered_from"] == 14
+    assert restoration["unanswered_since"] == "2025-11-13T02:13:20.013Z"
     assert restoration["will_be_answered"] is True
     assert restoration["action_request"] is None
-    assert restoration["presentation_url"] == "https://decks.example/d/1"
+    assert restoration["told"]["presentation_url"] == "https://decks.example/d/1"
+    assert restoration["page_path"] == f"/decks/{slides.message_id}"
+    assert [entry["text"] for entry in seen.report["history"][10:12]] == [
+        "full_update: Bees, 0 slides",
+        made.payload["url"],
+    ]
     text = check_file(tmp_path / "x.db").out
-    assert "2 lines without an answer, the first since 2025-11-13T02:13:20.012Z (event 13): will be answered" in text
-    assert "sync_response tells the presentation: https://decks.example/d/1" in text
+    assert "2 lines without an answer, the first since 2025-11-13T02:13:20.013Z (event 14): will be answered" in text
+    assert "sync_response tells presentation_url: https://decks.example/d/1" in text
+    assert f"The last published page is event 11, at /decks/{slides.message_id}" in text
     assert "(no answer)" in text
 
 
-async def test_a_presentation_that_was_forgotten(tmp_path: Path) -> None:
+async def test_a_page_of_a_topic_that_was_forgotten_is_still_published(tmp_path: Path) -> None:
     async with opened(tmp_path / "x.db") as store:
         talk = Talk(store)
         await talk_until_plan(talk)
         line = await talk.say("build it")
-        made = event("presentation_url", {"url": "https://decks.example/d/1"}, line)
+        made = event("slide_update", {}, line)
         await talk.answer(made, ended("CREATE_CONFIRMATION_PLAN", "ASK_CLARIFYING_QUESTIONS", "Change_Topic", line))
     seen = check_file(tmp_path / "x.db")
     assert seen.status == 0
-    assert "Event 11 made the presentation https://decks.example/d/1, which the memory no longer has" in seen.out
+    assert "sync_response tells has_strawman: false" in seen.out
+    assert f"The last published page is event 11, at /decks/{made.message_id}" in seen.out
 
 
 async def test_what_a_user_wrote_cannot_steer_the_terminal(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The diagnosis by itself: a snapshot and a log, no store."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,10 @@ from msgspec import structs
 from server.ops.diagnosis import TEXT_CHARS, Report, diagnose, one_line, utc
 from server.records import Event, Snapshot, fold
 from server.store.inspect.contract import Damaged
+from server.workflows.builder import BUILDER
+from server.workflows.page import Page
+from server.workflows.table import Workflow
+from tests.support.example_workflows import ECHO
 
 
 def event(seq: int, kind: str, payload: dict[str, Any], turn: int = 0, role: str = "assistant") -> Event:
@@ -78,6 +83,29 @@ def test_events_that_come_twice() -> None:
     assert "times" in broken(report)
 
 
+def drawn(**fields: Any) -> Workflow:
+    frames = {"drawing": lambda payload: f"a drawing of {payload['of']}"}
+    return replace(ECHO, frames=frames, page=Page("drawings", "drawing", str), **fields)
+
+
+def test_a_workflow_says_what_its_own_frames_and_its_memory_tell() -> None:
+    log = [event(1, "drawing", {"of": "a bee"}), event(2, "drawing", {}), event(3, "chart", {"of": 1})]
+    log.append(moved(4, None, "A"))
+    report = diagnose(folded(log), log, workflow=drawn(summary=lambda memory: {"size": 3}))
+    assert [entry.text for entry in report.history[:3]] == ["a drawing of a bee", "{}", '{"of":1}']
+    restored = report.restoration
+    assert restored.told == {"size": 3}
+    assert restored.page is not None
+    assert (restored.page.seq, restored.page_path) == (2, "/drawings/m2")
+
+
+def test_what_a_workflow_cannot_read_is_unknown() -> None:
+    log = [moved(1, None, "A")]
+    for workflow in (None, drawn(summary=lambda memory: memory["mood"])):
+        restored = diagnose(folded(log), log, workflow=workflow).restoration
+        assert (restored.told, restored.page, restored.page_path) == (None, None, None)
+
+
 def test_a_damaged_event_keeps_its_place() -> None:
     greeting, *turn = moved(1, None, "A"), line(3), moved(4, "A", "A", 3)
     report = diagnose(folded([greeting, *turn]), [greeting, Damaged(2, "why"), *turn])
@@ -122,8 +150,10 @@ EVENTS = st.builds(
 
 @given(st.lists(EVENTS | st.builds(Damaged, st.integers(0, 9), st.text()), max_size=6), ANY_JSON)
 def test_nothing_that_a_row_can_hold_makes_it_raise(log: list[Event | Damaged], value: Any) -> None:
-    snapshot = structs.replace(folded([moved(1, None, "A")]), memory={"presentation_url": value}, card="m1")
-    report = diagnose(snapshot, log)
+    memory = {"presentation_url": value, "presentation_strawman": value}
+    snapshot = structs.replace(folded([moved(1, None, "A")]), memory=memory, card="m1")
+    report = diagnose(snapshot, log, workflow=BUILDER)
+    assert report.restoration.told is not None
     assert not report.is_sound
     assert all(len(entry.text) <= TEXT_CHARS for entry in report.history)
     assert len(report.history) == len(log)

@@ -116,8 +116,8 @@ def test_only_the_existing_builder_is_paced_and_only_it_pings() -> None:
     assert (BUILDER.gap_ms, BUILDER.replay_gap_ms, BUILDER.pings) == (100, 10, False)
 
 
-def test_only_the_existing_builder_is_shown_the_state_that_it_repaints_a_deck_for() -> None:
-    assert (NATIVE.shows_done_state, BUILDER.shows_done_state) == (False, True)
+def test_only_the_existing_builder_knows_states_by_older_names() -> None:
+    assert (NATIVE.legacy_states, BUILDER.legacy_states) == (False, True)
 
 
 @BOTH

@@ -228,11 +228,11 @@ def test_a_status_names_its_turn() -> None:
     }
 
 
-def sync(state: str, *, shows_done_state: bool = False, **summary: Any) -> dict[str, Any]:
+def sync(state: str, **summary: Any) -> dict[str, Any]:
     return protocol.sync_response(
         "send_delta",
-        snapshot(state=state, visible=4, seq=9),
-        shows_done_state=shows_done_state,
+        snapshot(state="HELLO", visible=4, seq=9),
+        state=state,
         running=7,
         summary=summary,
         heartbeat_ms=25_000,
@@ -241,21 +241,14 @@ def sync(state: str, *, shows_done_state: bool = False, **summary: Any) -> dict[
 
 
 def test_the_sync_response_tells_where_the_session_stands() -> None:
-    assert sync("CHOICE", has_strawman=True) == {
+    assert sync("CHOICE", has_mood=True) == {
         "action": "send_delta",
         "message_count": 4,
         "current_state": "CHOICE",
         "workflow": "echo",
         "head": 9,
         "running": 7,
-        "has_strawman": True,
+        "has_mood": True,
         "heartbeat_ms": 25_000,
         "limits": {"inbox": 20},
     }
-
-
-def test_the_existing_builder_is_told_the_state_that_it_repaints_a_deck_for() -> None:
-    done = sync("DONE", shows_done_state=True, presentation_url="/p/1")
-    assert done["current_state"] == protocol.BUILDER_DONE_STATE
-    assert sync("DONE", presentation_url="/p/1")["current_state"] == "DONE"
-    assert sync("DONE", shows_done_state=True)["current_state"] == "DONE"

@@ -17,6 +17,7 @@ from server.records import (
     count_visible,
     fold,
     is_line,
+    is_own_frame,
     merge_memory,
     next_card,
     place,
@@ -114,8 +115,21 @@ def test_a_line_is_what_the_user_said() -> None:
 
 
 def test_only_items_that_a_person_sees_are_counted() -> None:
-    log = [line(1), event(2, "action_request"), event(3, "slide_update"), event(4, "presentation_url")]
-    assert count_visible([*log, ended(5, 1), event(6, "turn_failed"), event(7, "turn_cancelled")]) == 4
+    log = [line(1), event(2, "action_request"), event(3, "drawing"), event(4)]
+    told = [event(6, "turn_failed", role="system"), event(7, "turn_cancelled", role="system")]
+    assert count_visible([*log, ended(5, 1), *told]) == 4
+
+
+def test_a_workflows_own_frame_is_said_by_it_and_is_nothing_that_every_workflow_says() -> None:
+    log = [
+        line(1),
+        event(2),
+        event(3, "action_request"),
+        event(4, "drawing"),
+        ended(5, 1),
+        event(6, "drawing", role="user"),
+    ]
+    assert [one.seq for one in log if is_own_frame(one)] == [4]
 
 
 def test_none_forgets_and_anything_else_is_kept() -> None:

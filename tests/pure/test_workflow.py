@@ -8,6 +8,7 @@ import pytest
 
 from server.errors import StepError, WorkflowError
 from server.workflows.move import step
+from server.workflows.page import Page
 from server.workflows.table import (
     OPEN,
     STALE,
@@ -335,3 +336,29 @@ def test_closing_a_turn_closes_its_step() -> None:
     with pytest.raises(StopIteration):
         hear_one().send(None)
     assert closed == ["step"]
+
+
+def test_a_state_has_one_name_unless_the_workflow_says_otherwise() -> None:
+    assert table(State("HALL", saying(), final=True)).legacy_state("HALL", {}) == "HALL"
+
+
+def test_a_workflow_declares_its_own_frames_and_the_one_that_is_a_page() -> None:
+    page = Page("drawings", "drawing", str)
+    drawn = table(State("HALL", saying(), final=True), frames={"drawing": str}, page=page)
+    assert drawn.page is page
+    assert page.address("https://example.test", "m1") == "https://example.test/drawings/m1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"frames": {"chat_message": str}}, "every workflow has frames of the type chat_message"),
+        ({"frames": {"turn_failed": str}}, "every workflow has frames of the type turn_failed"),
+        ({"page": Page("drawings", "drawing", str)}, "its page is a drawing, which is not among its frames"),
+        ({"frames": {"drawing": str}, "page": Page("a/b", "drawing", str)}, "the path of its page, 'a/b', is not"),
+        ({"frames": {"drawing": str}, "page": Page("", "drawing", str)}, "the path of its page, '', is not"),
+    ],
+)
+def test_a_page_that_cannot_be_published_is_refused(fields: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(WorkflowError, match=complaint):
+        table(State("HALL", saying(), final=True), **fields)

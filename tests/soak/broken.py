@@ -74,14 +74,14 @@ def _answers_first(writes: str) -> tuple[Change, ...]:
         ),
         Change(
             "server/store/sqlite/store.py",
-            "def _delete(connection: sqlite3.Connection, session_id: str, user_id: str) -> bool:\n",
+            "def _delete(connection: sqlite3.Connection, key: SessionKey) -> bool:\n",
             "def _foresee(connection, writes):\n"
             "    from server.store.sqlite.writer import foresee\n"
             "    return foresee(connection, writes)\n\n\n"
             "def _write_late(connection, writes):\n"
             '    __import__("time").sleep(0.003)\n'
             "    return write(connection, writes)\n\n\n"
-            "def _delete(connection: sqlite3.Connection, session_id: str, user_id: str) -> bool:\n",
+            "def _delete(connection: sqlite3.Connection, key: SessionKey) -> bool:\n",
         ),
     )
 

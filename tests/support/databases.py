@@ -45,7 +45,7 @@ ADDS: Final = next_schema(
     """,
 )
 #: One that takes away what the servers of today use.
-TAKES: Final = next_schema(OWN + 2, OWN + 1, "drop function public.rejoinder_deck_v1(text);")
+TAKES: Final = next_schema(OWN + 2, OWN + 1, "drop function public.rejoinder_published_v1(text, text);")
 ADDED: Final = (*shipped(), ADDS)
 TAKEN: Final = (*shipped(), ADDS, TAKES)
 

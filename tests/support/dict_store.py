@@ -13,7 +13,7 @@ from msgspec import structs
 
 from server.errors import InvalidWrite, StoreClosed
 from server.records import (
-    VISIBLE_TYPES,
+    SYSTEM,
     Committed,
     Conflict,
     Duplicate,
@@ -27,6 +27,7 @@ from server.records import (
     Update,
     Write,
     check_write,
+    is_own_frame,
 )
 
 
@@ -120,12 +121,11 @@ class DictStore:
             return None
         return next((event for event in self._log(key.session_id) if event.client_id == client_id), None)
 
-    async def deck(self, message_id: str) -> Event | None:
+    async def published(self, message_id: str, type: str) -> Event | None:
         self._check_open()
         events = [event for session_id in self.logs for event in self._log(session_id)]
-        return next(
-            (event for event in events if event.type == "slide_update" and event.message_id == message_id), None
-        )
+        named = [event for event in events if event.message_id == message_id and event.type == type]
+        return next(filter(is_own_frame, named), None)
 
     async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         self._check_open()
@@ -187,7 +187,7 @@ def _with_log(snapshot: Snapshot, log: Sequence[Event]) -> Snapshot:
         snapshot,
         seq=log[-1].seq,
         lined=max((event.seq for event in log if event.role == "user"), default=0),
-        visible=sum(event.type in VISIBLE_TYPES for event in log),
+        visible=sum(event.role != SYSTEM for event in log),
         created_at=log[0].created_at,
         updated_at=log[-1].created_at,
     )

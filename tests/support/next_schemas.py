@@ -27,7 +27,7 @@ insert into moods select session_id, hex(randomblob(3000)) from sessions;
     compatible_from=OWN,
 )
 #: One that takes away what the servers of today use.
-TAKES: Final = Migration(OWN + 2, "no_decks", "drop index events_decks;\n", compatible_from=OWN + 1)
+TAKES: Final = Migration(OWN + 2, "no_pages", "drop index events_own;\n", compatible_from=OWN + 1)
 #: One with a mistake behind statements that are none.
 FAILS: Final = Migration(OWN + 1, "wrong", "alter table sessions add column mood text;\nno sql;\n", compatible_from=OWN)
 

@@ -53,9 +53,9 @@ class PassingStore:
         await self.reached("find")
         return await self.store.find(key, client_id)
 
-    async def deck(self, message_id: str) -> Event | None:
-        await self.reached("deck")
-        return await self.store.deck(message_id)
+    async def published(self, message_id: str, type: str) -> Event | None:
+        await self.reached("published")
+        return await self.store.published(message_id, type)
 
     async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         await self.reached("pending")

@@ -1,4 +1,4 @@
-"""The prompts, each in a file of its own, so that they can be read, changed and compared as the texts that they are.
+"""The prompts of every workflow, each in a file of its own, so that they can be read, changed and compared as texts.
 
 `{{name}}` is a place for `quotes.fill`. No place is for what a person wrote: that is a message of its own.
 """
@@ -9,21 +9,16 @@ from typing import Final
 _FOLDER: Final = Path(__file__).parent
 
 
-def _read(name: str) -> str:
-    return (_FOLDER / f"{name}.md").read_text(encoding="utf-8").strip()
+def read_prompt(folder: Path, name: str) -> str:
+    """The text of `name`.md in the folder of a package of prompts. Raises OSError when there is no such file."""
+    return (folder / f"{name}.md").read_text(encoding="utf-8").strip()
 
 
 #: How to talk, where a workflow has nothing special to say (`CHAT_SYSTEM_PROMPT` replaces it).
-CHAT: Final = _read("chat")
+CHAT: Final = read_prompt(_FOLDER, "chat")
 #: Which intent a line has (`CLASSIFIER_SYSTEM_PROMPT` replaces it; the intents stand below either).
-CLASSIFIER: Final = _read("classifier")
+CLASSIFIER: Final = read_prompt(_FOLDER, "classifier")
 #: Shortening the older part of a conversation.
-SUMMARY: Final = _read("summary")
+SUMMARY: Final = read_prompt(_FOLDER, "summary")
 #: What a model is told whose object did not fit: {{problem}}.
-REPAIR: Final = _read("repair")
-#: The builder's tasks, one each.
-QUESTIONS: Final = _read("questions")
-PLAN: Final = _read("plan")
-SLIDES: Final = _read("slides")
-REFINE: Final = _read("refine")
-ANSWER: Final = _read("answer")
+REPAIR: Final = read_prompt(_FOLDER, "repair")

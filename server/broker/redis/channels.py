@@ -1,4 +1,4 @@
-"""The channels that this process hears: one connection, kept up for as long as the server runs.
+"""The Redis channels that this process subscribes to, over one connection that is renewed while the server runs.
 
 Two tasks share the connection: one only reads, the other only writes (SUBSCRIBE, UNSUBSCRIBE, PING), so neither waits
 for the other and nobody cancels a command half-way. Silence is not taken for peace: a ping that finds no answer cuts
@@ -30,7 +30,7 @@ _RETRY_MAX_S: Final = 2.0
 
 
 class Channels:
-    """`heard` is told every message; `changed` that the connection went down, or hears every channel again."""
+    """`heard` is called with each message; `changed` when the connection was lost, or hears all channels again."""
 
     def __init__(
         self, pool: ConnectionPool, timeout_ms: int, heard: Callable[[str, bytes], None], changed: Callable[[], None]
@@ -56,18 +56,18 @@ class Channels:
         await self._tasks.close()
 
     def join(self, channel: str) -> None:
-        """Hear this channel from soon on."""
+        """Subscribe to this channel; it takes effect soon."""
         self._wanted[channel] = asyncio.Event()
         self._order("SUBSCRIBE", channel)
 
     def leave(self, channel: str) -> None:
-        """Hear it no more."""
+        """Unsubscribe from this channel."""
         if (joined := self._wanted.pop(channel, None)) is not None:
             joined.set()
             self._order("UNSUBSCRIBE", channel)
 
     async def joined(self, channel: str) -> None:
-        """Return when the channel is heard; at once while there is no connection, and after the timeout."""
+        """Return when the channel is subscribed; at once without a connection, else at the timeout at the latest."""
         joined = self._wanted.get(channel)
         if joined is not None and self.connected:
             with contextlib.suppress(TimeoutError):
@@ -75,7 +75,7 @@ class Channels:
                     await joined.wait()
 
     def _order(self, command: str, channel: str) -> None:
-        if self.connected:  # else the next connection begins with all that is wanted then
+        if self.connected:  # else the next connection begins with all wanted channels
             self._orders.append((command, channel))
             self._ordered.set()
 
@@ -110,7 +110,7 @@ class Channels:
         log.info("broker_connected", channels=len(self._wanted))
         try:
             while True:
-                # The writer, not a timeout, finds out that nobody answers: a read that is given up loses its place.
+                # The writer, not a timeout, finds a silent peer: a read that is given up loses its place in the stream.
                 self._take(await connection.read_response(timeout=math.inf))
         finally:
             writing.cancel()
@@ -119,13 +119,13 @@ class Channels:
     def _disconnected(self) -> None:
         was, self.connected = self.connected, False
         for channel, joined in self._wanted.items():
-            joined.set()  # waiting is of no use any more
+            joined.set()  # the connection is gone: stop waiting
             self._wanted[channel] = asyncio.Event()
         if was:
             self._changed()
 
     async def _write(self, connection: Connection) -> None:
-        """Send orders as they come and a ping when there are none; cut a connection on which nothing is heard."""
+        """Send orders as they come, and pings between them; cut a connection on which nothing arrives."""
         try:
             while True:
                 if not self._orders:
@@ -146,7 +146,7 @@ class Channels:
                 await self._ordered.wait()
 
     def _next_order(self) -> list[str]:
-        """As many orders of one kind as stand together."""
+        """Take the next orders of one kind, as one command."""
         if not self._orders:
             return []
         kind = self._orders[0][0]
@@ -166,7 +166,7 @@ class Channels:
                 if (joined := self._wanted.get(channel.decode())) is not None:
                     joined.set()
                 self._awaited -= 1
-                if self._awaited == 0:  # from now on nothing is missed; what was, the heads tell
+                if self._awaited == 0:  # no message is missed from now on; compare heads for those missed before
                     self._changed()
             case _:  # an unsubscription, a pong
                 pass

@@ -1,4 +1,4 @@
-"""News on their way to Redis: in order, many at a time, and never waited for.
+"""Messages on their way to Redis: in order, many at a time; no caller waits for them.
 
 They are hints (L5), so they may be lost: while Redis is away nothing is kept, and what would make the queue longer than
 its bound is not sent. What goes together is one script, which has one answer to read: a pipeline reads one for each
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 #: How many messages go in one round trip.
 _PAGE: Final = 256
-#: The pause after each, in which the next ones gather; who comes after a pause does not wait.
+#: The pause after each round trip (s), in which the next messages gather. A message after a pause goes at once.
 _PAUSE_S: Final = 0.002
 _PUBLISH: Final = resources.files("server.broker.redis").joinpath("publish.lua")
 
@@ -43,7 +43,7 @@ class Outbox:
         self._tasks.spawn(self._run(), "redis-outbox")
 
     async def close(self) -> None:
-        """Stop; what is queued is lost, and found in the store."""
+        """Stop. Queued messages are dropped; other processes find their events in the store."""
         await self._tasks.close()
 
     def put(self, channel: str, message: bytes) -> None:
@@ -67,7 +67,7 @@ class Outbox:
             await self._publish(args=tuple(chain.from_iterable(messages)))
         except FAULTS as error:
             self.lost += len(messages) + len(self._queue)
-            self._queue.clear()  # old news: who lacks them compares heads
+            self._queue.clear()  # outdated: other processes compare heads
             if not self._failing:
                 log.warning("publish_failed", error=str(error))
             self._failing = True

@@ -1,4 +1,4 @@
-"""Connections to Redis as the broker and the leases use them."""
+"""Connections to Redis for the broker."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 #: What a broken connection may raise; RuntimeError is uvloop's for writing to one that was closed meanwhile.
 FAULTS: Final = (RedisError, OSError, RuntimeError)
-#: Enough for one writer of news and the takeovers of a busy moment; more wait for their turn.
+#: Enough for one publisher and the takeovers of a busy moment; further callers wait.
 _CONNECTIONS = 8
 
 

@@ -31,7 +31,7 @@ from server.store.rows import encode, event_of, event_rows, snapshot_of
 from server.store.schema import Schema
 
 #: The schema that this server was written for.
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _INT8_MAX: Final = 2**63 - 1
 _INT4_MAX: Final = 2**31 - 1
 
@@ -114,9 +114,9 @@ class FunctionStore(ABC):
         row = await self._ask("rejoinder_find_v1", None, session=key.session_id, owner=key.user_id, client=client_id)
         return None if row is None else event_of(row)
 
-    async def deck(self, message_id: str) -> Event | None:
-        """The slide_update behind a deck's link."""
-        row = await self._ask("rejoinder_deck_v1", None, message=message_id)
+    async def published(self, message_id: str, type: str) -> Event | None:
+        """The event behind the address of a published page."""
+        row = await self._ask("rejoinder_published_v1", None, message=message_id, kind=type)
         return None if row is None else event_of(row)
 
     async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:

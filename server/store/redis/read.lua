@@ -44,8 +44,8 @@ local function find(id, user_id, client_id)
   return seq and page(id, seq - 1, 1) or {}
 end
 
--- In a list, the session of a deck and its event; an empty one for no deck.
-local function deck(message_id)
+-- In a list, the session and the event of a frame that can be a published page; an empty one for none.
+local function published(message_id)
   local seq, id = string.match(redis.call('GET', key('deck', message_id)) or '', '^(%d+):(.*)$')
   local event = seq and redis.call('LINDEX', key('log', id), whole(seq - 1))
   return event and {{id, event}} or {}
@@ -78,5 +78,6 @@ local function heads(asked)
   return found
 end
 
-local operations = {load = load, read = read, find = find, deck = deck, pending = pending, list = list, heads = heads}
+local operations = {load = load, read = read, find = find, published = published, pending = pending, list = list,
+                    heads = heads}
 return cmsgpack.pack(operations[request[1]](unpack(request, 3)))

@@ -22,6 +22,7 @@ from server.records import (
     Write,
     count_visible,
     is_line,
+    is_own_frame,
     place,
 )
 from server.store.rows import encode, snapshot_of
@@ -66,7 +67,7 @@ def _event_row(event: Event) -> list[Any]:
         _number(event.turn),
         is_line(event),
         False if event.client_id is None else event.client_id,
-        event.type == "slide_update" and event.message_id,
+        is_own_frame(event) and event.message_id,
         encode(fields).removeprefix("["),
     ]
 

@@ -11,8 +11,8 @@
 --   session:<id>  hash    the columns of the snapshot
 --   log:<id>      list    the events; the event `seq` stands at seq - 1: [seq, created_at, turn, type, ...] as JSON
 --   clients:<id>  hash    client id -> seq
---   decks:<id>    set     message ids of the session's decks
---   deck:<id>     string  <seq>:<session id>
+--   decks:<id>    set     message ids of the session's frames that can be published pages (decks were the first)
+--   deck:<id>     string  <seq>:<session id> of the frame with this message id
 --   user:<id>     sorted set of session ids by updated_at
 --   waiting       sorted set of the session ids that wait for an answer, by updated_at
 --   lease:<id>:<user id>  string  who is at work on the session; it ends by itself

@@ -22,7 +22,7 @@ _READ: Final = script("read.lua")
 _Page = list[str]
 _Found = list[str]  # one or none
 _Loaded = list[tuple[list[str | bool], _Page, _Page]]  # one or none
-_Deck = list[SessionKey]  # one or none
+_Published = list[SessionKey]  # one or none
 _Outcomes = list[list[str | int]]
 _Summaries = list[tuple[str, tuple[str, str, str, str, str]]]
 
@@ -103,10 +103,11 @@ class RedisStore:
         found = await self._open().call(_READ, _Found, "find", self._prefix, key.session_id, key.user_id, client_id)
         return event_of(key.session_id, found[0]) if found else None
 
-    async def deck(self, message_id: str) -> Event | None:
-        """The slide_update behind a deck's link."""
-        found = await self._open().call(_READ, _Deck, "deck", self._prefix, message_id)
-        return event_of(*found[0]) if found else None
+    async def published(self, message_id: str, type: str) -> Event | None:
+        """The event behind the address of a published page."""
+        found = await self._open().call(_READ, _Published, "published", self._prefix, message_id)
+        event = event_of(*found[0]) if found else None
+        return event if event is not None and event.type == type else None
 
     async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         """Sessions that wait for an answer since `before_ms`, oldest first."""
@@ -115,7 +116,7 @@ class RedisStore:
         return [SessionKey(user_id=user_id, session_id=session_id) for session_id, user_id in pairs]
 
     async def delete(self, key: SessionKey) -> bool:
-        """Remove a session, its log, its client ids and its decks."""
+        """Remove a session, its log, its client ids and its pages."""
         return await self._open().call(_WRITE, bool, "delete", self._prefix, key.session_id, key.user_id)
 
     async def _try_everything(self) -> None:

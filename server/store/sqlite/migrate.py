@@ -45,6 +45,7 @@ MIGRATIONS: Final = (
     _shipped(1, "sessions", "tables.sql", compatible_from=1),
     _shipped(2, "leases", "leases.sql", compatible_from=1),
     _shipped(3, "log", "log.sql", compatible_from=1),
+    _shipped(4, "pages", "pages.sql", compatible_from=1),
 )
 
 

@@ -39,6 +39,11 @@ _INBOX: Final = (
     f"select {EVENT_COLUMNS} from events where session_id = :session_id and seq > :cursor and role = 'user'"
     f" and {_OWNED} order by seq"
 )
+# `is_own_frame`, in the words of the index events_own: SQLite uses it for a statement that has them too.
+_PUBLISHED: Final = (
+    f"select {EVENT_COLUMNS} from events where message_id = ? and type = ?"
+    " and role = 'assistant' and type not in ('action_request', 'chat_message')"
+)
 _LAST: Final = (
     "select coalesce(max(sessions.seq), 0) from (select key, json_extract(value, '$[1]') as s,"
     " json_extract(value, '$[0]') as u from json_each(?)) left join sessions on session_id = s and user_id = u"
@@ -165,9 +170,9 @@ class SqliteStore:
         """What took effect under a client's id."""
         return await self._run(self._readers, _find, key, client_id)
 
-    async def deck(self, message_id: str) -> Event | None:
-        """The slide_update behind a deck's link."""
-        return await self._run(self._readers, _deck, message_id)
+    async def published(self, message_id: str, type: str) -> Event | None:
+        """The event behind the address of a published page."""
+        return await self._run(self._readers, _published, message_id, type)
 
     async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         """Sessions that wait for an answer since `before_ms`, oldest first."""
@@ -317,10 +322,8 @@ def _find(connection: sqlite3.Connection, key: SessionKey, client_id: str) -> Ev
     return event_of(row) if row else None
 
 
-def _deck(connection: sqlite3.Connection, message_id: str) -> Event | None:
-    row = connection.execute(
-        f"select {EVENT_COLUMNS} from events where message_id = ? and type = 'slide_update'", (message_id,)
-    ).fetchone()
+def _published(connection: sqlite3.Connection, message_id: str, type: str) -> Event | None:
+    row = connection.execute(_PUBLISHED, (message_id, type)).fetchone()
     return event_of(row) if row else None
 
 

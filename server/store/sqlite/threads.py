@@ -1,4 +1,4 @@
-"""Threads that work off calls for the event loop.
+"""Threads that run calls for the event loop, in order.
 
 What `run_in_executor` does, at a third of its cost: a commit is handed over and back for every batch, and between two
 lines that come alone the standard library's futures took longer than the commit.
@@ -26,7 +26,7 @@ class Threads:
         self._threads: list[threading.Thread] = []
 
     def call(self, work: Callable[[Unpack[A]], T], *args: *A) -> "asyncio.Future[T]":
-        """Work in one of the threads, in the order of the calls; once begun it is finished, whoever stops waiting."""
+        """Run `work` in one of the threads, in the order of the calls. Cancelling the caller does not stop it."""
         if not self._threads:
             for number in range(self._count):
                 thread = threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True)
@@ -48,18 +48,18 @@ class Threads:
             future, work, args = call
             try:
                 outcome: Any = work(*args)
-            except BaseException as error:  # noqa: BLE001  whatever it was, somebody waits for it, and the thread goes on
+            except BaseException as error:  # noqa: BLE001  any error goes to the waiting caller, and the thread goes on
                 _tell(future, _fail, error)
             else:
                 _tell(future, _end, outcome)
-            del call, future, work, args  # nothing is kept while the thread waits
+            del call, future, work, args  # hold no reference while the thread waits
 
 
 def _tell(future: "asyncio.Future[Any]", how: Callable[["asyncio.Future[Any]", Any], None], outcome: Any) -> None:
     try:
         future.get_loop().call_soon_threadsafe(how, future, outcome)
     except RuntimeError:
-        return  # the loop is closed: nobody waits
+        return  # the loop is closed: no caller waits
 
 
 def _end(future: "asyncio.Future[Any]", outcome: Any) -> None:

@@ -43,8 +43,8 @@ class Dialect(Protocol):
     """The least time between two live texts that a person sees."""
     replay_gap_ms: int
     """The same between two replayed ones."""
-    shows_done_state: bool
-    """Whether `sync_response` names the state that the existing builder repaints a finished deck for."""
+    legacy_states: bool
+    """Whether `sync_response` names the state as a workflow has it for older clients."""
 
     def connect(self) -> Self:
         """The dialect for one connection: itself, unless it must know what this connection was sent before."""

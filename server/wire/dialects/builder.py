@@ -17,7 +17,7 @@ class Builder(Native):
     name = "builder"
     subprotocol: str | None = None
     pings = False
-    shows_done_state = True
+    legacy_states = True
 
     def __init__(self, *, gap_ms: int, replay_gap_ms: int) -> None:
         self.gap_ms = gap_ms

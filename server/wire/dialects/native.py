@@ -6,7 +6,7 @@ from typing import Any, Final, Self
 import msgspec
 from msgspec import Struct
 
-from server.records import VISIBLE_TYPES, Event
+from server.records import SYSTEM, Event
 from server.wire import protocol
 from server.wire.dialects import Encoded
 from server.wire.protocol import Transient, timestamp
@@ -33,7 +33,7 @@ def encode_events(events: Sequence[Event]) -> list[Encoded]:
     return [
         Encoded(
             event.seq,
-            event.type in VISIBLE_TYPES,
+            event.role != SYSTEM,
             (
                 _encode(
                     _Envelope(
@@ -60,7 +60,7 @@ class Native:
     pings: bool = True
     gap_ms: int = 0
     replay_gap_ms: int = 0
-    shows_done_state: bool = False
+    legacy_states: bool = False
 
     #: Functions, not methods: durable frames are the same texts in both dialects, and made once for both.
     encode_events = staticmethod(encode_events)

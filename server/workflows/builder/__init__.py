@@ -5,6 +5,7 @@ from typing import Any
 
 from server.assistant import Assistant
 from server.workflows.builder import by_model, by_rules
+from server.workflows.builder.frames import DECK, FRAMES
 from server.workflows.table import STAY, Button, Output, State, Step, Turn, Workflow
 
 
@@ -30,10 +31,16 @@ _answer = either(by_rules.answer, by_model.answer)
 def summary(memory: Mapping[str, Any]) -> dict[str, Any]:
     """What a client is told of a session's deck when it connects; the address only once the deck is final."""
     strawman, url = memory.get("presentation_strawman"), memory.get("presentation_url")
-    if not strawman:
+    if not isinstance(strawman, Mapping) or not strawman:
         return {"has_strawman": False}
+    slides = strawman.get("slides")
     final = {"presentation_url": url, "presentation_id": strawman.get("preview_presentation_id")} if url else {}
-    return {"has_strawman": True, **final, "slide_count": len(strawman.get("slides") or ())}
+    return {"has_strawman": True, **final, "slide_count": len(slides) if isinstance(slides, list) else 0}
+
+
+def legacy_state(state: str, memory: Mapping[str, Any]) -> str:
+    """The state for the existing frontend, which repaints a finished deck only in one of a name of its own."""
+    return "CONTENT_GENERATED" if "presentation_url" in summary(memory) else state
 
 
 _PLAN_BUTTONS = (
@@ -82,4 +89,7 @@ BUILDER = Workflow(
     classify=classify,
     answer=_answer,
     summary=summary,
+    legacy_state=legacy_state,
+    frames=FRAMES,
+    page=DECK,
 )

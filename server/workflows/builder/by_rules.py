@@ -1,11 +1,13 @@
-"""The builder's steps by rules, without a model. What is said and thought lives in the assistant's rules."""
+"""The builder's steps by rules, without a model. What they say and think is in `rules`."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
+from server.workflows.builder.frames import DECK
 from server.workflows.builder.rules import plan, questions, replies, slides
 from server.workflows.builder.rules.intents import read_intent, read_topic_line
 from server.workflows.builder.rules.refine import refine
+from server.workflows.builder.rules.slide import Slide
 from server.workflows.builder.rules.topic import read_request
 from server.workflows.builder.rules.wording import clean
 from server.workflows.table import STALE, Ask, Frame, Output, Progress, Remember, Turn, chat
@@ -56,7 +58,7 @@ def make_plan(turn: Turn) -> Iterator[Output]:
 async def generate_slides(turn: Turn) -> AsyncIterator[Output]:
     """Write the slides of the plan, one by one."""
     brief = plan.recall_brief(turn.memory)
-    count, written = plan.slide_count_of(brief), list[slides.Slide]()
+    count, written = plan.slide_count_of(brief), list[Slide]()
     for slide in slides.write_slides(brief):
         written.append(slide)
         yield Progress(f"Slide {len(written)} of {count}: {slide.title}", 100 * len(written) // (count + 1))
@@ -119,4 +121,4 @@ def classify(turn: Turn, allowed: Sequence[str]) -> str:
 def new_deck(turn: Turn) -> tuple[str, str]:
     """The id of a new deck, which is the id of the frame that carries its slides, and its address."""
     deck_id = turn.new_id()
-    return deck_id, f"{turn.public_url}/decks/{deck_id}"
+    return deck_id, DECK.address(turn.public_url, deck_id)

@@ -14,7 +14,8 @@ from server.workflows.builder.rules.brief import MAX_SLIDES, MIN_SLIDES, Brief
 from server.workflows.builder.rules.kinds import find_kind
 from server.workflows.builder.rules.plan import make_plan
 from server.workflows.builder.rules.refine import Refined
-from server.workflows.builder.rules.slides import Slide, Strawman
+from server.workflows.builder.rules.slide import Slide
+from server.workflows.builder.rules.slides import Strawman
 from server.workflows.builder.rules.wording import tidy
 
 Words = Annotated[str, Meta(min_length=1, max_length=120)]

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from server.assistant import Assistant, Message, Prompt, Usage
 from server.assistant.objects import Drafted, Fit, Unfit, draft, give
-from server.assistant.prompts import ANSWER, PLAN, QUESTIONS, REFINE, SLIDES
 from server.assistant.quotes import quote_value
 from server.workflows.builder.drafts import Changes, Plan, Questions, Slides
+from server.workflows.builder.prompts import ANSWER, PLAN, QUESTIONS, REFINE, SLIDES
 from server.workflows.builder.rules.brief import Brief, pack
 from server.workflows.builder.rules.slides import Strawman, pack_strawman
 

@@ -3,7 +3,7 @@
 wording, amounts, audience, tone, consent   small readings of a text
 brief, kinds, topic                         what is understood of a wish
 questions, plan                             what to ask, what to propose
-outlines, style, slides                     the slides
+outlines, slide, style, slides              the slides
 references, edits, wishes, phrases, refine  changing them
 intents, replies                            which move a line means; what to say around the work
 """

@@ -9,9 +9,9 @@ from server.workflows.builder.rules.audience import speak_of
 from server.workflows.builder.rules.brief import MAX_SLIDES, MIN_SLIDES, merge, read_details
 from server.workflows.builder.rules.outlines import outlines_for
 from server.workflows.builder.rules.plan import duration_of, slide_count_of
+from server.workflows.builder.rules.slide import Slide
 from server.workflows.builder.rules.slides import (
     MAX_TITLE_CHARS,
-    Slide,
     Strawman,
     choose_outlines,
     focus_outline,

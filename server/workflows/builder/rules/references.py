@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from server.workflows.builder.rules.amounts import NUMBER, number_of
-from server.workflows.builder.rules.slides import Slide
+from server.workflows.builder.rules.slide import Slide
 
 _ORDINALS: Final = {
     word: number

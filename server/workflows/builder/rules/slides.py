@@ -10,6 +10,7 @@ from server.workflows.builder.rules.brief import MAX_SLIDES, Brief, pack
 from server.workflows.builder.rules.kinds import is_clause
 from server.workflows.builder.rules.outlines import Outline, outlines_for
 from server.workflows.builder.rules.plan import audience_of, duration_of, purpose_of, recall_brief, slide_count_of
+from server.workflows.builder.rules.slide import Slide
 from server.workflows.builder.rules.style import dress, share_min, suggest_look
 from server.workflows.builder.rules.wording import capitalise, tidy
 
@@ -47,23 +48,6 @@ _CLOSING: Final[dict[str, tuple[str, tuple[str, str, str]]]] = {
     "team": ("What we take with us", ("What we agreed", "Who takes the first step", "When we look at it again")),
 }
 _CLOSING_DEFAULT: Final = ("The three things to remember", ("The main idea", "The best example", "The next step"))
-
-
-@dataclass(frozen=True, slots=True)
-class Slide:
-    """One slide. `slide_id` stays with it when it moves; `slide_number` is its place."""
-
-    slide_id: str
-    slide_number: int
-    slide_type: str
-    title: str
-    narrative: str
-    key_points: tuple[str, ...]
-    analytics_needed: str | None = None
-    visuals_needed: str | None = None
-    diagrams_needed: str | None = None
-    structure_preference: str | None = None
-    speaker_notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)

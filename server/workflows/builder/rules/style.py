@@ -1,15 +1,13 @@
 """Fitting slides to audience and tone: the lines that are added, and the look that is suggested."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from server.workflows.builder.rules.audience import group_of, speak_of
 from server.workflows.builder.rules.brief import Brief
 from server.workflows.builder.rules.plan import audience_of, duration_of, tone_of
+from server.workflows.builder.rules.slide import Slide
 from server.workflows.builder.rules.tone import family_of
-
-if TYPE_CHECKING:
-    from server.workflows.builder.rules.slides import Slide
 
 #: Group → key points that speak to it; slides take them in turn.
 _FOR_GROUP: Final[dict[str, tuple[str, ...]]] = {
@@ -137,7 +135,7 @@ _TONE_LINES: Final = tuple(line for lines in _FOR_TONE.values() for line in line
 _DRESSED: Final = frozenset({"visual_heavy", "data_driven", "diagram_focused", "content_heavy"})
 
 
-def dress(slide: "Slide", brief: Brief, share_min: float) -> "Slide":
+def dress(slide: Slide, brief: Brief, share_min: float) -> Slide:
     """The slide with lines for the brief's audience and tone in place of those it had, and with speaker notes.
 
     `share_min` is the slide's share of the time.
@@ -161,7 +159,7 @@ def dress(slide: "Slide", brief: Brief, share_min: float) -> "Slide":
     )
 
 
-def undressed_points(slide: "Slide") -> tuple[str, ...]:
+def undressed_points(slide: Slide) -> tuple[str, ...]:
     """The slide's own key points, without the line for the audience."""
     return tuple(point for point in slide.key_points if point not in _GROUP_LINES)
 

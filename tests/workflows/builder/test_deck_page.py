@@ -9,7 +9,7 @@ import pytest
 
 from server.workflows.builder.deck_page import SCRIPT, STYLESHEET, render_deck
 
-STATIC: Final = Path(__file__).parents[2] / "server" / "web" / "static"
+STATIC: Final = Path(__file__).parents[3] / "server" / "web" / "static"
 HOSTILE: Final = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;"
 
 

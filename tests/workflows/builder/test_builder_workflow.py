@@ -293,6 +293,18 @@ def test_summary_tells_the_address_only_of_a_final_deck() -> None:
     }
 
 
+def test_the_existing_frontend_is_shown_the_state_that_it_repaints_a_deck_for() -> None:
+    finished, draft = at("CONTENT_GENERATION").memory, at("GENERATE_STRAWMAN").memory
+    assert BUILDER.legacy_state("CONTENT_GENERATION", finished) == "CONTENT_GENERATED"
+    assert BUILDER.legacy_state("GENERATE_STRAWMAN", draft) == "GENERATE_STRAWMAN"
+
+
+@pytest.mark.parametrize("strawman", ["a text", 7, ["a"], {"slides": 3}])
+def test_summary_reads_whatever_the_memory_holds(strawman: Any) -> None:
+    told = summary({"presentation_strawman": strawman, "presentation_url": "https://example.test/decks/d"})
+    assert told.get("slide_count", 0) == 0
+
+
 def test_memory_of_an_older_session_is_enough_to_go_on() -> None:
     memory = {
         "user_initial_request": "Krishna",

@@ -3,7 +3,7 @@
 import pytest
 
 from server.workflows.builder.rules.refine import Refined, refine, split_wishes
-from tests.pure.drafts import draft
+from tests.workflows.builder.drafts import draft
 
 
 def titles(refined: Refined) -> list[str]:

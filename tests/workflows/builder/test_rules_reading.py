@@ -13,7 +13,7 @@ from server.workflows.builder.rules.kinds import find_kind
 from server.workflows.builder.rules.plan import change_plan, read_answers, understood
 from server.workflows.builder.rules.refine import refine
 from server.workflows.builder.rules.topic import MAX_TOPIC_CHARS, read_request
-from tests.pure.drafts import draft
+from tests.workflows.builder.drafts import draft
 
 PLAN = ("Change_Topic", "Ask_Help_Or_Question", "Accept_Plan", "Reject_Plan", "Change_Parameter")
 SLIDES = ("Change_Topic", "Ask_Help_Or_Question", "Accept_Strawman", "Submit_Refinement_Request")

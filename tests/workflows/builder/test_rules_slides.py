@@ -8,7 +8,7 @@ from server.workflows.builder.rules.kinds import KINDS
 from server.workflows.builder.rules.outlines import outlines_for
 from server.workflows.builder.rules.refine import refine
 from server.workflows.builder.rules.slides import pack_strawman, recall_strawman
-from tests.pure.drafts import draft
+from tests.workflows.builder.drafts import draft
 
 
 @pytest.mark.parametrize("kind", KINDS)
