@@ -34,10 +34,12 @@ class Lines:
     def __init__(self, *, gap_ms: int = 0, replay_gap_ms: int = 0) -> None:
         self.gap_ms = gap_ms
         self.replay_gap_ms = replay_gap_ms
+        self.connections: list[Lines] = []
         self._streamed: set[str] = set()
 
     def connect(self) -> "Lines":
-        return Lines(gap_ms=self.gap_ms, replay_gap_ms=self.replay_gap_ms)
+        self.connections.append(Lines(gap_ms=self.gap_ms, replay_gap_ms=self.replay_gap_ms))
+        return self.connections[-1]
 
     def parse(self, text: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
         if len(text.encode()) > frame_max_bytes or len(text) > text_max_chars:

@@ -131,8 +131,9 @@ async def test_a_replay_is_what_was_missed_and_other_dialects_are_told_the_same(
     assert [frame["seq"] for frame in neighbour.durable] == list(range(1, 9))
 
 
-async def test_what_was_streamed_to_a_connection_is_not_said_there_again(port: Served, session_id: str) -> None:
-    async with lines(port, session_id) as client:
+async def test_what_was_streamed_to_a_connection_is_not_said_there_again(session_id: str) -> None:
+    dialect = Lines()
+    async with serve_lines(dialect) as port, lines(port, session_id) as client:
         await until(client, "# 1")
         async with lines(port, session_id) as second:
             await until(second, "# 1")
@@ -145,10 +146,14 @@ async def test_what_was_streamed_to_a_connection_is_not_said_there_again(port: S
         async with lines(port, session_id) as late:
             await until(late, "# 4")
             assert "assistant: onetwo" in heard(late)
+    assert len(dialect.connections) == 3
 
 
-async def test_its_pace_is_kept_before_each_text_that_a_person_sees(session_id: str) -> None:
-    async with serve_lines(Lines(gap_ms=60, replay_gap_ms=30)) as port:
+@pytest.mark.parametrize(("gap_ms", "replay_gap_ms"), [(60, 30), (30, 60)])
+async def test_its_pace_is_kept_before_each_text_that_a_person_sees(
+    session_id: str, gap_ms: int, replay_gap_ms: int
+) -> None:
+    async with serve_lines(Lines(gap_ms=gap_ms, replay_gap_ms=replay_gap_ms)) as port:
         async with lines(port, session_id) as client:
             await until(client, "# 1")
             began = time.monotonic()
@@ -162,8 +167,8 @@ async def test_its_pace_is_kept_before_each_text_that_a_person_sees(session_id: 
             texts = len(heard(client))
     assert texts == 1 + 2 + 2 + 4
     # The first text may go at once, and the gaps stand between the others.
-    assert live_s >= 5 * 0.060
-    assert replay_s >= 7 * 0.030
+    assert live_s >= 5 * gap_ms / 1000
+    assert replay_s >= 7 * replay_gap_ms / 1000
 
 
 async def test_a_version_of_ours_that_no_dialect_has_is_still_refused(port: Served) -> None:
