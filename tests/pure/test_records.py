@@ -11,6 +11,7 @@ from msgspec import structs
 from server.errors import InvalidWrite
 from server.records import (
     Event,
+    SessionKey,
     Update,
     Write,
     check_write,
@@ -204,3 +205,9 @@ def test_a_log_whose_first_turn_names_no_workflow_has_none() -> None:
     folded = fold([event(1), ended(2, 0)], USER)
     assert folded is not None
     assert (folded.workflow, folded.session_id) == ("", SESSION)
+
+
+def test_a_snapshot_and_a_write_name_their_session_with_its_owner() -> None:
+    key = SessionKey(user_id=USER, session_id=snapshot().session_id)
+    assert snapshot().key == key
+    assert Write(session_id=key.session_id, user_id=USER, events=(line(1),)).key == key
