@@ -44,7 +44,7 @@ FIXED: Final = 4
 BLOCKS_VS_FLOOR: Final = 1.05
 #: Calls of functions of the server and of its packages in the event loop, for one turn of one conversation. What the
 #: writer's thread called before is among them: it calls nothing more for sessions that are known.
-CALLS_A_TURN: Final = 162.0
+CALLS_A_TURN: Final = 160.0
 #: Retained blocks a turn: what the allocator and the timers leave behind now and then, and not a frame or an event.
 BLOCKS_A_TURN: Final = 5.0
 
