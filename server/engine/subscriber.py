@@ -18,7 +18,7 @@ from server.machines.connection import Connection, Cursor
 from server.records import Event, SessionKey
 from server.tasks import Tasks
 from server.wire import protocol
-from server.wire.dialects import Dialect, Encoded
+from server.wire.dialects import Dialect, EncodedEvents
 from server.wire.protocol import Transient
 from server.wire.published import PublishedEvents, PublishedFrame
 
@@ -34,8 +34,8 @@ _DROPPABLE = frozenset({"status_update", "stream_delta", "ping", "presence"})
 class Outlet(Protocol):
     """Where frames go."""
 
-    def put(self, frames: Sequence[Encoded], *, gap_ms: int) -> int:
-        """Queue durable frames in their order; how many were taken: not all, when the queue takes no more.
+    def put(self, events: EncodedEvents, *, gap_ms: int) -> int:
+        """Queue events in their order; how many were taken: not all, when the queue takes no more.
 
         Texts that a person sees go at least `gap_ms` behind the one before.
         """
@@ -217,11 +217,11 @@ class Subscriber:
     def _send(self, events: Sequence[Event], *, replay: bool) -> None:
         dialect = self.dialect
         encode = dialect.encode_events
-        frames = events.encoded(encode) if isinstance(events, PublishedEvents) else encode(events)
-        taken = self._outlet.put(frames, gap_ms=dialect.replay_gap_ms if replay else dialect.gap_ms)
+        encoded = events.encoded(encode) if isinstance(events, PublishedEvents) else EncodedEvents(encode(events))
+        taken = self._outlet.put(encoded, gap_ms=dialect.replay_gap_ms if replay else dialect.gap_ms)
         self.replayed += taken if replay else 0
-        if taken < len(frames):
-            self._machine.full(frames[taken].seq - 1)
+        if taken < len(events):
+            self._machine.full(events[taken].seq - 1)
             return
         if replay and self._outlet.has_room:
             self._perform(self._machine.drained())

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from server.errors import CloseCode
 from server.settings import Settings
-from server.wire.dialects import Encoded
+from server.wire.dialects import Encoded, EncodedEvents
 
 #: Frames that wait together go out with one write, up to about this many bytes.
 _WRITE_BYTES: Final = 65_536
@@ -58,18 +58,16 @@ class WebSocketOutlet:
         self.close_code: CloseCode | None = None
         self.sent = 0
 
-    def put(self, frames: Sequence[Encoded], *, gap_ms: int) -> int:
-        """Queue durable frames, as many as fit. One always fits into an empty queue. See `subscriber.Outlet`."""
+    def put(self, events: EncodedEvents, *, gap_ms: int) -> int:
+        """Queue events, as many as fit. One always fits into an empty queue. See `subscriber.Outlet`."""
         if self._is_over:
-            return len(frames)
-        texts = [text for frame in frames for text in frame.texts]
-        size = sum(map(len, texts))
-        if gap_ms or self._bytes + size > self._hard_bytes:
-            return self._put_each(frames, gap_ms / 1000)
-        self._queue += texts
-        self._bytes += size
+            return len(events.frames)
+        if gap_ms or self._bytes + events.size > self._hard_bytes:
+            return self._put_each(events.frames, gap_ms / 1000)
+        self._queue += events.texts
+        self._bytes += events.size
         self._soon()
-        return len(frames)
+        return len(events.frames)
 
     def _put_each(self, frames: Sequence[Encoded], gap_s: float) -> int:
         for place, frame in enumerate(frames):

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from server.records import Event
-from server.wire.dialects import Dialect, Encoded
+from server.wire.dialects import Dialect, Encoded, EncodedEvents
 from server.wire.protocol import Transient
 
 EncodeEvents = Callable[[Sequence[Event]], Sequence[Encoded]]
@@ -12,16 +12,16 @@ EncodeEvents = Callable[[Sequence[Event]], Sequence[Encoded]]
 class PublishedEvents(tuple[Event, ...]):
     """Committed events on their way to the subscribers. Nothing is encoded before one of them sends it."""
 
-    _encoded: dict[EncodeEvents, Sequence[Encoded]] | None = None
+    _encoded: dict[EncodeEvents, EncodedEvents] | None = None
 
-    def encoded(self, encode: EncodeEvents) -> Sequence[Encoded]:
+    def encoded(self, encode: EncodeEvents) -> EncodedEvents:
         """The events as `encode` has them; it is called the first time only."""
         if self._encoded is None:
             self._encoded = {}
-        frames = self._encoded.get(encode)
-        if frames is None:
-            frames = self._encoded[encode] = encode(self)
-        return frames
+        encoded = self._encoded.get(encode)
+        if encoded is None:
+            encoded = self._encoded[encode] = EncodedEvents(encode(self))
+        return encoded
 
 
 class PublishedFrame:

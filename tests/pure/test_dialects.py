@@ -164,7 +164,8 @@ def test_published_events_are_encoded_once_for_all_that_are_spoken_to_alike() ->
     for _ in range(3):
         frames = [published.encoded(dialect.encode_events) for dialect in (NATIVE, BUILDER, *others)]
         assert frames[0] is frames[1]
-        assert [frame.texts for frame in frames[2]] == [(b"m3",), (b"m4",)]
+        assert [frame.texts for frame in frames[2].frames] == [(b"m3",), (b"m4",)]
+        assert (frames[2].texts, frames[2].size) == ([b"m3", b"m4"], 4)
     assert [other.encoded for other in others] == [["m3", "m4"]] * 2
 
 

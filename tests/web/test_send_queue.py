@@ -7,7 +7,7 @@ import pytest
 from server.errors import CloseCode
 from server.settings import Settings
 from server.web.send_queue import WebSocketOutlet
-from server.wire.dialects import Encoded
+from server.wire.dialects import Encoded, EncodedEvents
 
 HARD_BYTES = 10
 
@@ -57,19 +57,19 @@ def frame(seq: int, *texts: bytes) -> Encoded:
 @pytest.mark.parametrize("gap_ms", [0, 1])
 async def test_an_event_whose_texts_do_not_all_fit_is_not_begun(queue: Queue, gap_ms: int) -> None:
     frames = [frame(1, b"11", b"11"), frame(2), frame(3, b"333", b"333", b"3")]
-    assert queue.outlet.put(frames, gap_ms=gap_ms) == 2
+    assert queue.outlet.put(EncodedEvents(frames), gap_ms=gap_ms) == 2
     assert b"333" not in queue.written()
 
 
 async def test_what_was_taken_is_told_in_events_and_not_in_texts(queue: Queue) -> None:
     frames = [frame(1, b"1", b"1", b"1"), frame(2), frame(3, b"3")]
-    assert queue.outlet.put(frames, gap_ms=0) == 3
+    assert queue.outlet.put(EncodedEvents(frames), gap_ms=0) == 3
     assert queue.written() == [b"1", b"1", b"1", b"3"]
 
 
 async def test_one_event_always_fits_into_an_empty_queue(queue: Queue) -> None:
     texts = (b"x" * HARD_BYTES, b"y" * HARD_BYTES)
-    assert queue.outlet.put([frame(1, *texts)], gap_ms=0) == 1
+    assert queue.outlet.put(EncodedEvents([frame(1, *texts)]), gap_ms=0) == 1
     assert queue.written() == list(texts)
 
 

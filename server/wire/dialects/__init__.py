@@ -30,6 +30,20 @@ class Encoded(Struct, frozen=True):
     texts: tuple[bytes, ...]
 
 
+class EncodedEvents:
+    """Events in a dialect, as every connection queues them: `frames` has one for each event.
+
+    `texts` are those of all of them, and `size` is their sum in bytes.
+    """
+
+    __slots__ = ("frames", "size", "texts")
+
+    def __init__(self, frames: Sequence[Encoded]) -> None:
+        self.frames = frames
+        self.texts = [text for frame in frames for text in frame.texts]
+        self.size = sum(map(len, self.texts))
+
+
 class Dialect(Protocol):
     """How one kind of client is heard, spoken to, and paced. One object serves all its connections."""
 
