@@ -24,6 +24,7 @@ try:
 
     from server.errors import ConfigError, StoreError, WorkflowError
     from server.ops.diagnosis import TEXT_CHARS, Entry, Report, diagnose, one_line, utc
+    from server.server_memory import SERVER_KEY
     from server.settings import Settings
     from server.store.inspect.contract import Damaged
     from server.store.inspect.open import open_inspector
@@ -38,7 +39,7 @@ except (ImportError, SyntaxError, TypeError) as missing:  # a python3 without ou
     sys.exit(2)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 SOUND, NOT_FOUND, UNREACHABLE, BROKEN, USAGE = 0, 1, 2, 3, 64
@@ -197,8 +198,9 @@ def show(report: Report, screen: Screen, seconds: float) -> None:
     screen.title(f"Conversation: {restored.frames} events, {restored.messages} visible, times in UTC")
     show_history(report.history, screen)
     screen.title("Memory" if session.memory else "Memory: empty")
-    width = max((len(one_line(key)) for key in session.memory), default=0)
-    for key, value in sorted(session.memory.items()):
+    rows = dict(memory_rows(session.memory))
+    width = max((len(one_line(key)) for key in rows), default=0)
+    for key, value in rows.items():
         screen.row(f"  {one_line(key):<{width}}  ", one_line(value))
     screen.title("Restoration")
     for sentence in restoration(report):
@@ -217,7 +219,7 @@ def show(report: Report, screen: Screen, seconds: float) -> None:
 
 def show_history(history: Sequence[Entry], screen: Screen) -> None:
     """One line an event, with the date where it changes; on a narrow terminal, the text has a line of its own."""
-    whose = max((len(f"[{entry.role}] {entry.type}") for entry in history), default=0)
+    whose = max((len(origin(entry)) for entry in history), default=0)
     known = max((len(place(entry)) for entry in history), default=0)
     number = max((len(str(entry.seq)) for entry in history), default=0)
     is_narrow = screen.width is not None and screen.width < 16 + number + whose + known + TEXT_CHARS
@@ -228,12 +230,16 @@ def show_history(history: Sequence[Entry], screen: Screen) -> None:
             date = day
             print(screen.paint(DIM, f"  {date}"))
         head = f"  {entry.seq:>{number}}  {clock[:8] or day:<8}  "
-        origin = one_line(f"[{entry.role}] {entry.type}")
         if is_narrow:
-            screen.row(head, f"{origin:<{whose}}  {place(entry)}".rstrip())
+            screen.row(head, f"{origin(entry):<{whose}}  {place(entry)}".rstrip())
             screen.row(" " * (number + 4), entry.text)
         else:
-            screen.row(head, f"{origin:<{whose}}  {place(entry):<{known}}  {entry.text}")
+            screen.row(head, f"{origin(entry):<{whose}}  {place(entry):<{known}}  {entry.text}")
+
+
+def origin(entry: Entry) -> str:
+    """Who said it, and what it is."""
+    return one_line(f"[{entry.role}] {entry.type}")
 
 
 def place(entry: Entry) -> str:
@@ -271,7 +277,8 @@ def restoration(report: Report) -> Iterator[str]:
     elif card.seq is None:
         yield f"The open action request is {one_line(card.message_id)}, but the log does not have it."
     else:
-        yield f"The open action request is event {card.seq}: {card.prompt} [{' | '.join(card.buttons)}]"
+        choices = one_line(" | ".join(card.buttons), 1000)
+        yield f"The open action request is event {card.seq}: {card.prompt} [{choices}]"
     if restored.told is None:
         yield "What the workflow adds to sync_response is unknown: it is not there, or cannot read the memory."
     else:
@@ -284,6 +291,15 @@ def restoration(report: Report) -> Iterator[str]:
         yield "No page is published."
     if not report.is_sound:
         yield "Something below is BROKEN, so this may come out differently."
+
+
+def memory_rows(memory: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The memory's keys and values; each part of what the server itself remembers is a row of its own."""
+    for key, value in sorted(memory.items()):
+        if key == SERVER_KEY and isinstance(value, dict):
+            yield from ((f"{SERVER_KEY} {part}", value[part]) for part in sorted(value))
+        else:
+            yield key, value
 
 
 def count(number: int, noun: str) -> str:

@@ -7,28 +7,28 @@ from enum import StrEnum
 from typing import Final
 
 from server.assistant import Usage
-from server.errors import StepError
+from server.errors import ErrorCode, StepError
 
 
 class Fault(StrEnum):
     """What went wrong; the value is the code of ERROR_CODES that reaches the person."""
 
     #: Too many calls; the vendor says when to come back, or does not.
-    RATE_LIMITED = "assistant_rate_limited"
+    RATE_LIMITED = ErrorCode.ASSISTANT_RATE_LIMITED
     #: The vendor's content policy forbids the question or the answer.
-    REFUSED = "assistant_refused"
+    REFUSED = ErrorCode.ASSISTANT_REFUSED
     #: The prompt is longer than the model's context.
-    TOO_LONG = "assistant_too_long"
+    TOO_LONG = ErrorCode.ASSISTANT_TOO_LONG
     #: The key is wrong, or its account has no credit left. Only the operator can mend it.
-    UNAUTHORISED = "assistant_unauthorised"
+    UNAUTHORISED = ErrorCode.ASSISTANT_UNAUTHORISED
     #: The vendor does not take the call as it is: no such model, a parameter that it does not know. For the operator.
-    REJECTED = "assistant_rejected"
+    REJECTED = ErrorCode.ASSISTANT_REJECTED
     #: No connection, a failure at the vendor's, an answer that broke off; or the breaker is open.
-    UNREACHABLE = "assistant_unreachable"
+    UNREACHABLE = ErrorCode.ASSISTANT_UNREACHABLE
     #: The vendor sent what is not its own format.
-    MALFORMED = "assistant_malformed"
+    MALFORMED = ErrorCode.ASSISTANT_MALFORMED
     #: The call's deadline has passed.
-    TIMEOUT = "assistant_timeout"
+    TIMEOUT = ErrorCode.ASSISTANT_TIMEOUT
 
 
 #: After these the same call can succeed later.
@@ -52,7 +52,7 @@ class AssistantError(StepError):
         streamed: bool = False,
         usage: Usage | None = None,
     ) -> None:
-        super().__init__(fault.value, reason)
+        super().__init__(ErrorCode(fault), reason)
         self.fault = fault
         self.retry_after_ms = retry_after_ms
         self.streamed = streamed

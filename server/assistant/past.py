@@ -12,9 +12,8 @@ from server.assistant import Message
 from server.assistant.tokens import CHARS_PER_TOKEN, estimate_tokens
 from server.assistant.window import read_messages
 from server.records import Event
+from server.server_memory import read_server_memory
 
-#: Where a session's memory keeps its summary: {"through": seq, "text": str}. Everything up to `through` is in it.
-SUMMARY_KEY: Final = "summary"
 #: The most that is kept of a summary, should a model not keep to its limit; and at most a quarter of the budget.
 MOST_CHARS: Final = 4_000
 #: What a turn adds to the next window: its line, its answer, and the line that comes then.
@@ -50,11 +49,9 @@ class Fold:
 
 
 def recall_summary(memory: Mapping[str, Any]) -> Past:
-    """The summary in a session's memory, without what was said since. A workflow's own `summary` is none."""
-    match memory.get(SUMMARY_KEY):
-        case {"through": int(through), "text": str(text)}:
-            return Past(text, through)
-    return Past()
+    """The summary in a session's memory, without what was said since."""
+    kept = read_server_memory(memory).summary
+    return Past(kept.text, kept.through) if kept is not None else Past()
 
 
 def recall_said(summarised: Past, events: Iterable[Event], turn: int) -> Past:

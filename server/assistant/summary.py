@@ -9,6 +9,7 @@ from server.assistant.errors import AssistantError
 from server.assistant.past import MOST_CHARS
 from server.assistant.prompts import SUMMARY
 from server.assistant.quotes import quote, quote_lines
+from server.errors import ErrorCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +56,4 @@ async def summarise(
     except AssistantError as error:
         return Unsummarised(error.code, error.usage)
     summary = "".join(pieces).strip()[:most_chars].encode(errors="replace").decode()
-    return Summarised(summary, usage) if summary and usage else Unsummarised("assistant_malformed", usage)
+    return Summarised(summary, usage) if summary and usage else Unsummarised(ErrorCode.ASSISTANT_MALFORMED, usage)

@@ -11,7 +11,7 @@ from typing import Final
 from server.assistant import Message
 from server.assistant.quotes import quote
 from server.assistant.tokens import estimate_input, estimate_tokens
-from server.records import Event
+from server.records import Event, EventType
 
 LEAST_MESSAGES: Final = 1
 MOST_MESSAGES: Final = 200
@@ -63,7 +63,7 @@ def choose_window(
 
 def read_messages(events: Iterable[Event]) -> list[Message]:
     """What was said in a session's events, in their order: the lines of both sides that have words."""
-    said = [event for event in events if event.type == "chat_message"]
+    said = [event for event in events if event.type == EventType.CHAT_MESSAGE]
     texts = ((event.role, _words(event)) for event in said)
     return [Message("user" if role == "user" else "assistant", text) for role, text in texts if text]
 

@@ -7,10 +7,9 @@ included, before the next; what an effect answers at once waits its turn in the 
 import asyncio
 import contextlib
 import heapq
-import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, assert_never
 
 import structlog
 from msgspec import structs
@@ -20,16 +19,22 @@ from server.assistant.account import Account
 from server.assistant.prices import PRICES, parse_prices
 from server.broker import Broker
 from server.clock import new_ids, now_ms
+from server.engine.at_reconnect import name_legacy_state, summarise
+from server.engine.awake import Awake, Replies, monotonic_ms
+from server.engine.containment import Containment
 from server.engine.delta_buffer import RollUp
 from server.engine.group_commit import GroupCommit
 from server.engine.leases import Leases, LocalLeases
-from server.engine.run_step import SPARE_IDS, Means, end_at_once, run_step
-from server.engine.turn_log import WATCHED, TurnTimes
-from server.errors import StoreError
+from server.engine.rescue import Rescue
+from server.engine.run_step import SPARE_IDS, Means, end_at_once, fail_step, run_step
+from server.engine.step_guard import BLOCKED_MS, IS_STEP, Timed, guard_loop, tell_blocked
+from server.engine.turn_log import WATCHED
+from server.errors import ErrorCode, StepError, StoreError
 from server.machines import effects, inputs, lines
-from server.machines.session import Limits, Phase, Session
+from server.machines.session import Session
+from server.machines.standing import Limits, Phase
 from server.ops.metrics import Figures
-from server.records import Event, Loaded, SessionKey, Snapshot
+from server.records import UNKNOWN, Event, Loaded, SessionKey, Settled, Snapshot, Unstorable
 from server.settings import Settings
 from server.store import Store
 from server.tasks import Tasks
@@ -44,52 +49,8 @@ _NO_EVENTS = 0
 _POLL_SHARE = 3
 #: How many idle sessions are let go at once to make room for another.
 _ROOM = 16
-
-
-class Replies(Protocol):
-    """Whoever sent a line and waits for its ack."""
-
-    def acked(self, effect: effects.Ack) -> None:
-        """The line is durable."""
-        ...
-
-    def rejected(self, effect: effects.Reject) -> None:
-        """The line was refused."""
-        ...
-
-
-def _monotonic_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
-
-
-class Awake:
-    """A session that is awake: its machine, its running step, its timers, and what the log will tell of its turn."""
-
-    __slots__ = ("account", "follows", "machine", "run", "shown_ms", "step", "timers", "times", "touched_ms")
-
-    def __init__(self, machine: Session, figures: Figures) -> None:
-        self.machine = machine
-        self.step: asyncio.Task[None] | None = None
-        self.run = 0  # of the step
-        self.account: Account | None = None  # of the step
-        self.follows = False
-        self.timers: dict[str, asyncio.TimerHandle] = {}
-        self.touched_ms = 0
-        self.shown_ms = 0  # when another process last showed something of its turn
-        self.times = TurnTimes(figures)
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether a turn is on its way to its end."""
-        steps = self.step is not None and not self.step.done()
-        return self.machine.phase is Phase.COMMITTING or (self.machine.phase is Phase.RUNNING and steps)
-
-    def spent(self) -> Mapping[str, Any]:
-        """What the turn under way has taken until now; nothing for one whose step did not begin here."""
-        running = self.machine.running
-        if self.account is None or running is None or running.run != self.run:
-            return inputs.NOTHING_SPENT
-        return self.account.spent()
+#: How long behind its time a step is given up that swallows its cancellation.
+OVERDUE_MS = 5_000
 
 
 class Engine:
@@ -117,6 +78,7 @@ class Engine:
         self.settings = settings
         self.figures = Figures(workflows)
         self.commit = GroupCommit(store, batch_limit=settings.batch_limit, queue_limit=settings.commit_queue_limit)
+        self.troubles = Containment(limit=settings.session_max_concurrent, retry_ms=settings.store_retry_ms)
         self._means = Means(store, settings, assistant)
         self._prices = {**PRICES, **parse_prices(settings.assistant_prices)}
         self.replies: dict[int, Replies] = {}
@@ -134,11 +96,14 @@ class Engine:
         self._delivering = False
         self._moved = asyncio.Event()
         self._tasks = Tasks()
+        self._rescue = Rescue(self)
+        self._unguard: Callable[[], None] = lambda: None
 
     # ------------------------------------------------------------ life
 
     def start(self) -> None:
         """Begin to commit."""
+        self._unguard = guard_loop(asyncio.get_running_loop())
         self.commit.start()
 
     async def drain(self) -> None:
@@ -163,12 +128,15 @@ class Engine:
             for timer in awake.timers.values():
                 timer.cancel()
         self._awake.clear()
+        self._unguard()
 
     # ------------------------------------------------------------ what others ask of a session
 
     def open(self, key: SessionKey, loaded: Loaded | None, workflow: str) -> bool:
         """A connection has just read the session (None: start it). False: too many sessions are awake."""
-        return self.deliver(key, loaded.snapshot.workflow if loaded else workflow, inputs.Opened(loaded))
+        return self.deliver(
+            key, loaded.snapshot.workflow if loaded else workflow, inputs.Opened(loaded or inputs.NOT_THERE)
+        )
 
     def deliver(self, key: SessionKey, workflow: str, received: inputs.Input) -> bool:
         """Give an input to a session, waking it if need be. False: too many sessions are awake."""
@@ -193,14 +161,12 @@ class Engine:
         return awake.machine if awake else None
 
     def summary(self, workflow: str, memory: Mapping[str, object]) -> dict[str, object]:
-        """What a workflow tells of a session at a reconnect."""
-        known = self.workflows.get(workflow)
-        return known.summary(memory) if known else {}
+        """What a workflow tells of a session at a reconnect; nothing where it cannot."""
+        return summarise(self.workflows.get(workflow), memory)
 
     def legacy_state(self, snapshot: Snapshot) -> str:
         """The name of a session's state as a client without the subprotocol is to read it."""
-        known = self.workflows.get(snapshot.workflow)
-        return known.legacy_state(snapshot.state, snapshot.memory) if known else snapshot.state
+        return name_legacy_state(self.workflows.get(snapshot.workflow), snapshot)
 
     # ------------------------------------------------------------ inputs
 
@@ -210,17 +176,24 @@ class Engine:
             while self._inputs:
                 key, awake, received = self._inputs.popleft()
                 if self._awake.get(key) is not awake:
-                    continue  # it was evicted, and this is no answer for its successor; the store has everything
-                machine = awake.machine
-                awake.touched_ms = now_ms()
-                if type(received) in WATCHED:
-                    awake.times.watch(key, machine, received, awake.touched_ms)
-                    if isinstance(received, inputs.Cancel):
-                        received = structs.replace(received, spent=awake.spent())
-                for effect in machine.deliver(received):
-                    self._perform(key, awake, effect)
-                if machine.running is not None or awake.follows:
-                    self._follow(key, awake)
+                    # It was evicted, and this is no answer for its successor; the store has everything.
+                    self._rescue.came_late(key, received)
+                    continue
+                try:
+                    machine = awake.machine
+                    awake.touched_ms = now_ms()
+                    if type(received) in WATCHED:
+                        awake.times.watch(key, machine, received, awake.touched_ms)
+                        if isinstance(received, inputs.Cancel):
+                            received = structs.replace(received, spent=awake.spent())
+                    for effect in machine.deliver(received):
+                        self._perform(key, awake, effect)
+                    if machine.running is not None or awake.follows:
+                        self._follow(key, awake)
+                    if awake.is_careful and type(received) is inputs.TurnCommitted:
+                        self._rescue.got_on(key, awake, received)
+                except Exception as error:  # noqa: BLE001  one session's fault must not stop the others
+                    self._rescue.contain(key, awake, received, error)
         finally:
             self._delivering = False
         if self.draining:
@@ -241,12 +214,27 @@ class Engine:
             (self.broker.follow if runs else self.broker.unfollow)(key)
 
     def _awaken(self, key: SessionKey, workflow: str) -> Awake | None:
+        if self.troubles and self.troubles.is_resting(key, now_ms()):
+            return None
         if len(self._awake) >= self.settings.session_max_concurrent and not self._make_room():
             return None
         machine = Session(key.session_id, key.user_id, self.workflows[workflow], self._limits)
         awake = self._awake[key] = Awake(machine, self.figures)
         awake.touched_ms = now_ms()
+        awake.is_careful = self.troubles.get(key) is not None
         return awake
+
+    def evict(self, key: SessionKey, awake: Awake) -> None:
+        """Forget a session, with its step and its timers."""
+        for timer in awake.timers.values():
+            timer.cancel()
+        if awake.step is not None:
+            awake.step.cancel()
+        if self._awake.get(key) is awake:
+            del self._awake[key]
+        if awake.follows:
+            awake.follows = False
+            self.broker.unfollow(key)
 
     def _make_room(self) -> bool:
         """Let the sessions rest that have nothing to do, the longest idle ones first; at most a few at a time."""
@@ -265,9 +253,9 @@ class Engine:
                     self._perform(key, awake, further)
             case effects.Commit(run, write, again):
                 if not self.commit.submit(
-                    write, lambda outcome: self._later(key, awake, inputs.TurnCommitted(run, outcome)), again=again
+                    write, lambda outcome: self._committed(key, awake, run, outcome), again=again
                 ):
-                    self._later(key, awake, inputs.TurnCommitted(run, None, "overloaded"))
+                    self._later(key, awake, inputs.TurnCommitted(run, inputs.OVERLOADED))
             case effects.Ack():
                 if (waiting := self.replies.get(effect.reply_to)) is not None:
                     waiting.acked(effect)
@@ -277,7 +265,7 @@ class Engine:
                 if not self.commit.submit(
                     write, lambda outcome: self._later(key, awake, inputs.Appended(message, outcome))
                 ):
-                    self._later(key, awake, inputs.Appended(message, None, "overloaded"))
+                    self._later(key, awake, inputs.Appended(message, inputs.OVERLOADED))
             case effects.Reject(reply_to):
                 if (waiting := self.replies.get(reply_to)) is not None:
                     waiting.rejected(effect)
@@ -313,6 +301,15 @@ class Engine:
                 for timer in awake.timers.values():
                     timer.cancel()
                 self._awake.pop(key, None)
+            case _:
+                assert_never(effect)
+
+    def _committed(self, key: SessionKey, awake: Awake, run: int, outcome: Settled) -> None:
+        # What can never be stored is not tried again; a line that came with its answer is refused.
+        if type(outcome) is not Unstorable:
+            self._later(key, awake, inputs.TurnCommitted(run, outcome))
+        elif not self._rescue.unstorable(key, awake, run):
+            self._later(key, awake, inputs.TurnCommitted(run, UNKNOWN))
 
     def _interrupt(self, key: SessionKey, awake: Awake, run: int) -> None:
         if awake.run != run:
@@ -326,17 +323,32 @@ class Engine:
         awake.timers[name] = asyncio.get_running_loop().call_later(wait_ms / 1000, self._later, key, awake, fired)
 
     def _begin_step(self, key: SessionKey, awake: Awake, effect: effects.RunStep) -> None:
-        if (ended := self._end_at_once(key, awake, effect)) is not None:
+        ended = self._end_at_once(key, awake, effect)
+        if not isinstance(ended, inputs.MayWait):
             self._later(key, awake, ended)
             return
-        awake.account = Account(key.session_id, _monotonic_ms, self._prices)
-        step = self._step(key, awake, effect, awake.account)
+        awake.account, awake.effect = Account(key.session_id, monotonic_ms, self._prices), effect
+        step = Timed(self._step(key, awake, effect, awake.account), key, awake.machine.workflow.name)
         awake.step = asyncio.create_task(step, name=f"step {key.session_id}")
 
-    def _end_at_once(self, key: SessionKey, awake: Awake, step: effects.RunStep) -> inputs.Done | inputs.Failed | None:
+    def _end_at_once(
+        self, key: SessionKey, awake: Awake, step: effects.RunStep
+    ) -> inputs.Done | inputs.Failed | inputs.MayWait:
         awake.run, awake.account = step.run, None
-        ended = None if self.draining else end_at_once(self._means, awake.machine.workflow, step, key)
-        awake.times.step_ran(awake.touched_ms, awake.touched_ms if ended is None else ended.now_ms)
+        if self.draining or awake.is_careful:
+            awake.times.step_ran(awake.touched_ms, awake.touched_ms)
+            return inputs.MAY_WAIT
+        token = IS_STEP.set(True)
+        try:
+            ended = end_at_once(self._means, awake.machine.workflow, step, key)
+        finally:
+            IS_STEP.reset(token)
+        if isinstance(ended, inputs.MayWait):
+            awake.times.step_ran(awake.touched_ms, awake.touched_ms)
+            return ended
+        awake.times.step_ran(awake.touched_ms, ended.now_ms)
+        if ended.now_ms - awake.touched_ms >= BLOCKED_MS:
+            tell_blocked(key, awake.machine.workflow.name, ended.now_ms - awake.touched_ms)
         return ended
 
     async def _step(self, key: SessionKey, awake: Awake, effect: effects.RunStep, account: Account) -> None:
@@ -347,29 +359,57 @@ class Engine:
             wait_ms=self.settings.delta_ms,
             max_chars=self.settings.delta_max_chars,
         )
+        IS_STEP.set(True)  # in this task's own context
         try:
             outputs = run_step(self._means, awake.machine.workflow, effect, key, account)
             async with contextlib.aclosing(outputs):
                 async for output in outputs:
                     rolled.take(output)
+        except asyncio.CancelledError as error:
+            if not self._is_wanted(key, awake, effect.run):
+                raise
+            # Nobody here cancelled it: the step raised this, or cancelled its own task.
+            workflow = awake.machine.workflow
+            self._later(
+                key, awake, fail_step(effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=account.spent())
+            )
         finally:
             rolled.close()
+
+    def _is_wanted(self, key: SessionKey, awake: Awake, run: int) -> bool:
+        """Whether the turn goes on whose step this run is."""
+        running = awake.machine.running
+        is_on = awake.machine.phase is Phase.RUNNING and running is not None and running.run == run
+        return is_on and not self.draining and self._awake.get(key) is awake
+
+    def end_overdue(self) -> None:
+        """End the turns whose steps go on long behind their time, because they swallow their cancellation."""
+        oldest_ms = now_ms() - self.settings.step_timeout_ms - OVERDUE_MS
+        for key, awake in list(self._awake.items()):
+            step = awake.step
+            if awake.machine.phase is not Phase.RUNNING or step is None or step.done():
+                continue
+            if awake.times.started_ms <= oldest_ms and awake.effect is not None and awake.effect.run == awake.run:
+                step.cancel()
+                late = StepError(ErrorCode.STEP_TIMEOUT, "the step swallows its cancellation")
+                failed = fail_step(awake.effect, key, awake.machine.workflow, late.code, late, spent=awake.spent())
+                self._later(key, awake, failed)
 
     async def _load(self, key: SessionKey, awake: Awake, number: int) -> None:
         try:
             loaded = await self.store.load(key, 0, _NO_EVENTS)
         except StoreError as error:
-            log.warning("load_failed", session_id=key.session_id, error=str(error))
-            self._later(key, awake, inputs.LoadDone(number, None, failed=True))
+            self._rescue.load_failed(key, error)
+            self._later(key, awake, inputs.LoadDone(number, inputs.UNREADABLE))
         else:
-            self._later(key, awake, inputs.LoadDone(number, loaded))
+            self._later(key, awake, inputs.LoadDone(number, loaded or inputs.NOT_THERE))
 
     async def _read(self, key: SessionKey, awake: Awake, number: int, after: int) -> None:
         try:
             events = await self.store.read(key, after, self.settings.replay_page_limit)
         except StoreError as error:
             log.warning("read_failed", session_id=key.session_id, error=str(error))
-            self._later(key, awake, inputs.ReadDone(number, None))
+            self._later(key, awake, inputs.ReadDone(number, inputs.UNREADABLE))
         else:
             self._later(key, awake, inputs.ReadDone(number, events))
 
@@ -381,10 +421,10 @@ class Engine:
             loaded = await self.store.load(key, 0, _NO_EVENTS) if is_news else None
         except StoreError as error:
             log.warning("find_failed", session_id=key.session_id, error=str(error))
-            self._later(key, awake, inputs.Found(asked, None, failed=True))
+            self._later(key, awake, inputs.Found(asked, inputs.UNREADABLE))
         else:
             snapshot = loaded.snapshot if loaded else None
-            self._later(key, awake, inputs.Found(asked, event, snapshot=snapshot))
+            self._later(key, awake, inputs.Found(asked, event or snapshot or inputs.NOT_THERE))
 
     async def _take_over(self, key: SessionKey, awake: Awake, line: effects.TakeOver) -> None:
         """Wait until the line has lain for TAKEOVER_MS and nobody is at work on its session."""
@@ -401,19 +441,36 @@ class Engine:
 
     # ------------------------------------------------------------ what the rounds ask for
 
-    async def wake(self, key: SessionKey) -> None:
-        """Look after a session that has an unanswered line."""
+    async def wake(self, key: SessionKey) -> bool:
+        """Look after a session that has an unanswered line; whether it could be woken."""
+        if self.troubles.is_resting(key, now_ms()):
+            return False
         try:
             loaded = await self.store.load(key, 0, _NO_EVENTS)
         except StoreError as error:  # one that is damaged must not stand in the way of those behind it
-            log.warning("load_failed", session_id=key.session_id, error=str(error))
-            return
+            self._rescue.load_failed(key, error)
+            return False
         if loaded is None or not loaded.inbox:
-            return
+            return False
         if loaded.snapshot.workflow not in self.workflows:
-            log.error("unknown_workflow", session_id=key.session_id, workflow=loaded.snapshot.workflow)
-            return
-        self.open(key, loaded, loaded.snapshot.workflow)
+            self._rescue.unreadable(key, f"there is no workflow {loaded.snapshot.workflow[:60]!r} here")
+            return False
+        if self._rescue.is_beyond_help(key, loaded):
+            return await self._rescue.end_turn(key, loaded)
+        return self.open(key, loaded, loaded.snapshot.workflow)
+
+    def tell_unreadable(self, key: SessionKey, reason: str) -> None:
+        """A connection could not read its session."""
+        self._rescue.unreadable(key, reason, rests=False)
+
+    async def look_after(self, key: SessionKey, wait_ms: int = 0) -> None:
+        """Wake a session that has an unanswered line, after a while."""
+        await asyncio.sleep(wait_ms / 1000)
+        await self.wake(key)
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run `work` until the engine is closed."""
+        self._tasks.spawn(work, name)
 
     def hear(self, key: SessionKey, head: int, events: Sequence[Event] = ()) -> None:
         """News of a session from elsewhere; one that sleeps will read it all when it wakes."""
@@ -432,7 +489,7 @@ class Engine:
             self.broker.tell_transient(key, frame)
         elif key not in self._waking:
             self._waking.add(key)
-            waking = self._tasks.spawn(self.wake(key), "wake")
+            waking = self._tasks.spawn(self.look_after(key), "wake")
             waking.add_done_callback(lambda _: self._waking.discard(key))
 
     def wish(self, key: SessionKey) -> None:

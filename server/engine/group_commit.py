@@ -15,16 +15,31 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from server.errors import StoreError, StoreUnavailable
-from server.records import Committed, Conflict, Duplicate, Event, Failed, Missing, Outcome, Write
+from server.errors import InvalidWrite, StoreError, StoreUnavailable
+from server.records import (
+    UNKNOWN,
+    UNSTORABLE,
+    Committed,
+    Conflict,
+    Duplicate,
+    Event,
+    Failed,
+    Missing,
+    Outcome,
+    Settled,
+    Write,
+)
 from server.store import Store
 
-#: Told the outcome of a write, or None when the store could not commit it.
-Resolve = Callable[[Outcome | None], None]
+#: Called with the settled outcome of a write.
+Resolve = Callable[[Settled], None]
 
 #: After so many writes in a row that the store was not there for, the rest of their batch is not tried: each try may
 #: take as long as the store's timeout, and meanwhile nobody else is served.
 _GIVE_UP: Final = 2
+INVALID: Final = "invalid"
+#: The classes of SQLSTATE that speak of the write itself: wrong data, a broken constraint, a limit of the program.
+_FOR_GOOD: Final = frozenset({"22", "23", "54"})
 _PAGE: Final = 200
 #: A queue that is no longer than this goes whole: halves of it would cost more transactions than they save time.
 _WHOLE: Final = 32
@@ -130,19 +145,19 @@ class GroupCommit:
             if queued.again:
                 _resolve(queued, await self._recognise(queued.write, outcome))
             else:
-                _resolve(queued, _taken(queued.write, outcome) if type(outcome) is Failed else outcome)
+                _resolve(queued, _taken(queued.write, outcome) if isinstance(outcome, Failed) else outcome)
 
     async def _commit_alone(self, batch: list[_Queued]) -> None:
         """Each write in a transaction of its own, until it is clear that the store is away."""
         in_vain = 0
         for queued in batch:
             if in_vain == _GIVE_UP:
-                _resolve(queued, None)
+                _resolve(queued, UNKNOWN)
                 continue
             outcomes = await self._outcomes([queued], self._commit([queued.write]))
             if isinstance(outcomes, Exception):
                 in_vain += isinstance(outcomes, StoreUnavailable)
-                _resolve(queued, None)
+                _resolve(queued, UNSTORABLE if isinstance(outcomes, InvalidWrite) else UNKNOWN)
             else:
                 in_vain = 0
                 _resolve(queued, await self._recognise(queued.write, outcomes[0]))
@@ -159,8 +174,8 @@ class GroupCommit:
             log.warning("commit_failed", writes=len(batch), session_id=session_id, error=str(error), exc_info=unknown)
             return error
 
-    async def _recognise(self, write: Write, outcome: Outcome) -> Outcome | None:
-        """A refused second try may be the answer to a first one that did happen. None: that could not be looked up."""
+    async def _recognise(self, write: Write, outcome: Outcome) -> Settled:
+        """A refused second try may be the answer to a first one that did happen. Unknown: it could not be looked up."""
         try:
             match outcome:
                 case Duplicate(first) if first.message_id in {event.message_id for event in write.events}:
@@ -172,9 +187,9 @@ class GroupCommit:
         except Exception as error:  # as in `_outcomes`
             unknown = None if isinstance(error, StoreError) else error
             log.warning("lookup_failed", session_id=write.session_id, error=str(error), exc_info=unknown)
-            return None
+            return UNKNOWN
 
-    async def _written(self, write: Write, after: int) -> Outcome | None:
+    async def _written(self, write: Write, after: int) -> Settled | None:
         """What became of the write, if its events are in the log behind `after`, where they stand together."""
         ids = {event.message_id for event in write.events}
         found: list[Event] = []
@@ -185,22 +200,22 @@ class GroupCommit:
             after = page[-1].seq
         return None
 
-    async def _committed(self, write: Write, events: tuple[Event, ...]) -> Outcome:
+    async def _committed(self, write: Write, events: tuple[Event, ...]) -> Settled:
         if write.expected_version is not None:
             return Committed(events, write.expected_version + 1)
         loaded = await self._store.load(write.key, 0, 0)
         return Committed(events, loaded.snapshot.version) if loaded is not None else Missing()
 
 
-def _taken(write: Write, outcome: Outcome) -> Outcome | None:
-    """None for a write that the store stumbled over, as if it had failed alone."""
+def _taken(write: Write, outcome: Outcome) -> Settled:
+    """Unstorable for a write that the store can never take, Unknown for one that it stumbled over."""
     if not isinstance(outcome, Failed):
         return outcome
     log.warning("commit_failed", writes=1, session_id=write.session_id, error=outcome.code)
-    return None
+    return UNSTORABLE if outcome.code[:2] in _FOR_GOOD else UNKNOWN
 
 
-def _resolve(queued: _Queued, outcome: Outcome | None) -> None:
+def _resolve(queued: _Queued, outcome: Settled) -> None:
     """Tell whoever waits. What goes wrong there is one session's trouble, not that of the next in the queue."""
     try:
         queued.resolve(outcome)

@@ -1,9 +1,13 @@
 """Running a workflow's step: from an effect of the session machine to the inputs that it yields.
 
 A step is foreign code. Whatever it does, its turn ends in an input: Done or Failed.
+
+- `step_failed` (error): session_id, user_id, turn, attempt, workflow, state, code, reason, correlation_id, and the
+  traceback. The turn was ended for a fault of its step; the person was told the beginning of the correlation id.
 """
 
 import asyncio
+import re
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -19,10 +23,12 @@ from server.assistant import OUR_PROMPTS, Assistant, Message, Prompting
 from server.assistant.account import Account, Accounted
 from server.clock import new_id, new_ids, now_ms
 from server.engine.attempts import Attempts
+from server.engine.containment import brief, describe
 from server.engine.turn_context import CALLS_SHARE, Recall
-from server.errors import ERROR_CODES, StepError, StoreError
+from server.errors import ERROR_CODES, ErrorCode, StepError, StoreError
 from server.machines import effects, inputs
 from server.records import Event, SessionKey, is_line
+from server.server_memory import SERVER_KEY, workflow_memory
 from server.settings import Settings
 from server.store import Store
 from server.workflows.move import step, step_at_once
@@ -34,6 +40,9 @@ log = structlog.get_logger()
 SPARE_IDS = 3
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
+_NO_JSON = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
+#: How deep lists and objects of an answer may be nested; databases and browsers have bounds of their own.
+DEPTH_LIMIT = 200
 #: The line of the turn that opens a session, and what was said before it.
 _NOTHING_SAID = Line(text="", words="")
 
@@ -49,26 +58,28 @@ class Means:
 
 def end_at_once(
     means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey
-) -> inputs.Done | inputs.Failed | None:
-    """The end of a step that does not wait; None for one that may."""
+) -> inputs.Done | inputs.Failed | inputs.MayWait:
+    """The end of a step that does not wait."""
     if means.assistant is not None or (effect.line is not None and workflow.context):
-        return None  # what was said before the line is read from the store
+        return inputs.MAY_WAIT  # what was said before the line is read from the store
     try:
         result = step_at_once(workflow, _see(means, workflow, effect, key), stale=effect.stale)
         if result is None:
-            return None
+            return inputs.MAY_WAIT
         stored = _as_stored(result, means.settings)
         return inputs.Done(effect.run, stored, new_ids(len(stored.frames) + 1), now_ms())
     except StepError as error:
-        return _failed(effect, key, error.code, error, inputs.NOTHING_SPENT)
-    except Exception as error:  # noqa: BLE001  as in `run_step`
-        return _failed(effect, key, "step_failed", error, inputs.NOTHING_SPENT)
+        return fail_step(effect, key, workflow, error.code, error, spent=inputs.NOTHING_SPENT)
+    except BaseException as error:  # noqa: BLE001  as in `run_step`; nobody can cancel what does not wait
+        return fail_step(effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=inputs.NOTHING_SPENT)
 
 
 async def run_step(
     means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey, account: Account
 ) -> AsyncGenerator[inputs.Input, None]:
     """Run the step that `effect` asks for. Yields what it shows, and last Done or Failed; cancelling it is silent.
+
+    Raises CancelledError alone, whether the task was cancelled or the step raised it.
 
     Calls to the language model are entered into `account`. Where one breaks off in mid-answer the step is begun again
     within its time, after Again.
@@ -80,19 +91,27 @@ async def run_step(
     if means.assistant is not None:
         bounded = Accounted(means.assistant, account, max_tokens=settings.answer_max_tokens, turn_ms=turn_ms)
         means = replace(means, assistant=recall.beside(bounded))
+    is_ours = False  # whether an exception comes from the caller and not from the step
     try:
         async with recall, asyncio.timeout(settings.step_timeout_ms / 1000):
             turn = await _turn(means, workflow, effect, key, recall)
             begin = partial(_attempt, workflow, turn, recall, account)
             async with aclosing(attempts.run(begin)) as outputs:
                 async for output in outputs:
+                    is_ours = True
                     yield output
+                    is_ours = False
     except TimeoutError as error:
-        yield _failed(attempts.effect, key, "step_timeout", error, account.spent())
+        yield fail_step(attempts.effect, key, workflow, ErrorCode.STEP_TIMEOUT, error, spent=account.spent())
     except StepError as error:
-        yield _failed(attempts.effect, key, error.code, error, account.spent())
-    except Exception as error:  # noqa: BLE001  a step is foreign code: whatever it raises must end its turn (L8)
-        yield _failed(attempts.effect, key, "step_failed", error, account.spent())
+        yield fail_step(attempts.effect, key, workflow, error.code, error, spent=account.spent())
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # a step is foreign code: whatever it raises must end its turn (L8)
+        if is_ours:
+            raise
+        # SystemExit and KeyboardInterrupt would end the process, with the turns of all other sessions.
+        yield fail_step(attempts.effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=account.spent())
 
 
 async def _attempt(
@@ -106,23 +125,33 @@ async def _attempt(
                 case Progress():
                     yield inputs.Shown(run, output)
                 case Delta(text):
-                    said_bytes += len(text.encode(errors="replace"))
+                    encoded = text.encode(errors="replace")
+                    said_bytes += len(encoded)
                     _check_size(said_bytes, recall.settings)
-                    yield inputs.Streamed(run, text, new_id())
+                    # It is shown, and kept if the turn is stopped: half a character (a lone surrogate) becomes `?`.
+                    yield inputs.Streamed(run, text if text.isascii() else encoded.decode(), new_id())
                 case Result():
-                    result = await recall.keep(_as_stored(output, recall.settings))
+                    result = _as_stored(output, recall.settings)
+                    summary = await recall.new_summary()
                     ids = new_ids(len(output.frames) + 1)
-                    yield inputs.Done(run, result, ids, now_ms(), account.spent())
+                    yield inputs.Done(run, result, ids, now_ms(), account.spent(), summary)
 
 
 def _check_size(said_bytes: int, settings: Settings) -> None:
     if said_bytes > settings.turn_max_bytes:
-        raise StepError("answer_too_large", f"more than {settings.turn_max_bytes} bytes of text")
+        raise StepError(ErrorCode.ANSWER_TOO_LARGE, f"more than {settings.turn_max_bytes} bytes of text")
 
 
-def _failed(
-    effect: effects.RunStep, key: SessionKey, code: str, error: Exception, spent: Mapping[str, Any]
+def fail_step(
+    effect: effects.RunStep,
+    key: SessionKey,
+    workflow: Workflow,
+    code: ErrorCode,
+    error: BaseException,
+    *,
+    spent: Mapping[str, Any],
 ) -> inputs.Failed:
+    """The end of a turn whose step broke for `error`, which goes to the log under the turn's correlation id."""
     correlation_id = uuid.uuid4().hex
     row = ERROR_CODES[code]
     log.error(
@@ -131,9 +160,12 @@ def _failed(
         user_id=key.user_id,
         turn=effect.turn,
         attempt=effect.attempt,
+        workflow=workflow.name,
+        state=effect.snapshot.state if effect.snapshot else workflow.start,
         code=code,
+        reason=describe(error),
         correlation_id=correlation_id,
-        exc_info=error,
+        exc_info=brief(error),
     )
     words = f"{row.message} (Reference {correlation_id[:8]}.)"
     return inputs.Failed(effect.run, code, words, correlation_id, row.temporary, new_ids(SPARE_IDS), now_ms(), spent)
@@ -154,7 +186,7 @@ async def _turn(means: Means, workflow: Workflow, effect: effects.RunStep, key: 
             events = await means.store.read(key, after, head - after)
         past = recall.past if means.assistant is None else await recall.read(means.store)
     except StoreError as error:
-        raise StepError("step_failed", f"context: {error}") from error
+        raise StepError(ErrorCode.STEP_FAILED, f"context: {error}") from error
     before = [event for event in events if event.seq < effect.turn or not is_line(event)]
     return _see(
         means,
@@ -184,7 +216,7 @@ def _see(
     said = _NOTHING_SAID
     if line is not None:
         said = workflow.read_line(line.payload["text"], line.payload.get("action_value"))
-    state = snapshot.state if snapshot else workflow.start
+    state, known = (snapshot.state, snapshot.memory) if snapshot else (workflow.start, {})
     return Turn(
         session_id=key.session_id,
         number=effect.turn,
@@ -193,7 +225,7 @@ def _see(
         intent=OPEN if line is None else "",
         came_from=state,
         state=state,
-        memory=snapshot.memory if snapshot else {},
+        memory=workflow_memory(snapshot.memory) if snapshot and SERVER_KEY in snapshot.memory else known,
         events=events,
         new_id=new_id,
         public_url=settings.public_url,
@@ -219,10 +251,40 @@ def _as_stored(result: Result, settings: Settings) -> Result:
     """
     try:
         encoded = _encode([[frame.payload for frame in result.frames], result.memory])
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise StepError("step_failed", f"the answer is not JSON: {error}") from error
+    except _NO_JSON as error:
+        raise StepError(ErrorCode.STEP_FAILED, f"{_not_json(result)} is not JSON: {error}") from error
     if len(result.frames) > settings.turn_max_frames or len(encoded) > settings.turn_max_bytes:
-        raise StepError("answer_too_large", f"{len(result.frames)} frames, {len(encoded)} bytes")
+        raise StepError(ErrorCode.ANSWER_TOO_LARGE, f"{len(result.frames)} frames, {len(encoded)} bytes")
+    if encoded.count(b"[") + encoded.count(b"{") > DEPTH_LIMIT and _depth(encoded) > DEPTH_LIMIT:
+        raise StepError(ErrorCode.ANSWER_TOO_LARGE, f"the answer is nested more than {DEPTH_LIMIT} deep")
     payloads, memory = _decode(encoded)
     stored = [Frame(frame.type, kept, frame.message_id) for frame, kept in zip(result.frames, payloads, strict=True)]
     return Result(result.intent, result.to, tuple(stored), memory)
+
+
+def _not_json(result: Result) -> str:
+    """Which part of an answer is not JSON."""
+    for number, frame in enumerate(result.frames, 1):
+        if not _is_json(frame.payload):
+            return f"frame {number} of the answer ({frame.type})"
+    return next(
+        (f"what is remembered as {key[:60]!r}" for key, value in result.memory.items() if not _is_json(value)),
+        "the answer",
+    )
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        _encode(value)
+    except _NO_JSON:
+        return False
+    return True
+
+
+def _depth(encoded: bytes) -> int:
+    """How deep a JSON text is nested."""
+    depth = deepest = 0
+    for mark in re.findall(rb"[\[{\]}]", re.sub(rb'"(?:[^"\\]|\\.)*"', b"", encoded)):
+        depth += 1 if mark in b"[{" else -1
+        deepest = max(deepest, depth)
+    return deepest

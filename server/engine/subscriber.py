@@ -5,14 +5,14 @@ A transport (WebSocket, later server-sent events) gives it parsed frames and an 
 
 import itertools
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Protocol, assert_never, cast
 
 import structlog
 
 from server.clock import new_id, new_ids, now_ms
 from server.engine.engine import Engine
 from server.engine.run_step import SPARE_IDS
-from server.errors import ERROR_CODES, CloseCode, StoreError
+from server.errors import ERROR_CODES, CloseCode, ErrorCode, StoreError, Unreadable
 from server.machines import connection, effects, inputs
 from server.machines.connection import Connection, Cursor
 from server.records import Event, SessionKey
@@ -109,7 +109,7 @@ class Subscriber:
         """The outlet has room again."""
         self._perform(self._machine.drained())
 
-    def refuse(self, code: str, client_id: str | None = None, retry_ms: int | None = None) -> None:
+    def refuse(self, code: ErrorCode, client_id: str | None = None, retry_ms: int | None = None) -> None:
         """Tell the client that its frame was refused.
 
         A refusal for now says when to try again: after `retry_ms`, else after the store's own wait.
@@ -131,11 +131,11 @@ class Subscriber:
         if self._early is not None and len(self._early) < self._engine.settings.inbox_limit:
             self._early.append((received, client_id))  # the session may not be there yet
         elif self._early is not None:
-            self.refuse("inbox_full", client_id)
+            self.refuse(ErrorCode.INBOX_FULL, client_id)
         elif self._engine.draining:
-            self.refuse("draining", client_id)
+            self.refuse(ErrorCode.DRAINING, client_id)
         elif not self._engine.deliver(self.key, self.workflow, received):
-            self.refuse("overloaded", client_id)
+            self.refuse(ErrorCode.OVERLOADED, client_id)
 
     # ------------------------------------------------------------ from the session
 
@@ -175,7 +175,7 @@ class Subscriber:
         """Send the client away."""
         self._machine.closed()
         if code is CloseCode.STORE_UNAVAILABLE:
-            self.refuse("store_unavailable")
+            self.refuse(ErrorCode.STORE_UNAVAILABLE)
         self._outlet.close(code)
 
     async def _show_card(self, message_id: str) -> None:
@@ -213,11 +213,18 @@ class Subscriber:
                     self._went_live(head)
                 case connection.Close(code):
                     self.close(code)
+                case _:
+                    assert_never(effect)
 
     def _send(self, events: Sequence[Event], *, replay: bool) -> None:
         dialect = self.dialect
         encode = dialect.encode_events
-        encoded = events.encoded(encode) if isinstance(events, PublishedEvents) else EncodedEvents(encode(events))
+        try:
+            encoded = events.encoded(encode) if isinstance(events, PublishedEvents) else EncodedEvents(encode(events))
+        except Exception:  # noqa: BLE001 - a fault of one dialect, which must leave no hole (L7)
+            self._log.exception("encoding_failed", dialect=dialect.name)
+            self.close(CloseCode.INTERNAL)
+            return
         taken = self._outlet.put(encoded, gap_ms=dialect.replay_gap_ms if replay else dialect.gap_ms)
         self.replayed += taken if replay else 0
         if taken < len(events):
@@ -262,11 +269,13 @@ class Subscriber:
             loaded = await self._engine.store.load(self.key, effect.after, effect.limit)
         except StoreError as error:
             self._log.warning("connect_failed", error=str(error))
+            if isinstance(error, Unreadable):
+                self._unreadable(str(error))
+                return
             self._perform(self._machine.read_failed(effect.read_id))
             return
         if loaded is not None and loaded.snapshot.workflow not in self._engine.workflows:
-            self._log.error("unknown_workflow", workflow=loaded.snapshot.workflow)
-            self.close(CloseCode.INTERNAL)
+            self._unreadable(f"there is no workflow {loaded.snapshot.workflow[:60]!r} here")
             return
         if loaded is not None and loaded.inbox:
             # An interrupted turn runs again now, not at the next sweep.
@@ -274,11 +283,20 @@ class Subscriber:
         snapshot, events = (loaded.snapshot, loaded.events) if loaded is not None else (None, ())
         self._perform(self._machine.loaded(effect.read_id, snapshot, events))
 
+    def _unreadable(self, reason: str) -> None:
+        """Say why, and send the client away for a while: the session is there, and an operator may mend it."""
+        self._engine.tell_unreadable(self.key, reason)
+        self.refuse(ErrorCode.SESSION_UNREADABLE)
+        self.close(CloseCode.INTERNAL)
+
     async def _read(self, effect: connection.Read) -> None:
         try:
             events = await self._engine.store.read(self.key, effect.after, effect.limit)
         except StoreError as error:
             self._log.warning("replay_failed", error=str(error))
+            if isinstance(error, Unreadable):
+                self._unreadable(str(error))
+                return
             self._perform(self._machine.read_failed(effect.read_id))
             return
         self._perform(self._machine.page(effect.read_id, events))

@@ -8,21 +8,20 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import structlog
-from msgspec import structs
 
 from server.assistant import Assistant, Prompt, Usage
 from server.assistant.account import Account
-from server.assistant.past import SUMMARY_KEY, Fold, Past, choose_fold, recall_said, recall_summary
+from server.assistant.past import Fold, Past, choose_fold, recall_said, recall_summary
 from server.assistant.summary import Summarised, summarise
 from server.machines import effects
 from server.records import Event, SessionKey
+from server.server_memory import StoredSummary
 from server.settings import Settings
 from server.store import Store
 from server.tasks import Tasks
-from server.workflows.table import Result
 
 log = structlog.get_logger()
 
@@ -48,7 +47,7 @@ class Recall:
         self._tasks = Tasks()
         self._task: asyncio.Task[None] | None = None
         self._is_called = False
-        self._changes: dict[str, Any] = {}
+        self._summary: StoredSummary | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,21 +110,21 @@ class Recall:
     async def _fold(self, assistant: Assistant, fold: Fold) -> None:
         outcome = await summarise(assistant, fold.earlier, fold.messages, most_chars=fold.most_chars)
         if isinstance(outcome, Summarised):
-            self._changes = {SUMMARY_KEY: {"through": fold.through, "text": outcome.text}}
+            self._summary = StoredSummary(fold.through, outcome.text)
         else:
             log.warning("summary_failed", session_id=self._key.session_id, user_id=self._key.user_id, code=outcome.code)
 
-    async def keep(self, result: Result) -> Result:
-        """The turn's result with the new summary, if there is one.
+    async def new_summary(self) -> StoredSummary | None:
+        """The new summary, to be kept with the turn's result, if there is one.
 
         A summary that is not ready is waited for, for WAIT_MS and within the time of the step's calls; then given up.
         """
         if self._task is None:
-            return result
+            return None
         left_ms = self.settings.step_timeout_ms * CALLS_SHARE - self._account.elapsed_ms()
         await asyncio.wait({self._task}, timeout=max(0.0, min(WAIT_MS, left_ms)) / 1000)
         self._tasks.cancel()
-        return structs.replace(result, memory={**result.memory, **self._changes})
+        return self._summary
 
 
 class Recalling:

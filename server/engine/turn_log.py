@@ -9,7 +9,7 @@ from server.assistant.account import BESIDE
 from server.machines import inputs
 from server.machines.session import Session
 from server.ops.metrics import Figures
-from server.records import Committed, Event, SessionKey
+from server.records import Committed, Event, EventType, SessionKey
 
 log = structlog.get_logger()
 
@@ -31,6 +31,11 @@ class TurnTimes:
         self._logger: Any = None  # bound to the session when it has its first turn
         self._started_ms = self._stepped_ms = 0
         self._acked_after_ms: dict[int, int] = {}
+
+    @property
+    def started_ms(self) -> int:
+        """When the last step began (UTC)."""
+        return self._started_ms
 
     def step_ran(self, started_ms: int, ended_ms: int) -> None:
         """The step of a turn began then; and ended then, unless it waits and its end is watched."""
@@ -98,8 +103,8 @@ def _about_calls(ended: Mapping[str, Any]) -> dict[str, Any]:
 def _outcome(events: tuple[Event, ...]) -> str:
     outcome = "answered"
     for event in events:
-        if event.type == "turn_cancelled":
+        if event.type == EventType.TURN_CANCELLED:
             return str(event.payload.get("reason", "cancelled"))
-        if event.type == "turn_failed":
+        if event.type == EventType.TURN_FAILED:
             outcome = "failed"
     return outcome

@@ -67,20 +67,22 @@ class Rounds:
         while True:
             limit = self._settings.sweep_limit
             try:
+                # Those that rest after a fault are the oldest, and must not displace the others.
+                limit += len(self._engine.troubles)
                 waiting = await self._engine.store.pending(now_ms() - grace_ms, limit)
             except StoreError as error:
                 log.warning("sweep_failed", error=str(error))
                 waiting = []
             # An answer that takes its time is found by every sweep; one that is under way here costs nothing more.
+            self._engine.end_overdue()
             busy = set(self._engine.busy()) if waiting else frozenset()
             keys = [key for key in waiting if key not in busy]
             random.shuffle(keys)  # others look at the same time, and have not all begun at the same end
             woken = 0
             for start in range(0, len(keys), _SHARE):
                 ours = await self._share(keys[start : start + _SHARE])
-                woken += len(ours)
                 for key in ours:
-                    await self._engine.wake(key)
+                    woken += await self._engine.wake(key)
             if woken:
                 log.info("sweep", sessions=woken)
             if len(waiting) < limit or not woken:  # what others are at work on is not done sooner

@@ -6,22 +6,27 @@ Subscribe comes first, then the read. Nothing that arrives in between is kept, o
 when the replay falls short of it, read again. So the store is the only source of a replay, a live event is a fast
 path, and the race between the read and the subscription cannot lose or double a frame.
 
-    input            LOADING                REPLAYING                       LIVE
-    loaded           Sync, Send → REPLAYING –                               –
-                     (a resume: Send alone)
-                     None: Create, wait for
-                     an event, Load again
-    page             –                      Send; does not join: Close 4203 –
-    live(items)      note high              note high                       seq ≤ last drop, = last+1 Send,
-                                                                            > last+1 Read → REPLAYING
-    hint(head)       note high              note high                       > last Read → REPLAYING
-    full(last)       –                      note where the queue ends       the same → REPLAYING
-    drained          –                      short of high: Read,            –
-                                            else WentLive → LIVE
-    resume(after)    –                      Load → LOADING                  Load → LOADING
-    read_failed      Close 4103             Close 4103                      –
+    input                LOADING                  REPLAYING            LIVE
+    loaded: a page       Sync, Send → REPLAYING   –                    –
+    loaded: nothing      Sync, WentLive → LIVE    –                    –
+    loaded: a resume     Send → REPLAYING         –                    –
+    loaded: none         Create                   –                    –
+    page                 –                        Send                 –
+    page: a hole         –                        Close → CLOSED       –
+    live: the next       note                     note                 note, Send
+    live: old            –                        –                    –
+    live: a gap          note                     note                 note, Read → REPLAYING
+    hint: ahead          note                     note                 note, Read → REPLAYING
+    hint: known          –                        –                    –
+    full                 –                        back                 back → REPLAYING
+    drained: short       –                        Read                 –
+    drained: at head     –                        WentLive → LIVE      –
+    resume               –                        Load → LOADING       Load → LOADING
+    read_failed          Close → CLOSED           Close → CLOSED       never
 
-`loaded` with nothing to send goes on at once, without `drained`.
+note: the highest `seq` heard of is kept. back: so is where the send queue ends. never: a LIVE connection reads nothing.
+A connection that found no session waits for an event of it in LOADING, and loads again. It reads on when the queue has
+`drained`; `loaded` with nothing to send goes on at once.
 """
 
 from collections.abc import Sequence

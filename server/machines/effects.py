@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from server.errors import CloseCode
+from server.errors import CloseCode, ErrorCode
 from server.machines.inputs import Asked, Message
 from server.records import Event, Snapshot, Write
 from server.wire.protocol import Transient
@@ -37,7 +37,7 @@ class Find(Struct, frozen=True):
     """Look up what took effect under a client's id, before refusing it for `refusal`."""
 
     asked: Asked
-    refusal: str
+    refusal: ErrorCode
 
 
 class Commit(Struct, frozen=True):
@@ -62,7 +62,7 @@ class Reject(Struct, frozen=True):
 
     reply_to: int
     client_id: str | None
-    code: str
+    code: ErrorCode
     card: str | None = None
 
 

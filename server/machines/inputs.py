@@ -8,7 +8,9 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from server.records import Event, Loaded, Outcome, Snapshot
+from server.errors import ErrorCode
+from server.records import Event, Loaded, Settled, Snapshot
+from server.server_memory import StoredSummary
 from server.wire.protocol import Say, Transient
 from server.workflows.table import Progress, Result
 
@@ -16,25 +18,48 @@ from server.workflows.table import Progress, Result
 NOTHING_SPENT: Final[Mapping[str, Any]] = {}
 
 
-class Opened(Struct, frozen=True):
-    """A connection has just read the session; None when there is none and it is to be started."""
+class NotThere(Struct, frozen=True):
+    """The store has no such thing."""
 
-    loaded: Loaded | None
+
+class Unreadable(Struct, frozen=True):
+    """The store could not be read."""
+
+
+class MayWait(Struct, frozen=True):
+    """A step may have to be waited for."""
+
+
+class Refused(Struct, frozen=True):
+    """A write was not taken, for the reason `code`: nothing was done."""
+
+    code: ErrorCode
+
+
+NOT_THERE: Final = NotThere()
+UNREADABLE: Final = Unreadable()
+MAY_WAIT: Final = MayWait()
+OVERLOADED: Final = Refused(ErrorCode.OVERLOADED)
+
+
+class Opened(Struct, frozen=True):
+    """A connection has just read the session; where there is none it is to be started."""
+
+    loaded: Loaded | NotThere
 
 
 class LoadDone(Struct, frozen=True):
-    """The answer to Load; `failed` when the store could not be read."""
+    """The answer to Load."""
 
     number: int
-    loaded: Loaded | None
-    failed: bool = False
+    loaded: Loaded | NotThere | Unreadable
 
 
 class ReadDone(Struct, frozen=True):
-    """The answer to Read; None when the store could not be read."""
+    """The answer to Read."""
 
     number: int
-    events: Sequence[Event] | None
+    events: Sequence[Event] | Unreadable
 
 
 class Message(Struct, frozen=True):
@@ -47,31 +72,29 @@ class Message(Struct, frozen=True):
 
 
 class Appended(Struct, frozen=True):
-    """The answer to Append; None when it was not committed, for the reason `refusal`."""
+    """The answer to Append."""
 
     message: Message
-    outcome: Outcome | None
-    refusal: str = "store_unavailable"
+    outcome: Settled | Refused
 
 
 class AtOnce(Struct, frozen=True):
-    """The answer to AnswerAtOnce; None when its step may have to be waited for, so that the line comes first."""
+    """The answer to AnswerAtOnce; where its step may have to be waited for, the line comes first."""
 
     message: Message
     line: Event
-    ended: "Done | Failed | None"
+    ended: "Done | Failed | MayWait"
 
 
 class Found(Struct, frozen=True):
-    """The answer to Find: the event that took effect under the id; `failed` when the store could not be read.
+    """The answer to Find: the event that took effect under the id.
 
-    `snapshot` is the session as the store has it, where nothing was found and the refusal would be for good.
+    A Snapshot: there is no such event, and this is the session as the store has it, because the refusal would be for
+    good.
     """
 
     asked: "Asked"
-    event: Event | None
-    failed: bool = False
-    snapshot: Snapshot | None = None
+    answer: Event | Snapshot | NotThere | Unreadable
 
 
 class Shown(Struct, frozen=True):
@@ -96,20 +119,24 @@ class Again(Struct, frozen=True):
 
 
 class Done(Struct, frozen=True):
-    """A step came to its end. `ids` are fresh message ids, one a frame and one for the turn's state_update."""
+    """A step came to its end. `ids` are fresh message ids, one a frame and one for the turn's state_update.
+
+    `summary` is the new one of what was said long ago, if the turn made one.
+    """
 
     run: int
     result: Result
     ids: Sequence[str]
     now_ms: int
     spent: Mapping[str, Any] = NOTHING_SPENT
+    summary: StoredSummary | None = None
 
 
 class Failed(Struct, frozen=True):
     """A step broke. `correlation_id` is where the log has the reason."""
 
     run: int
-    code: str
+    code: ErrorCode
     words: str
     correlation_id: str
     retryable: bool
@@ -119,11 +146,10 @@ class Failed(Struct, frozen=True):
 
 
 class TurnCommitted(Struct, frozen=True):
-    """The answer to Commit; None when it was not committed, for the reason `refusal`."""
+    """The answer to Commit."""
 
     run: int
-    outcome: Outcome | None
-    refusal: str = "store_unavailable"
+    outcome: Settled | Refused
 
 
 class Cancel(Struct, frozen=True):

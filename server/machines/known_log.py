@@ -7,7 +7,7 @@ No I/O, clock or randomness here.
 
 from collections.abc import Sequence
 
-from server.records import Event, is_line
+from server.records import STATE_UPDATE, Event, is_line
 
 
 class Inbox:
@@ -60,7 +60,7 @@ class Inbox:
             self.head = event.seq
             if is_line(event):
                 self.lines.append(event)
-            elif event.type == "state_update":
+            elif event.type == STATE_UPDATE:
                 turn = event.turn
         return turn
 

@@ -5,14 +5,15 @@ No I/O, clock or randomness here.
 
 from typing import Any, Final
 
+from server.errors import ErrorCode
 from server.machines.effects import Ack, Reject
-from server.machines.inputs import Asked, Cancel, Message
-from server.records import Event, Snapshot, Write, is_line
+from server.machines.inputs import Asked, Cancel, Message, Refused
+from server.records import CHAT_MESSAGE, TURN_CANCELLED, Conflict, Event, Snapshot, Unknown, Unstorable, Write, is_line
 from server.wire.protocol import Say
 from server.workflows.table import Workflow
 
 #: Refusals that news of another process may have made wrong: the store is asked how far the log goes before one.
-REFUSED_BY_NEWS: Final = frozenset({"stale_action", "not_running", "turn_running"})
+REFUSED_BY_NEWS: Final = frozenset({ErrorCode.STALE_ACTION, ErrorCode.NOT_RUNNING, ErrorCode.TURN_RUNNING})
 
 
 def line_event(message: Message, snapshot: Snapshot, workflow: Workflow) -> Event:
@@ -34,7 +35,7 @@ def line_event(message: Message, snapshot: Snapshot, workflow: Workflow) -> Even
         payload["action_message_id"] = say.action_message_id
     return Event(
         session_id=snapshot.session_id,
-        type="chat_message",
+        type=CHAT_MESSAGE,
         role="user",
         message_id=message.message_id,
         payload=payload,
@@ -51,7 +52,7 @@ def accept_write(line: Event, user_id: str) -> Write:
 def is_same(asked: Asked, event: Event, workflow: Workflow) -> bool:
     """Whether `event`, which took effect under the id of `asked`, is what `asked` wants again."""
     if isinstance(asked, Cancel):
-        return event.type == "turn_cancelled" and event.turn == asked.turn
+        return event.type == TURN_CANCELLED and event.turn == asked.turn
     return is_line(event) and _same_words(asked.say, event.payload, workflow)
 
 
@@ -60,10 +61,15 @@ def client_id(asked: Asked) -> str | None:
     return asked.say.client_id if isinstance(asked, Message) else asked.client_id
 
 
-def reject(asked: Asked, code: str, known: Snapshot | None = None) -> Reject:
+def reject(asked: Asked, code: ErrorCode, known: Snapshot | None = None) -> Reject:
     """Refuse what was asked; nothing was stored. Whoever pressed a closed card is told which one is open."""
-    card = known.card if known is not None and code == "stale_action" else None
+    card = known.card if known is not None and code == ErrorCode.STALE_ACTION else None
     return Reject(asked.reply_to, client_id(asked), code, card)
+
+
+def why(outcome: Refused | Unknown | Unstorable | Conflict) -> ErrorCode:
+    """The code of a line's refusal, from what became of its write."""
+    return outcome.code if isinstance(outcome, Refused) else ErrorCode.STORE_UNAVAILABLE
 
 
 class Held:
@@ -76,21 +82,21 @@ class Held:
     def add(self, asked: Asked) -> list[Reject]:
         """Keep it, or refuse it where there is no room."""
         if len(self.asked) >= self._limit:
-            return [reject(asked, "inbox_full")]
+            return [reject(asked, ErrorCode.INBOX_FULL)]
         self.asked.append(asked)
         return []
 
     def put_back(self, asked: Asked) -> list[Reject]:
         """Keep it in front of all others, which came later; the last of them makes room."""
         self.asked.insert(0, asked)
-        return [reject(self.asked.pop(), "inbox_full")] if len(self.asked) > self._limit else []
+        return [reject(self.asked.pop(), ErrorCode.INBOX_FULL)] if len(self.asked) > self._limit else []
 
     def take(self) -> list[Asked]:
         """All of it, in its order; nothing is left."""
         asked, self.asked = self.asked, []
         return asked
 
-    def refuse(self, code: str) -> list[Reject]:
+    def refuse(self, code: ErrorCode) -> list[Reject]:
         """Refuse all of it."""
         return [reject(asked, code) for asked in self.take()]
 
@@ -99,14 +105,14 @@ def repeat(asked: Asked, event: Event, workflow: Workflow) -> Ack | Reject:
     """An id that took effect before, as `event`: the first promise again, or a refusal of something else (L4)."""
     if is_same(asked, event, workflow):
         return Ack(asked.reply_to, client_id(asked), event.seq, duplicate=True)
-    return reject(asked, "id_reuse")
+    return reject(asked, ErrorCode.ID_REUSE)
 
 
 def _same_words(say: Say, stored: dict[str, Any], workflow: Workflow) -> bool:
     """Compare what was sent, not what was made of it: a label names an action in one state and nothing in the next."""
     button = workflow.button(stored.get("action_value") or "")
     return (
-        say.text in (stored["text"], button.value if button else stored["text"])
+        say.text in (stored.get("text"), button.value if button else stored.get("text"))
         and say.action in (None, stored.get("action_value"))
         and say.action_message_id == stored.get("action_message_id")
     )

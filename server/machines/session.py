@@ -4,37 +4,59 @@ No asyncio, clock, randomness, logging or settings here: inputs go into `deliver
 
     COLD ──Message/Cancel──▶ LOADING ──Loaded──▶ IDLE ──line──▶ RUNNING ──Done/Failed/Cancel──▶ COMMITTING ──▶ IDLE
 
-    input         COLD            LOADING           IDLE            RUNNING              COMMITTING
-    Opened        → IDLE, next;   note the head     note, next;     note                 note
-                  none: greet                       none: Load
-    Message       hold, Load      hold (no          AnswerAtOnce    Append               Append, behind an
-                                  snapshot) else    if *free*, else                      answer at once hold
-                                  Append            Append
-    AtOnce        –               Append            Commit →        Append               Append
-                                                    COMMITTING; no
-                                                    answer: Append
-    Appended      Ack, Publish    Ack, Publish      the same, next  Ack, Publish         Ack, Publish
-    Loaded        –               Tell → IDLE, next –               –                    –
-    Again         –               –                 –               another attempt      –
-    Done, Failed  –               –                 –               Commit → COMMITTING  –
-    Cancel        hold, Load      hold              the same, if    Commit → COMMITTING  hold
-                                                    *elsewhere*
-    Interrupted   –               –                 –               Commit → COMMITTING  –
-    Committed     –               –                 –               –                    Publish → IDLE, next
-    Conflict      –               –                 –               –                    Load → LOADING
-    Remote        note the head   note the head     note; a turn of another process:     note; the same, once the
-                                                    CancelStep, Load → LOADING           commit has its outcome
-    takeover      –               –                 Load → LOADING  –                    –
-    Rest          –               –                 Evict → COLD    –                    –
+    input                      COLD          LOADING        IDLE               RUNNING              COMMITTING
+    Opened: Loaded             Tell → IDLE   Tell           Tell               Tell                 Tell
+    Opened: NotThere           run           –              load               –                    –
+    Message                    hold, load    Append         AnswerAtOnce       Append               Append
+    Message: wrong             hold, load    hold           Find               Find                 hold
+    AtOnce: Done, Failed       never         Append         commit             Append               Append
+    AtOnce: MayWait            never         Append         Append             Append               Append
+    Appended: Committed        never         Ack, Publish   Ack, Publish, run  Ack, Publish         Ack, Publish
+    Appended: Duplicate        never         Ack            Ack                Ack                  Ack
+    Appended: Missing          never         Reject, gone   Reject, gone       Reject, stop, gone   Reject, stop, gone
+    Appended: not known        never         Reject         Reject             Reject               Reject
+    LoadDone: Loaded           –             Tell → IDLE    –                  –                    –
+    LoadDone: NotThere         –             gone           –                  –                    –
+    LoadDone: Unreadable       –             SetTimer       –                  –                    –
+    ReadDone: a line           –             –              Tell, run          Tell                 Tell
+    ReadDone: a cut log        –             –              load               stop, load           –
+    ReadDone: Unreadable       –             –              SetTimer           SetTimer             SetTimer
+    Found: Event               never         Ack            Ack                Ack                  Ack
+    Found: none                never         hold           Reject             Reject               hold
+    Found: Unreadable          never         Reject         Reject             Reject               Reject
+    Done, Failed               –             –              –                  commit               –
+    Shown, Streamed, Again     –             –              –                  Show                 –
+    Wished                     –             –              –                  Show                 –
+    Interrupted                –             –              –                  stop, commit         –
+    Cancel                     hold, load    hold           Find               stop, commit         hold
+    Cancel: elsewhere          hold, load    hold           stop, commit       stop, commit         hold
+    TurnCommitted: Committed   –             –              –                  –                    Publish → IDLE
+    TurnCommitted: Conflict    –             –              –                  –                    load
+    TurnCommitted: not known   –             –              –                  –                    SetTimer
+    TurnCommitted: else        –             –              –                  –                    stop, gone
+    Remote: a line             note          note           note, run          note                 note
+    Remote: a gap              note          note           note, Read         note, Read           note, Read
+    Remote: a turn             note          note           note, load         note, stop, load     note
+    ShownElsewhere             Show          Show           Show               Show                 Show
+    ShownElsewhere: a gap      Ask           Ask            Ask                Ask                  Ask
+    TimerFired: takeover       –             –              Show, load         –                    –
+    TimerFired: status         –             –              –                  Show                 –
+    TimerFired: commit         –             –              –                  –                    Commit
+    TimerFired: load           –             Load           –                  –                    –
+    TimerFired: read           never         –              Read               Read                 Read
+    Rest                       –             –              Evict → COLD       –                    –
 
-*next*: the oldest unanswered line. It runs here at once if this process accepted it; else it is *elsewhere*, and runs
+run = RunStep, SetTimer → RUNNING · load = Load → LOADING · commit = Commit → COMMITTING · stop = CancelStep ·
+gone = Gone, Evict → COLD · hold: keep what is asked until it can be judged · never: a session that is COLD was just
+made, or is evicted · LOADING is shown for a session that is known; before that, Message and Cancel are held.
+
+*run*: the oldest unanswered line. It runs here at once if this process accepted it; else it is *elsewhere*, and runs
 here after TakeOver and another look, so that two processes seldom pay for the same answer. *note*: seq ≤ head drop,
-= head+1 take, > head+1 Read, and nothing runs before the gap is filled. *greet*: the turn that opens a session, for a
-connection that found none; while it runs there is no snapshot, and Message and Cancel are held. What is wrong by what
-we know (a button of a closed card, a turn that is not under way, a full inbox) is refused only after Find, and the
-first two wait while the store has more: another process may have made them right. Every input that answers an effect
-carries its number, and a stale one is dropped. A failed step commits too: the cursor moves and the user sees it, so a
-bad step cannot loop.
+= head+1 take, > head+1 Read, and nothing runs before the gap is filled. The turn that opens a session has no line: a
+connection found none. *wrong*, by what we know (a button of a closed card, a turn that is not under way, a full inbox):
+it is refused only after Find, and the first two wait while the store has more, for another process may have made them
+right. Every input that answers an effect carries its number, and a stale one is dropped. A failed step commits too: the
+cursor moves and the user sees it, so a bad step cannot loop.
 
 A line for a session that is *free* (nothing waits, nothing is on its way) is answered at once where its step does not
 wait: the line and its answer are one write, for the place behind the head, and a write that comes too late for it is a
@@ -48,262 +70,159 @@ what the end needs. A turn that is being committed has its answer.
 """
 
 from collections.abc import Sequence
-from enum import Enum
+from typing import assert_never
 
-from msgspec import Struct
-
-from server.errors import CloseCode
-from server.machines import lines
-from server.machines.effects import (
-    Ack,
-    AnswerAtOnce,
-    Append,
-    Ask,
-    CancelStep,
-    Commit,
-    Effect,
-    Evict,
-    Find,
-    Gone,
-    Interrupt,
-    Load,
-    Publish,
-    Read,
-    RunStep,
-    SetTimer,
-    Show,
-    TakeOver,
-    Tell,
+from server.errors import CloseCode, ErrorCode
+from server.machines import effects, inputs, lines
+from server.machines.effects import Effect
+from server.machines.standing import Phase, Standing
+from server.machines.turn import Ending, Running, cancelled, interrupted, snapshot_after, tell_usage, turn_write
+from server.records import (
+    Committed,
+    Conflict,
+    Duplicate,
+    Event,
+    EventType,
+    Loaded,
+    Missing,
+    Settled,
+    Snapshot,
+    Unknown,
+    Unstorable,
 )
-from server.machines.inputs import (
-    Again,
-    Appended,
-    Asked,
-    AtOnce,
-    Cancel,
-    Done,
-    Failed,
-    Found,
-    Input,
-    Interrupted,
-    LoadDone,
-    Message,
-    Opened,
-    ReadDone,
-    Remote,
-    Shown,
-    ShownElsewhere,
-    Streamed,
-    TimerFired,
-    TurnCommitted,
-    Wished,
-)
-from server.machines.known_log import Inbox
-from server.machines.lines import Held
-from server.machines.turn import (
-    Ending,
-    Running,
-    answered,
-    cancelled,
-    failed,
-    interrupted,
-    snapshot_after,
-    tell_usage,
-    turn_write,
-)
-from server.records import Committed, Conflict, Duplicate, Event, Loaded, Missing, Outcome, Snapshot
-from server.wire import protocol
-from server.workflows.table import Workflow
 
 
-class Phase(Enum):
-    """What the session is doing."""
-
-    COLD = "cold"
-    LOADING = "loading"
-    IDLE = "idle"
-    RUNNING = "running"
-    COMMITTING = "committing"
-
-
-class Limits(Struct, frozen=True):
-    """The bounds and waits of a session; ms where it says so."""
-
-    inbox: int = 20
-    takeover_ms: int = 0
-    status_after_ms: int = 400
-    retry_ms: int = 500
-    retry_max_ms: int = 10_000
-
-
-class Session:
+class Session(Standing):
     """One conversation that is awake in this process."""
 
-    def __init__(self, session_id: str, user_id: str, workflow: Workflow, limits: Limits) -> None:
-        self.session_id = session_id
-        self.user_id = user_id
-        self.workflow = workflow
-        self.limits = limits
-        self.phase = Phase.COLD
-        self.snapshot: Snapshot | None = None
-        self.inbox = Inbox()
-        self.running: Running | None = None
-        self.elsewhere: Running | None = None  # the turn that is another process's to run
-        self._overheard: Running | None = None  # the newest turn that another process shows; its line may come later
-        self._tried, self._attempt = -1, 0  # the last turn that ran here, and how often
-        self._held = Held(limits.inbox)
-        self._appending = self._finding = 0
-        self._asking = 0  # the run of an AnswerAtOnce that is not answered yet
-        self._number = self._load_number = self._read_number = 0
-        self._failures = 0
-        self._wanted = False  # a connection found no session and wants one
-        self._outdated = False  # what we know is old, but our own commit must have its outcome first
-
-    def deliver(self, received: Input) -> list[Effect]:
+    def deliver(self, received: inputs.Input) -> list[Effect]:
         """Take one input; the effects are to be performed in their order, before the next input."""
-        effects = self._take(received)
+        out = self._take(received)
         if self._held.asked and self.snapshot and self.phase in (Phase.IDLE, Phase.RUNNING) and not self._asking:
             for asked in self._held.take():
-                effects += self._judge(asked)
-        return effects
+                out += self._judge(asked)
+        return out
 
-    def _take(self, received: Input) -> list[Effect]:
+    def _take(self, received: inputs.Input) -> list[Effect]:
         match received:
-            case Message():
+            case inputs.Message():
                 return self._message(received, looked=False)
-            case AtOnce():
+            case inputs.AtOnce():
                 return self._at_once(received.message, received.line, received.ended)
-            case TurnCommitted():
-                return self._turn_committed(received.run, received.outcome, received.refusal)
-            case Appended():
+            case inputs.TurnCommitted():
+                return self._turn_committed(received.run, received.outcome)
+            case inputs.Appended():
                 return self._appended(received)
-            case Done() | Failed():
+            case inputs.Done() | inputs.Failed():
                 return self._done(received)
-            case Cancel():
+            case inputs.Cancel():
                 return self._cancel(received, looked=False)
-            case Interrupted():
+            case inputs.Interrupted():
                 return self._interrupted(received)
-            case Shown(run, progress):
+            case inputs.Shown(run, progress):
                 running = self._runs(run)
-                return [Show(running.show(progress))] if running else []
-            case Streamed(run, text, message_id):
+                return [effects.Show(running.show(progress))] if running else []
+            case inputs.Streamed(run, text, message_id):
                 running = self._runs(run)
-                return [Show(running.stream(text, message_id))] if running else []
-            case Again(run):
+                return [effects.Show(running.stream(text, message_id))] if running else []
+            case inputs.Again(run):
                 return self._again(run)
-            case Opened(loaded):
+            case inputs.Opened(loaded):
                 return self._opened(loaded)
-            case LoadDone():
+            case inputs.LoadDone():
                 return self._load_done(received)
-            case ReadDone():
+            case inputs.ReadDone():
                 return self._read_done(received)
-            case Remote(head, events):
+            case inputs.Remote(head, events):
                 self.inbox.hear_of(head)
                 return self._note(events) + self._next()
-            case ShownElsewhere(frame):
-                return self._shown_elsewhere(frame)
-            case Wished():
+            case inputs.ShownElsewhere(frame):
+                return self.elsewhere.show(frame, self.running.turn if self.running else self._last_turn())
+            case inputs.Wished():
                 running = self.running if self.phase is Phase.RUNNING else None
-                return [Show(frame) for frame in running.show_again()] if running else []
-            case Found():
+                return [effects.Show(frame) for frame in running.show_again()] if running else []
+            case inputs.Found():
                 return self._found(received)
-            case TimerFired(name, number):
+            case inputs.TimerFired(name, number):
                 return self._timer(name, number)
-            case _:  # Rest
+            case inputs.Rest():
                 return self._rest()
+            case _:
+                assert_never(received)
 
-    @property
-    def turn(self) -> int | None:
-        """The turn that is under way, here or in another process."""
-        underway = self.running or self.elsewhere
-        return underway.turn if underway else None
-
-    def catch_up(self) -> list[protocol.Transient]:
-        """What a connection that has just become live must see of the running turn."""
-        if (underway := self._underway) is not None:
-            return underway.catch_up()
-        return self._overheard.said() if self._overheard is not None and self._is_told_early else []
-
-    @property
-    def _underway(self) -> Running | None:
-        """The turn that goes on: one whose end is being committed does not."""
-        return self.running if self.phase is Phase.RUNNING else self.elsewhere
-
-    @property
-    def _is_told_early(self) -> bool:
-        """Whether another process has shown something of a turn whose line, or the end before it, is not known here."""
-        return self._overheard is not None and self._overheard.turn > (self.turn or self._last_turn())
-
-    @property
-    def _is_late(self) -> bool:
-        """Whether the store has, or may have, what is not known here yet."""
-        return self.phase in (Phase.LOADING, Phase.COMMITTING) or self.inbox.is_behind
+    def waiting(self) -> list[inputs.Asked]:
+        """What clients asked that has no answer yet and is not on its way to the store by itself."""
+        running = self.running
+        asked: list[inputs.Asked | None] = [*self._held.asked]
+        if running is not None:
+            asked += [running.message, running.cancel]
+        return [one for one in asked if one is not None]
 
     # ------------------------------------------------------------ what the store knows
 
-    def _opened(self, loaded: Loaded | None) -> list[Effect]:
-        self._wanted = self._wanted or loaded is None
+    def _opened(self, loaded: Loaded | inputs.NotThere) -> list[Effect]:
+        self._wanted = self._wanted or isinstance(loaded, inputs.NotThere)
         if self.phase is Phase.COLD:
             return self._loaded(loaded)
-        if loaded is not None:  # a line whose commit seemed to fail may be among its
+        if isinstance(loaded, Loaded):  # a line whose commit seemed to fail may be among its
             self.inbox.hear_of(loaded.snapshot.seq)
-            return [Tell(loaded.snapshot.seq), *self._note(loaded.inbox), *self._next()]
+            return [effects.Tell(loaded.snapshot.seq), *self._note(loaded.inbox), *self._next()]
         # The connection found nothing where we know a session: one of us is late, so look again.
         return self._load() if self.phase is Phase.IDLE else []
 
     def _load(self) -> list[Effect]:
         """Ask the store for everything; what was running and reading here is over."""
         taken_back = self._take_back()
-        self.phase, self.running, self.elsewhere, self._outdated = Phase.LOADING, None, None, False
+        self.phase, self.running, self.elsewhere.awaited, self._outdated = Phase.LOADING, None, None, False
         self._read_number = 0
         self.inbox.forget()
         self._load_number = self._next_number()
-        return [*taken_back, Load(self._load_number)]
+        return [*taken_back, effects.Load(self._load_number)]
 
-    def _load_done(self, done: LoadDone) -> list[Effect]:
+    def _load_done(self, done: inputs.LoadDone) -> list[Effect]:
         if done.number != self._load_number or self.phase is not Phase.LOADING:
             return []
-        if not done.failed:
+        if not isinstance(done.loaded, inputs.Unreadable):
             return self._loaded(done.loaded)
-        refused = self._held.refuse("store_unavailable")
+        refused = self._held.refuse(ErrorCode.STORE_UNAVAILABLE)
         if self.snapshot is None:
             self.phase = Phase.COLD
-            return [*refused, Evict()]
+            return [*refused, effects.Evict()]
         return [*refused, self._retry("load")]
 
-    def _loaded(self, loaded: Loaded | None) -> list[Effect]:
-        if loaded is None:
+    def _loaded(self, loaded: Loaded | inputs.NotThere) -> list[Effect]:
+        if isinstance(loaded, inputs.NotThere):
             greets = self._wanted and self.snapshot is None
             return self._run(None) if greets else self._gone(CloseCode.NOT_FOUND)
         self._failures = 0
         self.snapshot = loaded.snapshot
         self.inbox.begin(loaded.snapshot.seq, loaded.inbox)
         self.phase = Phase.IDLE
-        told = Tell(loaded.snapshot.seq)
+        told = effects.Tell(loaded.snapshot.seq)
         # An event that was committed while we loaded was only heard of: the store has it.
         return [told, *(self._read() if self.inbox.is_behind else self._next())]
 
     def _gone(self, code: CloseCode) -> list[Effect]:
-        refused = self._held.refuse("not_found" if code is CloseCode.NOT_FOUND else "store_unavailable")
-        stopped: list[Effect] = [CancelStep(self.running.run)] if self.running else []
-        self.phase, self.running, self.elsewhere = Phase.COLD, None, None
-        return [*refused, *stopped, Gone(code), Evict()]
+        refused = self._held.refuse(ErrorCode.NOT_FOUND if code is CloseCode.NOT_FOUND else ErrorCode.STORE_UNAVAILABLE)
+        stopped: list[Effect] = [effects.CancelStep(self.running.run)] if self.running else []
+        self.phase, self.running, self.elsewhere.awaited = Phase.COLD, None, None
+        return [*refused, *stopped, effects.Gone(code), effects.Evict()]
 
     def _read(self) -> list[Effect]:
         self._read_number = self._next_number()
-        return [Read(self._read_number, self.inbox.head)]
+        return [effects.Read(self._read_number, self.inbox.head)]
 
-    def _read_done(self, done: ReadDone) -> list[Effect]:
+    def _read_done(self, done: inputs.ReadDone) -> list[Effect]:
         if done.number != self._read_number:
             return []
         self._read_number = 0
-        if done.events is None:
-            return [*self._held.refuse("store_unavailable"), self._retry("read")]
+        if isinstance(done.events, inputs.Unreadable):
+            return [*self._held.refuse(ErrorCode.STORE_UNAVAILABLE), self._retry("read")]
         self._failures = 0
         if not self.inbox.joins(done.events):
-            self._overheard = None
+            self.elsewhere.forget()
             return self._reload()  # what we heard of is not there: the log is not the one that we know
-        return [Tell(done.events[-1].seq), *self._note(done.events), *self._next()]
+        return [effects.Tell(done.events[-1].seq), *self._note(done.events), *self._next()]
 
     def _note(self, events: Sequence[Event]) -> list[Effect]:
         """Take what joins on to the log that we know; a gap means: read the store (L2)."""
@@ -315,27 +234,21 @@ class Session:
             return self._reload()
         return self._read() if self.inbox.is_behind and not self._read_number else []
 
-    def _last_turn(self) -> int:
-        """The last turn whose outcome is known here, or on its way to us."""
-        if self.running is not None and self.phase is Phase.COMMITTING:
-            return self.running.turn
-        return self.snapshot.cursor if self.snapshot else -1
-
     def _reload(self) -> list[Effect]:
         """What we know is old: another process made a turn, or the log was cut."""
         if self.phase is Phase.COMMITTING:
             self._outdated = True
             return []
-        stopped: list[Effect] = [CancelStep(self.running.run)] if self.running else []
+        stopped: list[Effect] = [effects.CancelStep(self.running.run)] if self.running else []
         return stopped + self._load()
 
     # ------------------------------------------------------------ lines
 
-    def _judge(self, asked: Asked, *, looked: bool = False) -> list[Effect]:
+    def _judge(self, asked: inputs.Asked, *, looked: bool = False) -> list[Effect]:
         """Do what is asked, or refuse it; `looked`: the store has been asked what became of it."""
-        return self._message(asked, looked) if isinstance(asked, Message) else self._cancel(asked, looked)
+        return self._message(asked, looked) if isinstance(asked, inputs.Message) else self._cancel(asked, looked)
 
-    def _message(self, message: Message, looked: bool) -> list[Effect]:
+    def _message(self, message: inputs.Message, looked: bool) -> list[Effect]:
         # Behind a line that is on its way together with its answer, so that lines keep their order.
         if self.snapshot is None or self._asking or (self.running is not None and self.running.message is not None):
             return self._hold(message)
@@ -343,77 +256,82 @@ class Session:
             if self._is_late or self._appending:
                 return self._hold(message)  # whether it is one too many is known in a moment
             if self.turn is not None:
-                return self._refuse(message, "turn_running", looked)
+                return self._refuse(message, ErrorCode.TURN_RUNNING, looked)
         if len(self.inbox.lines) + self._appending >= self.limits.inbox:
-            return self._refuse(message, "inbox_full", looked)
+            return self._refuse(message, ErrorCode.INBOX_FULL, looked)
         asked = message.say.action_message_id
         if asked is not None and asked != self.snapshot.card:
             # The card that we know may be older than the one that the user sees.
-            return self._hold(message) if self._is_late else self._refuse(message, "stale_action", looked)
+            return self._hold(message) if self._is_late else self._refuse(message, ErrorCode.STALE_ACTION, looked)
         line = lines.line_event(message, self.snapshot, self.workflow)
         if not self._is_free:
             return self._append(message, line)
         self._asking = self._next_number()
-        step = RunStep(self._asking, self.inbox.head + 1, 1, line, self.snapshot, stale=False)
-        return [AnswerAtOnce(message, line, step)]
+        step = effects.RunStep(self._asking, self.inbox.head + 1, 1, line, self.snapshot, stale=False)
+        return [effects.AnswerAtOnce(message, line, step)]
 
-    @property
-    def _is_free(self) -> bool:
-        """Whether the next line is the next turn, and its answer the next thing to happen."""
-        waits = self.inbox.lines or self.inbox.is_behind or self._appending or self.elsewhere
-        return self.phase is Phase.IDLE and not waits
-
-    def _append(self, message: Message, line: Event) -> list[Effect]:
+    def _append(self, message: inputs.Message, line: Event) -> list[Effect]:
         self._appending += 1
-        return [Append(message, lines.accept_write(line, self.user_id))]
+        return [effects.Append(message, lines.accept_write(line, self.user_id))]
 
-    def _at_once(self, message: Message, line: Event, ended: Done | Failed | None) -> list[Effect]:
+    def _at_once(
+        self, message: inputs.Message, line: Event, ended: inputs.Done | inputs.Failed | inputs.MayWait
+    ) -> list[Effect]:
         """Commit the line with its answer; alone where that may have to be waited for, or something came between."""
         asked, self._asking = self._asking, 0
-        if ended is None or ended.run != asked or not self._is_free:
+        if isinstance(ended, inputs.MayWait) or ended.run != asked or not self._is_free:
             return self._append(message, line)
         self.running = Running(run=ended.run, turn=self.inbox.head + 1, attempt=1, message=message)
         ending = self._ending(ended, self.running)
         return self._commit(self.running, ending, ended.ids, ended.now_ms, line)
 
-    def _hold(self, asked: Asked) -> list[Effect]:
+    def _hold(self, asked: inputs.Asked) -> list[Effect]:
         return [*self._held.add(asked), *(self._load() if self.phase is Phase.COLD else [])]
 
-    def _appended(self, appended: Appended) -> list[Effect]:
+    def _appended(self, appended: inputs.Appended) -> list[Effect]:
         self._appending -= 1
         message = appended.message
         match appended.outcome:
             case Committed(events, _):
                 self.inbox.own(events[-1].seq)
-                ack = Ack(message.reply_to, message.say.client_id, events[-1].seq, duplicate=False)
-                return [ack, Publish(events), *self._note(events), *self._next()]
+                ack = effects.Ack(message.reply_to, message.say.client_id, events[-1].seq, duplicate=False)
+                return [ack, effects.Publish(events), *self._note(events), *self._next()]
             case Duplicate(event):
                 return self._repeated(message, event)
             case Missing():
-                return [lines.reject(message, "not_found"), *self._gone(CloseCode.NOT_FOUND)]
+                return [lines.reject(message, ErrorCode.NOT_FOUND), *self._gone(CloseCode.NOT_FOUND)]
+            case (
+                inputs.Refused() | Unknown() | Unstorable() | Conflict()
+            ):  # it is guarded by no version, so there is no conflict
+                return [lines.reject(message, lines.why(appended.outcome))]
             case _:
-                return [lines.reject(message, appended.refusal)]
+                assert_never(appended.outcome)
 
-    def _repeated(self, asked: Asked, event: Event) -> list[Effect]:
+    def _repeated(self, asked: inputs.Asked, event: Event) -> list[Effect]:
         """What was asked took effect before, as `event`; maybe unseen by us, when its commit seemed to fail."""
         self.inbox.hear([event])
         return [lines.repeat(asked, event, self.workflow), *self._note([]), *self._next()]
 
-    def _refuse(self, asked: Asked, code: str, looked: bool) -> list[Effect]:
+    def _refuse(self, asked: inputs.Asked, code: ErrorCode, looked: bool) -> list[Effect]:
         """Refuse what is asked, but only after a look: it may have taken effect, or another process knows better."""
         if looked:
             return [lines.reject(asked, code, self.snapshot)]
         self._finding += 1
-        return [Find(asked, code)]
+        return [effects.Find(asked, code)]
 
-    def _found(self, found: Found) -> list[Effect]:
+    def _found(self, found: inputs.Found) -> list[Effect]:
         self._finding -= 1
-        if found.failed:
-            return [lines.reject(found.asked, "store_unavailable")]
-        if found.event is not None:
-            return self._repeated(found.asked, found.event)
-        if found.snapshot is not None:
-            self.inbox.hear_of(found.snapshot.seq)  # news of another process may not have reached us
+        match found.answer:
+            case inputs.Unreadable():
+                return [lines.reject(found.asked, ErrorCode.STORE_UNAVAILABLE)]
+            case Event():
+                return self._repeated(found.asked, found.answer)
+            case Snapshot(seq=seq):
+                self.inbox.hear_of(seq)  # news of another process may not have reached us
+            case inputs.NotThere():
+                pass
+            case _:
+                assert_never(found.answer)
         return self._judge(found.asked, looked=True) + self._note([])
 
     # ------------------------------------------------------------ turns
@@ -421,7 +339,7 @@ class Session:
     def _next(self) -> list[Effect]:
         """Run the oldest unanswered line, or wait for the process that accepted it; end a turn that is overtaken."""
         if self.phase is Phase.RUNNING and self.running is not None and self._is_overtaken(self.running.turn):
-            return [Interrupt(self.running.run)]
+            return [effects.Interrupt(self.running.run)]
         if self.phase is not Phase.IDLE:
             return []
         assert self.snapshot is not None
@@ -430,68 +348,27 @@ class Session:
             return []
         if self.inbox.is_ours(line) or self.limits.takeover_ms == 0:
             return self._run(line)
-        if self.elsewhere is not None:
+        if self.elsewhere.awaited is not None:
             return []  # it is this line's: another one is next only after a turn
-        self.elsewhere = self._overhear(line.seq)
-        self.elsewhere.is_seen = True
-        return [TakeOver(line.seq, max(line.created_at, self.snapshot.updated_at))]
-
-    def _shown_elsewhere(self, frame: protocol.Transient) -> list[Effect]:
-        """Pass on what another process shows; a piece of text only where it goes on from what is known.
-
-        What tabs here were shown is kept by a cancellation, so it is remembered from before the line is known, and
-        while the session is read again.
-        """
-        if frame.type != "stream_delta" or not self._is_of_others(frame.payload["turn"]):
-            return [Show(frame, here=True)]
-        overheard = self._overhear(frame.payload["turn"])
-        if overheard.follow(frame):
-            return [Show(frame, here=True)]
-        return [Ask()] if overheard.is_new(frame) else []
-
-    def _is_of_others(self, turn: int) -> bool:
-        """Whether a turn is another process's and goes on, as far as is known here: a newer one ends it."""
-        if self._overheard is not None and turn < self._overheard.turn:
-            return False
-        if self.elsewhere is not None:
-            return turn >= self.elsewhere.turn
-        return turn > (self._last_turn() if self.running is None else self.running.turn)
-
-    def _overhear(self, turn: int) -> Running:
-        """What other processes show of a turn; kept for the newest one."""
-        known = self._overheard
-        if known is not None and known.turn == turn:
-            return known
-        begun = Running(run=self._next_number(), turn=turn, attempt=0)
-        if known is None or known.turn < turn:
-            self._overheard = begun
-        return begun
+        self.elsewhere.wait_for(line.seq, self._next_number())
+        return [effects.TakeOver(line.seq, max(line.created_at, self.snapshot.updated_at))]
 
     def _run(self, line: Event | None) -> list[Effect]:
-        turn, run, is_seen = line.seq if line else 0, self._next_number(), self.elsewhere is not None
+        turn, run, is_seen = line.seq if line else 0, self._next_number(), self.elsewhere.awaited is not None
         # A line that the store kept for us may have been tried before, by a process that died in mid-answer: what
         # clients have of that is to be replaced.
         before = 0 if line is None or self.inbox.is_ours(line) else 1
         before = self._attempt if turn == self._tried else before
-        overheard = self._overheard if self._overheard is not None and self._overheard.turn == turn else None
-        self._tried, self._attempt = turn, max(before, overheard.attempt if overheard else 0) + 1
-        self.running, self.elsewhere = Running(run=run, turn=turn, attempt=self._attempt, is_seen=is_seen), None
+        self._tried, self._attempt = turn, max(before, self.elsewhere.attempt(turn)) + 1
+        self.running = Running(run=run, turn=turn, attempt=self._attempt, is_seen=is_seen)
+        self.elsewhere.awaited = None
         self.phase = Phase.RUNNING
         if self._is_overtaken(turn):
-            return [Interrupt(run)]  # nobody waits for its answer: no step, and no model paid
+            return [effects.Interrupt(run)]  # nobody waits for its answer: no step, and no model paid
         asked = line.payload.get("action_message_id") if line else None
         stale = asked is not None and self.snapshot is not None and asked != self.snapshot.card
-        step = RunStep(run, turn, self._attempt, line, self.snapshot, stale)
-        return [step, SetTimer("status", run, self.limits.status_after_ms)]
-
-    def _is_overtaken(self, turn: int) -> bool:
-        """Whether a newer line than the turn's own ends it."""
-        return self.workflow.when_busy == "interrupt" and self.inbox.newest > turn
-
-    def _runs(self, run: int) -> Running | None:
-        """The running turn, if `run` is its number and its step may still speak."""
-        running = self.running
-        return running if running and running.run == run and self.phase is Phase.RUNNING else None
+        step = effects.RunStep(run, turn, self._attempt, line, self.snapshot, stale)
+        return [step, effects.SetTimer("status", run, self.limits.status_after_ms)]
 
     def _again(self, run: int) -> list[Effect]:
         """The step begins anew: whoever reads replaces its words, by the attempt that the next ones carry."""
@@ -500,36 +377,33 @@ class Session:
             return []
         shown = running.begin_again()
         self._attempt = running.attempt
-        return [Show(shown)]
+        return [effects.Show(shown)]
 
-    def _done(self, done: Done | Failed) -> list[Effect]:
+    def _done(self, done: inputs.Done | inputs.Failed) -> list[Effect]:
         running = self._runs(done.run)
         if running is None:
             return []
         return self._commit(running, self._ending(done, running), done.ids, done.now_ms)
 
-    def _ending(self, done: Done | Failed, running: Running) -> Ending:
-        return answered(done, running) if isinstance(done, Done) else failed(done, running, self._state())
-
-    def _cancel(self, cancel: Cancel, looked: bool) -> list[Effect]:
+    def _cancel(self, cancel: inputs.Cancel, looked: bool) -> list[Effect]:
         if self.snapshot is None:
             return self._hold(cancel)
         running = self._underway
         if running is None or running.turn != cancel.turn:
-            return self._hold(cancel) if self._is_late else self._refuse(cancel, "not_running", looked)
+            return self._hold(cancel) if self._is_late else self._refuse(cancel, ErrorCode.NOT_RUNNING, looked)
         # Whoever runs it elsewhere learns of its end from the log: its version is old from now on.
-        self.running, self.elsewhere = running, None
+        self.running, self.elsewhere.awaited = running, None
         running.cancel = cancel
         return self._stop(running, cancelled(cancel, running, self._state()), cancel.ids, cancel.now_ms)
 
-    def _interrupted(self, ready: Interrupted) -> list[Effect]:
+    def _interrupted(self, ready: inputs.Interrupted) -> list[Effect]:
         running = self._runs(ready.run)
         if running is None:
             return []
         return self._stop(running, interrupted(ready, running, self._state()), ready.ids, ready.now_ms)
 
     def _stop(self, running: Running, ending: Ending, ids: Sequence[str], now_ms: int) -> list[Effect]:
-        return [CancelStep(running.run), *self._commit(running, ending, ids, now_ms)]
+        return [effects.CancelStep(running.run), *self._commit(running, ending, ids, now_ms)]
 
     def _commit(
         self, running: Running, ending: Ending, ids: Sequence[str], now_ms: int, line: Event | None = None
@@ -546,95 +420,92 @@ class Session:
             line=line,
         )
         self.phase = Phase.COMMITTING
-        return [Commit(running.run, running.write)]
+        return [effects.Commit(running.run, running.write)]
 
-    def _turn_committed(self, run: int, outcome: Outcome | None, refusal: str) -> list[Effect]:
+    def _turn_committed(self, run: int, outcome: Settled | inputs.Refused) -> list[Effect]:
         running = self.running
         if running is None or running.run != run or running.write is None:
             return []
         if running.message is not None and not isinstance(outcome, Committed):
-            return self._came_to_nothing(running.message, outcome, refusal)
+            return self._came_to_nothing(running.message, outcome)
         match outcome:
             case Committed(events, version):
                 return self._turn_ended(running, events, version)
             case Duplicate(event) if running.cancel is not None:
                 return [lines.repeat(running.cancel, event, self.workflow), *self._load()]
+            case Duplicate() | Missing():
+                return self._gone(CloseCode.NOT_FOUND)
             case Conflict():
                 refused = self._held.add(running.cancel) if running.cancel else []
                 return [*refused, *self._load()]
-            case None if self.snapshot is None:
-                return self._gone(CloseCode.STORE_UNAVAILABLE)  # nobody has seen this session yet
-            case None:
-                return [*self._held.refuse("store_unavailable"), self._retry("commit")]
+            case Unknown() | Unstorable() | inputs.Refused():
+                if self.snapshot is None:
+                    return self._gone(CloseCode.STORE_UNAVAILABLE)  # nobody has seen this session yet
+                return [*self._held.refuse(ErrorCode.STORE_UNAVAILABLE), self._retry("commit")]
             case _:
-                return self._gone(CloseCode.NOT_FOUND)
+                assert_never(outcome)
 
-    def _came_to_nothing(self, message: Message, outcome: Outcome | None, refusal: str) -> list[Effect]:
+    def _came_to_nothing(
+        self, message: inputs.Message, outcome: Duplicate | Conflict | Missing | Unknown | Unstorable | inputs.Refused
+    ) -> list[Effect]:
         """A line and its answer that were not written together; where the outcome is not known, the store knows."""
         match outcome:
             case Duplicate(event):
                 return [lines.repeat(message, event, self.workflow), *self._load()]
             case Conflict():
                 return [*self._held.put_back(message), *self._load()]
-            case None:
-                return [lines.reject(message, refusal), *self._load()]
+            case inputs.Refused() | Unknown() | Unstorable():
+                return [lines.reject(message, lines.why(outcome)), *self._load()]
+            case Missing():
+                return [lines.reject(message, ErrorCode.NOT_FOUND), *self._gone(CloseCode.NOT_FOUND)]
             case _:
-                return [lines.reject(message, "not_found"), *self._gone(CloseCode.NOT_FOUND)]
+                assert_never(outcome)
 
     def _turn_ended(self, running: Running, events: Sequence[Event], version: int) -> list[Effect]:
         assert running.write is not None
         self.snapshot = snapshot_after(running.write, events, version, self.snapshot)
-        effects: list[Effect] = [Publish(events)]
+        out: list[Effect] = [effects.Publish(events)]
         if (message := running.message) is not None:
-            effects.insert(0, Ack(message.reply_to, message.say.client_id, events[0].seq, duplicate=False))
+            out.insert(0, effects.Ack(message.reply_to, message.say.client_id, events[0].seq, duplicate=False))
             if not self._outdated and self.inbox.pass_over(events):
                 self.running, self.phase, self._failures = None, Phase.IDLE, 0
-                return effects
+                return out
         if (usage := tell_usage(events[-1])) is not None:
-            effects.append(Show(usage))
+            out.append(effects.Show(usage))
         if (cancel := running.cancel) is not None:
-            stopped = next(event for event in events if event.type == "turn_cancelled")
-            effects.append(Ack(cancel.reply_to, cancel.client_id, stopped.seq, duplicate=False))
-        effects += self._take_back()
+            stopped = next(event for event in events if event.type == EventType.TURN_CANCELLED)
+            out.append(effects.Ack(cancel.reply_to, cancel.client_id, stopped.seq, duplicate=False))
+        out += self._take_back()
         self.running, self.phase, self._failures = None, Phase.IDLE, 0
         if self._outdated:
-            return effects + self._load()
-        return effects + self._note(events) + self._next()
-
-    def _take_back(self) -> list[Effect]:
-        """End what was shown of the turn under way; of another process's, only this one's own subscribers were told."""
-        underway = self.running or self.elsewhere
-        shown = underway.take_back() if underway else []
-        return [Show(frame, here=self.running is None) for frame in shown]
-
-    def _state(self) -> str:
-        return self.snapshot.state if self.snapshot else self.workflow.start
+            return out + self._load()
+        return out + self._note(events) + self._next()
 
     # ------------------------------------------------------------ time
 
     def _timer(self, name: str, number: int) -> list[Effect]:
         running = self.running if self.running and self.running.run == number else None
         match name:
-            case "takeover" if self.elsewhere is not None and self.elsewhere.turn == number:
+            case "takeover" if self.elsewhere.awaited is not None and self.elsewhere.awaited.turn == number:
                 self.inbox.own(number)
                 # Ours is another attempt than the one whose pieces clients may have, heard of here or not.
                 self._tried, self._attempt = number, 1
                 return self._load()  # it may have its answer, and the news of it did not reach us
             case "status" if running and running.status is None and running.write is None:
-                return [Show(running.think())]
+                return [effects.Show(running.think())]
             case "commit" if running and running.write is not None:
-                return [Commit(number, running.write, again=True)]
+                return [effects.Commit(number, running.write, again=True)]
             case "load" if self.phase is Phase.LOADING:
                 return self._load()
             case "read" if self.phase is not Phase.LOADING and self.inbox.is_behind and not self._read_number:
                 return self._read()
         return []
 
-    def _retry(self, name: str) -> SetTimer:
+    def _retry(self, name: str) -> effects.SetTimer:
         """Try again later, and later still: a store that is away must not be hammered when it comes back."""
         self._failures += 1
         wait_ms = min(self.limits.retry_ms * 2 ** min(self._failures - 1, 10), self.limits.retry_max_ms)
-        return SetTimer(name, self.running.run if self.running else 0, wait_ms)
+        return effects.SetTimer(name, self.running.run if self.running else 0, wait_ms)
 
     def _next_number(self) -> int:
         self._number += 1
@@ -645,4 +516,4 @@ class Session:
         if self.phase is not Phase.IDLE or waits or self._is_told_early:
             return []
         self.phase = Phase.COLD
-        return [Evict()]
+        return [effects.Evict()]

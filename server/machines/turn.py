@@ -9,16 +9,27 @@ from typing import Any
 from msgspec import Struct
 
 from server.machines.inputs import NOTHING_SPENT, Cancel, Done, Failed, Interrupted, Message
-from server.records import SYSTEM, SYSTEM_TYPES, Event, Snapshot, Update, Write, merge_memory, next_card
+from server.records import (
+    CHAT_MESSAGE,
+    STATE_UPDATE,
+    SYSTEM,
+    SYSTEM_TYPES,
+    TURN_CANCELLED,
+    TURN_FAILED,
+    Event,
+    Snapshot,
+    Update,
+    Write,
+    merge_memory,
+    next_card,
+)
+from server.server_memory import SERVER_KEY, StoredSummary, remember
 from server.wire import protocol
 from server.wire.protocol import Transient
 from server.workflows.table import Frame, Progress, Workflow, chat
 
 #: What is shown of a turn that shows nothing by itself.
 _THINKING = Progress("Thinking …", status="thinking")
-#: Where memory keeps what all turns of a session took together, and which numbers of a turn's usage it sums.
-USAGE_KEY = "usage"
-_SUMMED = ("input_tokens", "output_tokens", "cost_micro_usd", "calls")
 
 
 class Running(Struct):
@@ -107,7 +118,7 @@ class Running(Struct):
 class Ending(Struct, frozen=True):
     """How a turn ends: what is said, where it goes, what it remembers, what it took (`usage` and `trace`, if any).
 
-    `client_id` is a cancellation's own.
+    `client_id` is a cancellation's own, `summary` the new one of what was said long ago.
     """
 
     frames: Sequence[Frame]
@@ -116,6 +127,7 @@ class Ending(Struct, frozen=True):
     memory: dict[str, Any]
     client_id: str | None = None
     spent: Mapping[str, Any] = NOTHING_SPENT
+    summary: StoredSummary | None = None
 
 
 def answered(done: Done, running: Running) -> Ending:
@@ -123,11 +135,11 @@ def answered(done: Done, running: Running) -> Ending:
     result = done.result
     frames: Sequence[Frame] = result.frames
     if running.message_id is not None:
-        spoken = next((place for place, frame in enumerate(frames) if frame.type == "chat_message"), None)
+        spoken = next((place for place, frame in enumerate(frames) if frame.type == CHAT_MESSAGE), None)
         if spoken is not None:
-            named = Frame("chat_message", frames[spoken].payload, running.message_id)
+            named = Frame(CHAT_MESSAGE, frames[spoken].payload, running.message_id)
             frames = [*frames[:spoken], named, *frames[spoken + 1 :]]
-    return Ending(frames, result.intent, result.to, result.memory, None, done.spent)
+    return Ending(frames, result.intent, result.to, result.memory, None, done.spent, done.summary)
 
 
 def failed(failure: Failed, running: Running, state: str) -> Ending:
@@ -138,7 +150,7 @@ def failed(failure: Failed, running: Running, state: str) -> Ending:
         "correlation_id": failure.correlation_id,
         "retryable": failure.retryable,
     }
-    return Ending([Frame("turn_failed", payload), chat(failure.words)], "Failed", state, {}, spent=failure.spent)
+    return Ending([Frame(TURN_FAILED, payload), chat(failure.words)], "Failed", state, {}, spent=failure.spent)
 
 
 def cancelled(cancel: Cancel, running: Running, state: str) -> Ending:
@@ -154,16 +166,11 @@ def interrupted(ready: Interrupted, running: Running, state: str) -> Ending:
 
 
 def _stopped(running: Running, told: dict[str, Any]) -> list[Frame]:
-    stopped = Frame("turn_cancelled", told)
+    stopped = Frame(TURN_CANCELLED, told)
     if not running.text:
         return [stopped]
     said = chat(running.text)
     return [Frame(said.type, {**said.payload, "cancelled": True}, running.message_id), stopped]
-
-
-def add_usage(total: Mapping[str, Any] | None, usage: Mapping[str, Any]) -> dict[str, int]:
-    """What a session's turns took until now, with one more; a turn whose cost is not known adds none."""
-    return {name: (total or {}).get(name, 0) + (usage[name] or 0) for name in _SUMMED}
 
 
 def tell_usage(ended: Event) -> Transient | None:
@@ -175,7 +182,7 @@ def tell_usage(ended: Event) -> Transient | None:
     if usage is None:
         return None
     total_tokens = usage["input_tokens"] + usage["output_tokens"]
-    session = ended.payload["memory"][USAGE_KEY]
+    session = ended.payload["memory"][SERVER_KEY]["usage"]
     payload = {"turn": ended.turn, **usage, "total_tokens": total_tokens, "session": session}
     return Transient("token_usage", payload)
 
@@ -201,8 +208,8 @@ def turn_write(
     came_from = before.state if before else None
     known = before.memory if before else {}
     changes = ending.memory
-    if "usage" in ending.spent:
-        changes = {**changes, USAGE_KEY: add_usage(known.get(USAGE_KEY), ending.spent["usage"])}
+    if ending.spent or ending.summary is not None:
+        changes = {**changes, **remember(known, usage=ending.spent.get("usage"), summary=ending.summary)}
     ended: dict[str, Any] = {
         "from": came_from,
         "to": ending.to,
@@ -223,9 +230,9 @@ def turn_write(
             payload=frame.payload,
             created_at=now_ms,
             turn=turn,
-            client_id=ending.client_id if frame.type == "turn_cancelled" else None,
+            client_id=ending.client_id if frame.type == TURN_CANCELLED else None,
         )
-        for frame, message_id in zip([*ending.frames, Frame("state_update", ended)], ids, strict=False)
+        for frame, message_id in zip([*ending.frames, Frame(STATE_UPDATE, ended)], ids, strict=False)
     ]
     if line is not None:
         events.insert(0, line)

@@ -10,12 +10,15 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
-from server.records import SYSTEM, Event, Snapshot, fold, is_line
+from server.records import SYSTEM, Event, EventType, Snapshot, fold, is_line
+from server.server_memory import read_server_memory
 from server.store.inspect.contract import Damaged
 from server.wire.protocol import timestamp
 from server.workflows.table import Workflow
 
 TEXT_CHARS: Final = 90
+#: How long a problem, or a word of the log beside its events, may be when it is shown.
+PROBLEM_CHARS: Final = 300
 #: How many problems of one kind are spelt out.
 _PROBLEM_LIMIT: Final = 5
 
@@ -29,6 +32,7 @@ LAWS: Final = {
     "answers": "every line up to the cursor has exactly one answer, and no other has one",
     "moves": "every turn starts in the state in which the one before ended",
     "version": "the version is the number of turns",
+    "server": "what the server itself remembers can be read",
     "fold": "the log, folded, gives the session as it is stored",
 }
 
@@ -46,10 +50,10 @@ class Law(Struct):
         return not self.count
 
     def broken(self, problem: str) -> None:
-        """Note a problem; of many, the first ones."""
+        """Note a problem, which may quote what a row holds; of many, the first ones."""
         self.count += 1
         if len(self.problems) < _PROBLEM_LIMIT:
-            self.problems.append(problem)
+            self.problems.append(one_line(problem, PROBLEM_CHARS))
 
 
 class Entry(Struct, kw_only=True):
@@ -187,11 +191,8 @@ class _Reading:
             else:
                 reason = item.reason if isinstance(item, Damaged) else reason
                 self.laws["readable"].broken(f"event {item.seq}: {reason}")
-                self.history.append(
-                    Entry(
-                        seq=item.seq, created_at=None, role="?", type="?", message_id="", text=f"unreadable: {reason}"
-                    )
-                )
+                text = one_line(f"unreadable: {reason}")
+                self.history.append(Entry(seq=item.seq, created_at=None, role="?", type="?", message_id="", text=text))
 
     def _take(self, event: Event) -> None:
         seq = event.seq
@@ -212,7 +213,7 @@ class _Reading:
         )
         self.history.append(entry)
         self._visible += event.role != SYSTEM
-        if event.message_id == self._snapshot.card and event.type == "action_request":
+        if event.message_id == self._snapshot.card and event.type == EventType.ACTION_REQUEST:
             prompt = one_line(str(event.payload.get("prompt_text")))
             self._card = Card(event.message_id, seq, prompt, [one_line(label) for label in _labels(event)])
         if event.type == self._page_type:
@@ -220,7 +221,7 @@ class _Reading:
         if is_line(event):
             self._line = seq
             self._waiting[seq] = entry
-        elif event.type == "state_update":
+        elif event.type == EventType.STATE_UPDATE:
             self._end_turn(event, entry)
         else:
             self._unended.setdefault(event.turn, []).append(entry)
@@ -263,6 +264,8 @@ class _Reading:
             self.laws["greeting"].broken(f"expected one opening turn, found {len(self._openings)}: {found}")
         elif self.history[0].role == "user" or self._openings[0] > min(self._answered, default=self._seq + 1):
             self.laws["greeting"].broken(f"the opening turn, event {self._openings[0]}, is not the first turn")
+        if complaint := read_server_memory(snapshot.memory).complaint:
+            self.laws["server"].broken(f"{complaint}: it counts as empty")
         if not self.laws["readable"].is_kept:
             self.laws["fold"].broken("cannot be told while events cannot be read")
         elif folded is None:
@@ -294,10 +297,10 @@ class _Reading:
 def _malformed(event: Event) -> str | None:
     """What is wrong with the payload, where that keeps a server from reading it."""
     payload = event.payload
-    if event.type == "state_update":
+    if event.type == EventType.STATE_UPDATE:
         is_whole = isinstance(payload.get("to"), str) and "from" in payload and isinstance(payload.get("memory"), dict)
         return None if is_whole else "a state_update without from, to and memory"
-    if event.type == "chat_message" and not isinstance(payload.get("text"), str):
+    if event.type == EventType.CHAT_MESSAGE and not isinstance(payload.get("text"), str):
         return "a chat_message without text"
     return None
 
@@ -316,15 +319,15 @@ def _words(event: Event, workflow: Workflow | None) -> object:
     """What an event says to a person."""
     payload = event.payload
     match event.type:
-        case "chat_message":
+        case EventType.CHAT_MESSAGE:
             return payload["text"]
-        case "action_request":
+        case EventType.ACTION_REQUEST:
             return f"{payload.get('prompt_text')} [{' | '.join(_labels(event))}]"
-        case "state_update":
+        case EventType.STATE_UPDATE:
             came_from, to = payload["from"], payload["to"]
             move = f"stays in {to}" if came_from == to else f"{came_from or 'start'} → {to}"
             return f"{payload.get('intent')}: {move}"
-        case "turn_failed":
+        case EventType.TURN_FAILED:
             return f"{payload.get('code')}, reference {payload.get('correlation_id')}"
         case _:
             return _own_words(event, workflow)

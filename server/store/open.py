@@ -52,6 +52,7 @@ def open_store(settings: Settings) -> Store:
                 path,
                 synchronous=settings.sqlite_synchronous,
                 busy_ms=timeout_ms,
+                timeout_ms=timeout_ms,
                 known_limit=settings.session_max_concurrent,
             )
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from server.errors import InvalidWrite, StoreUnavailable
+from server.errors import InvalidWrite, Unreadable
 from server.records import Event, Snapshot
 
 EVENT_COLUMNS: Final = "session_id, seq, type, role, message_id, client_id, turn, payload, created_at"
@@ -31,11 +31,11 @@ def encode(value: Any) -> str:
 
 
 def decode(text: str) -> dict[str, Any]:
-    """The object that `encode` made a text of. Raises StoreUnavailable when it is no longer that: it was damaged."""
+    """The object that `encode` made a text of. Raises Unreadable when it is no longer that: it was damaged."""
     try:
         return _decoder.decode(text)
-    except (msgspec.MsgspecError, RecursionError) as error:
-        raise StoreUnavailable(f"what is stored is damaged: {error}") from error
+    except _NO_JSON as error:
+        raise Unreadable(f"what is stored is damaged: {error}") from error
 
 
 def event_rows(events: Sequence[Event], nothing: Any = None) -> list[tuple[Any, ...]]:
@@ -63,8 +63,10 @@ def event_rows(events: Sequence[Event], nothing: Any = None) -> list[tuple[Any, 
 
 
 def event_of(row: Sequence[Any]) -> Event:
-    """The event of EVENT_COLUMNS."""
+    """The event of EVENT_COLUMNS. Raises Unreadable for a row that no store wrote."""
     session_id, seq, kind, role, message_id, client_id, turn, payload, created_at = row
+    if not (type(seq) is type(turn) is type(created_at) is int and type(kind) is type(role) is type(message_id) is str):
+        raise Unreadable(f"what is stored is damaged: an event has a column of a wrong type, {seq!r:.20}")
     return Event(
         session_id=session_id,
         seq=seq,
@@ -79,9 +81,12 @@ def event_of(row: Sequence[Any]) -> Event:
 
 
 def snapshot_of(row: Sequence[Any]) -> Snapshot:
-    """The snapshot of SESSION_COLUMNS."""
+    """The snapshot of SESSION_COLUMNS. Raises Unreadable for a row that no store wrote."""
     session_id, user_id, workflow, state, memory, *rest = row
     version, seq, cursor, lined, visible, card, created_at, updated_at = rest
+    numbers = (version, seq, cursor, lined, visible, created_at, updated_at)
+    if {*map(type, numbers)} != {int} or {type(workflow), type(state)} != {str} or type(card) not in (str, type(None)):
+        raise Unreadable("what is stored is damaged: a session has a column of a wrong type")
     return Snapshot(
         session_id=session_id,
         user_id=user_id,

@@ -7,7 +7,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from server import __version__
-from server.errors import StoreError
+from server.errors import ErrorCode, StoreError
 from server.ops.metrics import MEDIA_TYPE, Exposed
 from server.records import SessionKey
 from server.store import Store
@@ -45,11 +45,11 @@ class Health:
     async def ready(self, _request: Request) -> Response:
         """The store answers and nobody is being sent away. Without its broker a process is slower, and ready."""
         if self._gateway.draining:
-            return problem(503, "draining")
+            return problem(503, ErrorCode.DRAINING)
         try:
             await self._store.load(SessionKey(user_id="", session_id=_NOBODY), 0, 0)
         except StoreError:
-            return problem(503, "store_unavailable")
+            return problem(503, ErrorCode.STORE_UNAVAILABLE)
         if self._broker is None:
             return JSONResponse({"status": "ready"})
         return JSONResponse({"status": "ready", "broker": "connected" if self._broker.connected else "away"})

@@ -1,18 +1,24 @@
 """HTTP: the page of the browser client, and the pages that workflows publish."""
 
+import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+import structlog
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from server.errors import StoreError, WorkflowError
+from server.engine.containment import brief, describe
+from server.errors import ERROR_CODES, ErrorCode, StoreError, WorkflowError, describe_problem
+from server.records import Event
 from server.store import Store
 from server.web.problem import problem
 from server.workflows.page import Page
 from server.workflows.table import Workflow
+
+log = structlog.get_logger()
 
 STATIC: Final = Path(__file__).parent / "static"
 #: Pages load what this server serves and nothing else.
@@ -50,9 +56,33 @@ def _serve(store: Store, page: Page) -> Callable[[Request], Awaitable[Response]]
         try:
             event = await store.published(request.path_params["message_id"], page.frame_type)
         except StoreError:
-            return problem(503, "store_unavailable")
+            return problem(503, ErrorCode.STORE_UNAVAILABLE)
         if event is None:
-            return problem(404, "not_found")
-        return HTMLResponse(page.render(event.payload), headers={**SECURITY_HEADERS, "X-Robots-Tag": "noindex"})
+            return problem(404, ErrorCode.NOT_FOUND)
+        try:
+            shown = page.render(event.payload)
+            body = shown.encode(errors="replace")
+        except BaseException as error:  # noqa: BLE001  a stored payload may hold anything, and the page is a workflow's
+            return page_broken(event, error)
+        return HTMLResponse(body, headers={**SECURITY_HEADERS, "X-Robots-Tag": "noindex"})
 
     return serve
+
+
+def page_broken(event: Event, error: BaseException) -> JSONResponse:
+    """The answer where a published page cannot be made of its event; the log has the reason.
+
+    - `page_broken` (error): session_id, message_id, reason, correlation_id, and the traceback.
+    """
+    correlation_id = uuid.uuid4().hex
+    log.error(
+        "page_broken",
+        session_id=event.session_id,
+        message_id=event.message_id,
+        reason=describe(error),
+        correlation_id=correlation_id,
+        exc_info=brief(error),
+    )
+    words = f"{ERROR_CODES[ErrorCode.PAGE_BROKEN].message} (Reference {correlation_id[:8]}.)"
+    said = describe_problem(500, ErrorCode.PAGE_BROKEN, words)
+    return JSONResponse(said, 500, media_type="application/problem+json")

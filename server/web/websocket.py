@@ -18,7 +18,7 @@ import structlog
 
 from server.engine.engine import Engine
 from server.engine.subscriber import Subscriber
-from server.errors import CloseCode, ProtocolError, describe_problem
+from server.errors import CloseCode, ErrorCode, ProtocolError, describe_problem
 from server.machines.connection import Cursor
 from server.records import SessionKey
 from server.settings import Settings
@@ -64,7 +64,7 @@ class Refusal(msgspec.Struct, frozen=True):
     """Why a connection is refused before the upgrade."""
 
     status: int
-    code: str
+    code: ErrorCode
     detail: str = ""
     retry_after_s: int | None = None
 
@@ -121,17 +121,17 @@ class Gateway:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         origin, allowed = headers.get(b"origin"), self._settings.allowed_origins
         if origin is not None and "*" not in allowed and origin.lower() not in allowed:
-            return Refusal(403, "origin_refused", retry_after_s=None)
+            return Refusal(403, ErrorCode.ORIGIN_REFUSED, retry_after_s=None)
         if self.draining:
-            return Refusal(503, "draining", retry_after_s=1)
+            return Refusal(503, ErrorCode.DRAINING, retry_after_s=1)
         if len(self.connections) >= self._settings.connection_limit:
-            return Refusal(503, "overloaded", retry_after_s=5)
+            return Refusal(503, ErrorCode.OVERLOADED, retry_after_s=5)
         dialect = choose(self._dialects, scope["subprotocols"])
         request = read_request(scope["query_string"], dialect, self._engine.workflows.keys())
         if isinstance(request, Request):
             others = self._engine.broker.subscribers(request.key)
             if len(others) >= self._settings.connections_per_session_limit:
-                return Refusal(429, "overloaded", "too many connections to this session", retry_after_s=5)
+                return Refusal(429, ErrorCode.OVERLOADED, "too many connections to this session", retry_after_s=5)
         return request
 
 
@@ -232,7 +232,7 @@ class WebSocketConnection:
             self._outlet.close(CloseCode.RATE_LIMITED)
             return
         if text is None:
-            self._subscriber.refuse("binary_frame")
+            self._subscriber.refuse(ErrorCode.BINARY_FRAME)
             return
         try:
             frame = self._parse(text, frame_max_bytes=self._frame_max_bytes, text_max_chars=self._text_max_chars)
@@ -242,7 +242,7 @@ class WebSocketConnection:
         match frame:
             case protocol.Say() | protocol.Cancel():
                 if wait_ms := self._lines.wait_ms(now):
-                    self._subscriber.refuse("rate_limited", frame.client_id, wait_ms)
+                    self._subscriber.refuse(ErrorCode.RATE_LIMITED, frame.client_id, wait_ms)
                 else:
                     self._subscriber.receive(frame)
             case protocol.Resume():
@@ -253,7 +253,7 @@ class WebSocketConnection:
                 for answer in self._subscriber.encode(Transient("pong", {"n": n})):
                     self._outlet.put_urgent(answer)
             case protocol.Authenticate():
-                self._subscriber.refuse("auth_not_enabled")
+                self._subscriber.refuse(ErrorCode.AUTH_NOT_ENABLED)
             case protocol.Pong():
                 pass
 
@@ -281,13 +281,13 @@ def read_request(query_string: bytes, dialect: Dialect | None, workflows: Collec
         session_id = str(uuid.UUID(query["session_id"])) if "session_id" in query else str(uuid.uuid4())
         after = _count(query.get("after"))
     except ValueError:
-        return Refusal(400, "bad_request", "session_id is a UUID, after is a whole number")
+        return Refusal(400, ErrorCode.BAD_REQUEST, "session_id is a UUID, after is a whole number")
     user_id = identify(query)
     if user_id is None:
-        return Refusal(400, "bad_request", "user_id has 1 to 256 printable characters")
+        return Refusal(400, ErrorCode.BAD_REQUEST, "user_id has 1 to 256 printable characters")
     workflow = query.get("workflow", DEFAULT_WORKFLOW)
     if workflow not in workflows:
-        return Refusal(400, "bad_request", "there is no such workflow")
+        return Refusal(400, ErrorCode.BAD_REQUEST, "there is no such workflow")
     skip = query.get("skip_history") == "true"
     shown = query.get("message_count", "")
     cursor = Cursor(

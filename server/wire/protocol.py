@@ -46,7 +46,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from server.errors import ERROR_CODES, ProtocolError
+from server.errors import ERROR_CODES, ErrorCode, ProtocolError
 from server.records import Snapshot
 
 CLIENT_ID_MAX_CHARS: Final = 64
@@ -129,13 +129,13 @@ def parse(raw: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
         return Ping(bare=True)
     # A character has four bytes at most, so short frames need not be measured.
     if len(raw) * 4 > frame_max_bytes and len(raw.encode("utf-8", "surrogatepass")) > frame_max_bytes:
-        raise ProtocolError("too_large")
+        raise ProtocolError(ErrorCode.TOO_LARGE)
     try:
         frame = _decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise ProtocolError("invalid_frame") from error
+        raise ProtocolError(ErrorCode.INVALID_FRAME) from error
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError) as error:
-        raise ProtocolError("invalid_json") from error
+        raise ProtocolError(ErrorCode.INVALID_JSON) from error
     match frame.type:
         case "user_message" | "user_input":
             return _say(frame, text_max_chars)
@@ -149,30 +149,30 @@ def parse(raw: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
             return Pong()
         case "auth":
             if not frame.token:
-                raise ProtocolError("invalid_frame", client_id=_safe_id(frame.id))
+                raise ProtocolError(ErrorCode.INVALID_FRAME, client_id=_safe_id(frame.id))
             return Authenticate(token=frame.token)
-    raise ProtocolError("unknown_type", client_id=_safe_id(frame.id))
+    raise ProtocolError(ErrorCode.UNKNOWN_TYPE, client_id=_safe_id(frame.id))
 
 
 def _say(frame: _Received, text_max_chars: int) -> Say:
     body = frame.data or _Body()
     client_id = frame.id if frame.id is not None else body.handoff_idempotency_key
     if client_id is not None and not _is_id(client_id):
-        raise ProtocolError("invalid_id")
+        raise ProtocolError(ErrorCode.INVALID_ID)
     action = body.action_value or None
     if action is None and body.frontend_actions:
         action = next((one.action_id for one in body.frontend_actions if one.action_id), None)
     text = (body.text or "").strip() or (action or "")
     if not text:
-        raise ProtocolError("empty_text", client_id=client_id)
+        raise ProtocolError(ErrorCode.EMPTY_TEXT, client_id=client_id)
     if len(text) > text_max_chars or len(action or "") > text_max_chars:
-        raise ProtocolError("too_large", client_id=client_id)
+        raise ProtocolError(ErrorCode.TOO_LARGE, client_id=client_id)
     return Say(client_id=client_id, text=text, action=action, action_message_id=body.action_message_id or None)
 
 
 def _required_id(frame: _Received) -> str:
     if frame.id is None or not _is_id(frame.id):
-        raise ProtocolError("invalid_id")
+        raise ProtocolError(ErrorCode.INVALID_ID)
     return frame.id
 
 
@@ -188,7 +188,7 @@ def _safe_id(client_id: str | None) -> str | None:
 
 def _natural(number: int | None, frame: _Received) -> int:
     if number is None or not 0 <= number <= NUMBER_MAX:
-        raise ProtocolError("invalid_frame", client_id=_safe_id(frame.id))
+        raise ProtocolError(ErrorCode.INVALID_FRAME, client_id=_safe_id(frame.id))
     return number
 
 
@@ -215,7 +215,7 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def error(code: str, client_id: str | None = None, retry_ms: int | None = None) -> Transient:
+def error(code: ErrorCode, client_id: str | None = None, retry_ms: int | None = None) -> Transient:
     """A refusal; nothing was stored."""
     row = ERROR_CODES[code]
     payload: dict[str, Any] = {"code": code, "id": client_id, "message": row.message, "temporary": row.temporary}

@@ -13,7 +13,7 @@ def find_workflows() -> dict[str, Workflow]:
     """Name → workflow, for every module of this folder. Raises WorkflowError for a wrong table or a name used twice."""
     found: dict[str, Workflow] = {}
     for module in sorted(pkgutil.iter_modules(server.workflows.__path__), key=lambda module: module.name):
-        if module.name in ("table", "move", "page", "registry"):
+        if module.name in ("table", "move", "outputs", "page", "registry"):
             continue
         source = importlib.import_module(f"server.workflows.{module.name}")
         workflows = [value for value in vars(source).values() if isinstance(value, Workflow)]

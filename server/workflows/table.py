@@ -20,8 +20,8 @@ from msgspec import Struct
 
 from server.assistant import OUR_PROMPTS, Assistant, Message, Prompting
 from server.assistant.window import choose_window
-from server.errors import StepError, WorkflowError
-from server.records import COMMON_TYPES, SYSTEM_TYPES, Event
+from server.errors import ErrorCode, StepError, WorkflowError
+from server.records import CHAT_MESSAGE, COMMON_TYPES, SYSTEM_TYPES, Event
 from server.workflows.page import Page
 
 #: Target of an intent that leaves the state as it is; the workflow's `answer` runs.
@@ -63,7 +63,7 @@ class Ask(Struct, frozen=True):
 class Remember(Struct, frozen=True):
     """Change the session's memory with the turn; a value of None forgets the key.
 
-    The keys `usage` and `summary` are the server's own, in sessions that a language model answers.
+    Keys that begin with `@` are the server's own: a turn that changes one fails.
     """
 
     changes: dict[str, Any]
@@ -214,7 +214,7 @@ class Workflow:
         """The state of this name. Raises StepError when the table has none (a stored state of an older table)."""
         if (state := self._states.get(name)) is not None:
             return state
-        raise StepError("step_failed", f"workflow {self.name} has no state {name}")
+        raise StepError(ErrorCode.STEP_FAILED, f"workflow {self.name} has no state {name}")
 
     def button(self, value: str) -> Button | None:
         """The button of this value, in whichever state it stands."""
@@ -255,7 +255,7 @@ class Workflow:
 def chat(text: str, *, sub_title: str | None = None, list_items: Sequence[str] | None = None) -> Frame:
     """A `chat_message` frame in Markdown."""
     items = list(list_items) if list_items is not None else None
-    return Frame("chat_message", {"text": text, "sub_title": sub_title, "list_items": items, "format": "markdown"})
+    return Frame(CHAT_MESSAGE, {"text": text, "sub_title": sub_title, "list_items": items, "format": "markdown"})
 
 
 def _fold(text: str) -> str:

@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.assistant import Message
-from server.assistant.past import MOST_CHARS, SUMMARY_KEY, Fold, Past, choose_fold, due, recall_said, recall_summary
+from server.assistant.past import MOST_CHARS, Fold, Past, choose_fold, due, recall_said, recall_summary
 from server.assistant.tokens import estimate_tokens
 from server.assistant.window import Window, choose_window
 from server.records import Event
+from server.server_memory import SERVER_KEY
 from tests.assistant.calls import assistant_said, person
 
 PLENTY = 1_000_000
@@ -151,8 +152,12 @@ def test_nothing_said_is_nothing_to_fold() -> None:
     "kept", [None, "text", 3, [], {}, {"through": 3}, {"text": "x"}, {"through": "3", "text": "x"}, {"topic": "tea"}]
 )
 def test_what_is_no_summary_is_none(kept: Any) -> None:
-    """A workflow may have used the name before there were summaries."""
-    assert recall_summary({SUMMARY_KEY: kept}) == recall_summary({}) == Past()
+    assert (
+        recall_summary({SERVER_KEY: {"summary": kept}})
+        == recall_summary({SERVER_KEY: kept})
+        == recall_summary({})
+        == Past()
+    )
 
 
 def event(seq: int, turn: int, role: str, text: str) -> Event:
@@ -166,6 +171,6 @@ def test_what_was_said_has_the_answers_that_came_behind_the_line_but_no_later_li
     events = [
         event(3, 3, "user", "A"), event(4, 4, "user", "B"), event(5, 5, "user", "C"), event(6, 3, "assistant", "to A")
     ]  # fmt: skip
-    past = recall_said(recall_summary({SUMMARY_KEY: {"through": 2, "text": "tea"}}), events, 4)
+    past = recall_said(recall_summary({SERVER_KEY: {"summary": {"through": 2, "text": "tea"}}}), events, 4)
     assert past == Past("tea", 2, ((3, person("A")), (6, assistant_said("to A"))))
     assert estimate_tokens(len(past.summary)) == 1

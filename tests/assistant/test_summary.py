@@ -73,6 +73,23 @@ class Halved:
         yield Usage("m", 1, 1)
 
 
+class Saying:
+    """An assistant that yields what it is given."""
+
+    def __init__(self, *pieces: str | Usage) -> None:
+        self.pieces = pieces
+
+    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Usage, None]:
+        for piece in self.pieces:
+            yield piece
+
+
+@pytest.mark.parametrize("pieces", [("They talk of tea.",), (Usage("m", 1, 1),), (" \n", Usage("m", 1, 1)), ()])
+async def test_words_without_usage_and_usage_without_words_are_no_summary(pieces: tuple[str | Usage, ...]) -> None:
+    usage = next((piece for piece in pieces if isinstance(piece, Usage)), None)
+    assert await summarise(Saying(*pieces), "", TALK) == Unsummarised("assistant_malformed", usage)
+
+
 async def test_half_a_character_can_be_stored() -> None:
     outcome = await summarise(Halved(), "", TALK)
     assert isinstance(outcome, Summarised)

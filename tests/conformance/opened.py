@@ -9,9 +9,14 @@ from server.store.sqlite.store import SqliteStore
 
 @contextlib.asynccontextmanager
 async def opened(
-    path: str, *, synchronous: str = "FULL", busy_ms: int = 10_000, known_limit: int = 10_000
+    path: str,
+    *,
+    synchronous: str = "FULL",
+    busy_ms: int = 10_000,
+    timeout_ms: int = 60_000,
+    known_limit: int = 10_000,
 ) -> AsyncIterator[SqliteStore]:
-    store = SqliteStore(path, synchronous=synchronous, busy_ms=busy_ms, known_limit=known_limit)
+    store = SqliteStore(path, synchronous=synchronous, busy_ms=busy_ms, timeout_ms=timeout_ms, known_limit=known_limit)
     try:
         await store.open()
         yield store

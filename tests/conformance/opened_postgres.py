@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg  # type: ignore[import-untyped]
 
 from server.engine.group_commit import GroupCommit
-from server.records import Outcome, SessionKey, Write
+from server.records import SessionKey, Settled, Write
 from server.store import Store
 from server.store.postgres.store import PostgresStore
 from tests.services.postgres import PostgresServer, running_server
@@ -110,9 +110,9 @@ async def grouped(store: Store) -> AsyncIterator[GroupCommit]:
     await group.close()
 
 
-async def submit(group: GroupCommit, write: Write, *, again: bool = False) -> Outcome | None:
+async def submit(group: GroupCommit, write: Write, *, again: bool = False) -> Settled:
     """The outcome of a write that waits in the queue of a group commit."""
-    outcome: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+    outcome: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
     assert group.submit(write, outcome.set_result, again=again)
     async with asyncio.timeout(60):
         return await outcome

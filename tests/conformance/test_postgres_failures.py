@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from server.errors import InvalidWrite, StoreUnavailable
-from server.records import Committed, Conflict, Duplicate, Outcome
+from server.records import UNKNOWN, Committed, Conflict, Duplicate, Settled
 from server.store.postgres.store import PostgresStore
 from tests.conformance.opened_postgres import (
     Database,
@@ -57,7 +57,7 @@ async def test_a_commit_during_the_servers_end_takes_effect_once(database: Datab
     """It is under way when the server is killed, and comes again when it is back, by nobody's leave but our own."""
     async with opened(database.dsn) as store, grouped(store) as group:
         before = await open_session(store)
-        outcomes: dict[str, Outcome | None] = {}
+        outcomes: dict[str, Settled] = {}
         for number in range(3):
             client_id = f"c{number}"
             write = accept(before.session_id, client_id)
@@ -66,7 +66,7 @@ async def test_a_commit_during_the_servers_end_takes_effect_once(database: Datab
             database.server.kill()
             outcomes[client_id] = await submitted
             database.server.start()
-            while outcomes[client_id] is None:
+            while outcomes[client_id] == UNKNOWN:
                 outcomes[client_id] = await submit(group, write, again=True)
         log = await log_of(store, before.session_id)
         assert [said.client_id for said in log[2:]] == list(outcomes)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from server.errors import StoreUnavailable
-from server.records import Committed, Duplicate, Outcome, SessionKey, Write
+from server.records import Committed, Duplicate, SessionKey, Settled, Write
 from server.store import Store
 from server.store.postgres.store import PostgresStore
 from tests.conformance.opened_postgres import (
@@ -70,7 +70,7 @@ async def all_fail(store: Store, session_id: str) -> set[str]:
 # ---------------------------------------------------------------- the answer is lost
 
 
-async def _unknown(proxied: Proxied, write: Write) -> Outcome | None:
+async def _unknown(proxied: Proxied, write: Write) -> Settled:
     """The outcome of a write that was committed, and whose answer was cut."""
     proxied.proxy.cut_next_answer(POSTGRES_DONE)
     async with grouped(proxied.store) as group:

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from server.engine.group_commit import GroupCommit
 from server.errors import StoreUnavailable
-from server.records import Committed, Duplicate, Outcome, SessionKey, Write
+from server.records import Committed, Duplicate, Outcome, SessionKey, Settled, Write
 from server.store.redis.store import RedisStore
 from tests.conformance.opened_redis import calls, opened
 from tests.services.proxy import Proxy
@@ -182,9 +182,9 @@ async def behind_proxy(server: RedisServer) -> AsyncIterator[tuple[RedisStore, P
         await store.close()
 
 
-async def _through_group_commit(store: RedisStore, writes: list[Write]) -> list[Outcome | None]:
+async def _through_group_commit(store: RedisStore, writes: list[Write]) -> list[Settled]:
     group = GroupCommit(store, batch_limit=100, queue_limit=100)
-    outcomes: list[asyncio.Future[Outcome | None]] = []
+    outcomes: list[asyncio.Future[Settled]] = []
     for write in writes:
         outcomes.append(asyncio.get_running_loop().create_future())
         assert group.submit(write, outcomes[-1].set_result)

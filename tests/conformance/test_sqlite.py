@@ -5,6 +5,8 @@ import contextlib
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 
 from server.errors import StoreUnavailable
 from server.records import Committed, Conflict, Duplicate, Missing, SessionKey, Write, fold
+from server.settings import Settings
+from server.store.open import open_store
 from server.store.sqlite.store import _PUBLISHED, MEMORY, SqliteStore
 from tests.conformance.opened import opened, pragma, writer
 from tests.support.writes import USER, accept, commit, committed, event, greeting, log_of, open_session, snapshot, turn
@@ -297,3 +301,53 @@ async def test_a_published_page_is_found_by_an_index(path: str) -> None:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         [(*_, plan)] = connection.execute(f"explain query plan {_PUBLISHED}", ("m1", "drawing")).fetchall()
     assert plan == "SEARCH events USING INDEX events_own (message_id=?)"
+
+
+# ---------------------------------------------------------------- a call that takes too long
+
+
+async def test_a_call_without_an_answer_in_time_is_given_up_and_may_still_take_effect(path: str) -> None:
+    async with opened(path, busy_ms=600_000, timeout_ms=100) as store:
+        before = await open_session(store)
+        with locked(path) as release:
+            begun = asyncio.create_task(commit(store, accept(before.session_id, "c1")))
+            behind = asyncio.create_task(commit(store, accept(before.session_id, "c2")))
+            for writing in (begun, behind):
+                with pytest.raises(StoreUnavailable, match="no answer within 100 ms"):
+                    await writing
+            assert await snapshot(store, before.session_id) == before, "readers do not wait"
+            release()
+            async with asyncio.timeout(20):
+                while len(await log_of(store, before.session_id)) < 3:
+                    await asyncio.sleep(0.01)  # polling the file: nobody waits for that commit any more
+        assert isinstance(await commit(store, accept(before.session_id, "c1")), Duplicate)
+        assert isinstance(await commit(store, accept(before.session_id, "c2")), Committed), "it had not begun"
+
+
+async def test_a_call_that_is_waited_for_has_its_time_however_many_came_before(path: str) -> None:
+    """The clock goes on while calls follow each other, and none of them is late."""
+    async with opened(path, timeout_ms=200) as store:
+        before = await open_session(store)
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            assert await snapshot(store, before.session_id) == before
+
+
+@pytest.mark.parametrize("held_up", ["by a lock", "by a disk"])
+async def test_a_server_over_one_file_keeps_the_stores_deadline(path: str, held_up: str) -> None:
+    async with opened(path) as store:
+        before = await open_session(store)
+    served = open_store(Settings(store_url=f"sqlite:///{path}", store_timeout_ms=100))
+    assert isinstance(served, SqliteStore)
+    await served.open()
+    goes_on = threading.Event()
+    with contextlib.ExitStack() as stack:
+        stack.callback(goes_on.set)
+        if held_up == "by a lock":
+            stack.enter_context(locked(path))
+        else:
+            served._writer.call(goes_on.wait)  # as a sync that does not return
+        async with asyncio.timeout(5):
+            with pytest.raises(StoreUnavailable):
+                await commit(served, accept(before.session_id, "c1"))
+    await served.close()

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from server.errors import InvalidWrite, StoreUnavailable
+from server.errors import InvalidWrite, StoreClosed, StoreUnavailable
 from server.records import Committed, SessionKey
 from server.store.supabase.store import SupabaseStore
 from tests.conformance.supabase_store import CALLS, COMMIT, PATIENCE_S, READ, opened
@@ -178,4 +178,8 @@ async def test_a_store_that_could_not_open_leaves_nothing_behind(project: Supaba
 
 
 async def test_close_before_open_is_no_fault(project: SupabaseServer) -> None:
-    await SupabaseStore(project.url, SECRET_KEY).close()
+    store, asked = SupabaseStore(project.url, SECRET_KEY), project.gateway.calls.total()
+    await store.close()
+    assert project.gateway.calls.total() == asked
+    with pytest.raises(StoreClosed):
+        await store.load(SessionKey(USER, new_session()), 0, 0)

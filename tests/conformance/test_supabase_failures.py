@@ -9,7 +9,7 @@ import pytest
 
 from server.engine.group_commit import GroupCommit
 from server.errors import StoreUnavailable
-from server.records import Committed, Outcome, SessionKey, Write
+from server.records import Committed, SessionKey, Settled, Write
 from server.store.supabase.store import SupabaseStore
 from tests.conformance.supabase_store import CALLS, COMMIT, PATIENCE_S, READ, opened
 from tests.services.gateway import PREFIX, Fault
@@ -41,9 +41,9 @@ async def committing(store: SupabaseStore) -> AsyncIterator[GroupCommit]:
     await group.close()
 
 
-async def outcome_of(group: GroupCommit, write: Write) -> Outcome | None:
+async def outcome_of(group: GroupCommit, write: Write) -> Settled:
     """What the engine is told of its write."""
-    told: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+    told: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
     assert group.submit(write, told.set_result)
     async with asyncio.timeout(PATIENCE_S):
         return await told

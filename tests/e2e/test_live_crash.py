@@ -37,15 +37,20 @@ async def test_a_server_killed_in_mid_answer_answers_once_after_the_restart(vend
 
 
 async def test_an_answer_that_takes_too_long_is_ended_and_the_next_line_works(vendors: Vendors, start: Start) -> None:
-    """The call ends before the step's own limit, so that it is the assistant's code and words."""
+    """The call's limit is just below the step's: on a busy machine either may be first.
+
+    tests/engine/test_deadlines.py has which one is meant to be.
+    """
     server = await start(**environment(vendors, STEP_TIMEOUT_MS="2000"))
     vendors.next(hang("One "))
     async with talk(server.port) as client:
         await client.until_type("live")
         await client.turn("Tea?")
         failed = next(frame for frame in client.durable if frame["type"] == "turn_failed")
-        assert failed["payload"]["code"] == "assistant_timeout"
-        assert ended(client)["payload"]["trace"][0]["outcome"] == "assistant_timeout"
+        code = failed["payload"]["code"]
+        assert code in ("assistant_timeout", "step_timeout")
+        [call] = ended(client)["payload"]["trace"]
+        assert call["outcome"] == ("assistant_timeout" if code == "assistant_timeout" else "cancelled")
         await vendors.until(lambda: vendors.calls[0].outcome == "left", "the vendor sees the connection close")
         await client.turn("And now?")
         assert client.texts()[-1] == "Hello there, this is an answer."

@@ -8,7 +8,7 @@ import pytest
 from server.assistant.errors import TEMPORARY, AssistantError, Fault
 from server.assistant.retry import Patience
 from server.engine.attempts import Attempts
-from server.errors import StepError
+from server.errors import ErrorCode, StepError
 from server.machines.effects import RunStep
 from server.machines.inputs import Again, Input, Streamed
 from server.records import SessionKey
@@ -78,7 +78,7 @@ async def test_only_what_broke_off_in_mid_answer_and_can_pass(fault: Fault, *, s
         assert (steps.begun, steps.waits_ms) == ([2], [])
 
 
-@pytest.mark.parametrize("error", [StepError("step_failed", "no"), RuntimeError("no"), TimeoutError()])
+@pytest.mark.parametrize("error", [StepError(ErrorCode.STEP_FAILED, "no"), RuntimeError("no"), TimeoutError()])
 async def test_what_is_no_fault_of_the_assistant_is_not_tried_again(error: Exception) -> None:
     steps = Steps(error, None)
     with pytest.raises(type(error)):
@@ -88,7 +88,7 @@ async def test_what_is_no_fault_of_the_assistant_is_not_tried_again(error: Excep
 
 @pytest.mark.parametrize(("left_ms", "begun"), [(1_400, [2, 3]), (1_399, [2]), (-5, [2])])
 async def test_no_attempt_begins_without_time_for_it(left_ms: int, begun: list[int]) -> None:
-    steps = Steps(BROKE_OFF, StepError("step_failed", "the end"), left_ms=left_ms)
+    steps = Steps(BROKE_OFF, StepError(ErrorCode.STEP_FAILED, "the end"), left_ms=left_ms)
     with pytest.raises(StepError):
         await steps.outputs()
     assert steps.begun == begun

@@ -66,8 +66,9 @@ async def test_a_pause_lets_go_of_what_is_held() -> None:
 
 
 async def test_nothing_comes_behind_the_close() -> None:
-    rolled = Rolled(wait_ms=1)
+    rolled, later = Rolled(wait_ms=1), Rolled(wait_ms=1)
     rolled.says("a", "b")
     rolled.roll_up.close()
-    await asyncio.sleep(0.02)  # a timer that was left would fire by then
+    later.says("a", "b")
+    await later.until(2)  # its timer was set after the one that was left
     assert rolled.out == ["a"]

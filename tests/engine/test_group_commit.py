@@ -11,7 +11,7 @@ from msgspec import structs
 
 from server.engine.group_commit import GroupCommit
 from server.errors import InvalidWrite, StoreClosed, StoreUnavailable
-from server.records import Committed, Conflict, Duplicate, Failed, Missing, Outcome, Snapshot, Write
+from server.records import UNKNOWN, Committed, Conflict, Duplicate, Failed, Missing, Outcome, Settled, Snapshot, Write
 from server.store import Store
 from tests.conformance.stores import STORES
 from tests.support.faulty_store import FaultyStore, failing, failing_at, poisoned
@@ -39,15 +39,15 @@ async def group(store: FaultyStore) -> AsyncIterator[GroupCommit]:
     await started.close()
 
 
-def submit(group: GroupCommit, write: Write, *, again: bool = False) -> asyncio.Future[Outcome | None]:
+def submit(group: GroupCommit, write: Write, *, again: bool = False) -> asyncio.Future[Settled]:
     """Queue a write that must find room; its outcome to come."""
-    outcome: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+    outcome: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
     assert group.submit(write, outcome.set_result, again=again)
     asyncio.get_running_loop().call_later(20, outcome.cancel)  # a write that nobody resolves is a failure, not a wait
     return outcome
 
 
-async def behind_a_commit(store: FaultyStore, group: GroupCommit, writes: Sequence[Write]) -> list[Outcome | None]:
+async def behind_a_commit(store: FaultyStore, group: GroupCommit, writes: Sequence[Write]) -> list[Settled]:
     """The outcomes of writes that queued while a commit ran, which makes one batch of them."""
     store.gate.clear()
     store.arrived.clear()
@@ -66,7 +66,7 @@ async def lines(store: Store, count: int) -> tuple[list[Snapshot], list[Write]]:
     return sessions, [accept(session.session_id, "c1") for session in sessions]
 
 
-def kinds(outcomes: Sequence[Outcome | None]) -> list[str]:
+def kinds(outcomes: Sequence[Settled]) -> list[str]:
     return [type(outcome).__name__ for outcome in outcomes]
 
 
@@ -95,7 +95,7 @@ async def test_a_full_queue_takes_nothing(store: FaultyStore, group: GroupCommit
     first = submit(group, greeting(new_session()))
     await store.arrived.wait()
     queued = [submit(group, greeting(new_session())) for _ in range(QUEUE_LIMIT)]
-    refused: list[Outcome | None] = []
+    refused: list[Settled] = []
     assert group.submit(greeting(new_session()), refused.append) is False
     store.gate.set()
     assert kinds(await asyncio.gather(first, *queued)) == ["Committed"] * (QUEUE_LIMIT + 1)
@@ -151,9 +151,9 @@ async def test_a_long_queue_goes_in_halves(store: FaultyStore, queued: int, size
 async def test_who_is_told_may_submit(store: FaultyStore, group: GroupCommit) -> None:
     """As the engine does: the answer to a line is submitted while the line's own batch is being resolved."""
     before = await open_session(store.store)
-    ended: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+    ended: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
 
-    def answer(outcome: Outcome | None) -> None:
+    def answer(outcome: Settled) -> None:
         assert isinstance(outcome, Committed)
         assert group.submit(turn(before, answers=outcome.events[0].seq), ended.set_result)
 
@@ -170,7 +170,10 @@ async def test_what_the_store_stumbles_over_is_not_committed_and_its_neighbours_
         return [Failed("22P02"), *outcomes[1:]]
 
     store.change = stumble
-    assert kinds(await asyncio.gather(submit(group, line), submit(group, other))) == ["NoneType", "Committed"]
+    assert kinds(await asyncio.gather(submit(group, line), submit(group, other))) == ["Unstorable", "Committed"]
+    store.change = lambda outcomes: [Failed("53200"), *outcomes[1:]]
+    _, [line, other] = await lines(store.store, 2)
+    assert kinds(await asyncio.gather(submit(group, line), submit(group, other))) == ["Unknown", "Committed"]
 
 
 async def test_refusals_are_told_as_they_are(store: FaultyStore, group: GroupCommit) -> None:
@@ -190,7 +193,8 @@ async def test_a_poisonous_write_fails_alone(store: FaultyStore, group: GroupCom
     sessions, writes = await lines(store.store, 5)
     store.before = poisoned(sessions[2].session_id, error)
     outcomes = await behind_a_commit(store, group, writes)
-    assert kinds(outcomes) == ["Committed", "Committed", "NoneType", "Committed", "Committed"]
+    refused = "Unstorable" if isinstance(error, InvalidWrite) else "Unknown"
+    assert kinds(outcomes) == ["Committed", "Committed", refused, "Committed", "Committed"]
     assert [len(batch) for batch in store.batches] == [5, 1, 1, 1, 1, 1]
     assert [(await snapshot(store, session.session_id)).seq for session in sessions] == [3, 3, 2, 3, 3]
 
@@ -199,7 +203,7 @@ async def test_what_the_store_itself_refuses_fails_alone(store: FaultyStore, gro
     sessions, writes = await lines(store.store, 4)
     bad = [accept(sessions[1].session_id, payload={"text": "\ud800"}), accept(sessions[3].session_id, "a\0b")]
     outcomes = await behind_a_commit(store, group, [writes[0], bad[0], writes[2], bad[1]])
-    assert kinds(outcomes) == ["Committed", "NoneType", "Committed", "NoneType"]
+    assert kinds(outcomes) == ["Committed", "Unstorable", "Committed", "Unstorable"]
 
 
 async def test_a_store_that_is_away_is_not_asked_for_every_write(store: FaultyStore, group: GroupCommit) -> None:
@@ -207,7 +211,7 @@ async def test_a_store_that_is_away_is_not_asked_for_every_write(store: FaultySt
     _, writes = await lines(store.store, BATCH_LIMIT)
     store.before = failing(1000)
     outcomes = [submit(group, write) for write in writes]
-    assert list(await asyncio.gather(*outcomes)) == [None] * BATCH_LIMIT
+    assert list(await asyncio.gather(*outcomes)) == [UNKNOWN] * BATCH_LIMIT
     assert [len(batch) for batch in store.batches] == [BATCH_LIMIT, 1, 1]
     store.before = failing(0)
     assert kinds(await asyncio.gather(*(submit(group, write, again=True) for write in writes))) == ["Committed"] * 8
@@ -215,12 +219,12 @@ async def test_a_store_that_is_away_is_not_asked_for_every_write(store: FaultySt
 
 async def test_a_store_that_was_closed_is_a_failure_like_others(store: FaultyStore, group: GroupCommit) -> None:
     store.before = failing(2, StoreClosed("on purpose"))
-    assert await submit(group, greeting(new_session())) is None
+    assert await submit(group, greeting(new_session())) == UNKNOWN
     assert isinstance(await submit(group, greeting(new_session())), Committed)
 
 
 async def test_one_that_cannot_be_told_does_not_stop_the_others(store: FaultyStore, group: GroupCommit) -> None:
-    def raises(_: Outcome | None) -> None:
+    def raises(_: Settled) -> None:
         raise ValueError("on purpose")
 
     assert group.submit(greeting(new_session()), raises)
@@ -228,21 +232,21 @@ async def test_one_that_cannot_be_told_does_not_stop_the_others(store: FaultySto
     assert isinstance(await submit(group, greeting(new_session())), Committed)
 
 
-def shown(outcome: Outcome | None) -> tuple[list[tuple[int, str]], int]:
+def shown(outcome: Settled) -> tuple[list[tuple[int, str]], int]:
     """The seq and id of every event of a committed write, and its version."""
     assert isinstance(outcome, Committed), outcome
     return [(said.seq, said.message_id) for said in outcome.events], outcome.version
 
 
-async def _unknown(store: FaultyStore, group: GroupCommit, write: Write, *, again: bool) -> Outcome | None:
+async def _unknown(store: FaultyStore, group: GroupCommit, write: Write, *, again: bool) -> Settled:
     """The outcome of a write whose first try was committed and then raised.
 
-    `again`: the second try failed, too, before anything, so that it came back as None and is submitted anew.
+    `again`: the second try failed, too, before anything, so that it came back as Unknown and is submitted anew.
     """
     store.after = failing(1)
     if again:
         store.before = failing_at(2)
-        assert await submit(group, write) is None
+        assert await submit(group, write) == UNKNOWN
         store.before = failing(0)
     return await submit(group, write, again=again)
 
@@ -320,7 +324,7 @@ async def test_what_was_not_committed_is_committed_now(store: FaultyStore, group
     before = await open_session(store.store)
     write = turn(before, answers=0)
     store.before = failing(2)
-    assert await submit(group, write) is None
+    assert await submit(group, write) == UNKNOWN
     outcome = await submit(group, write, again=True)
     assert isinstance(outcome, Committed)
     assert (outcome.version, (await snapshot(store, before.session_id)).version) == (2, 2)
@@ -331,10 +335,10 @@ async def test_what_cannot_be_looked_up_stays_unknown(store: FaultyStore, group:
     write = turn(before, answers=0)
     store.after = failing(1)
     store.lookups.append(StoreUnavailable("on purpose"))
-    assert await submit(group, write) is None
+    assert await submit(group, write) == UNKNOWN
     assert shown(await submit(group, write, again=True))[1] == 2
     store.lookups.append(ValueError("a mistake"))
-    assert await submit(group, write, again=True) is None
+    assert await submit(group, write, again=True) == UNKNOWN
     assert isinstance(await submit(group, greeting(new_session())), Committed)
 
 
@@ -404,7 +408,7 @@ async def test_a_burst_is_written_before_the_loop_has_read_all_of_it(store: Faul
 async def test_a_store_that_refuses_at_once_harms_no_later_write(store: FaultyStore) -> None:
     at_once, group = await started(store.store)
     at_once.refusing = 2  # the batch, and the write alone
-    assert kinds([await submit(group, greeting(new_session()))]) == ["NoneType"]
+    assert kinds([await submit(group, greeting(new_session()))]) == ["Unknown"]
     assert kinds([await submit(group, greeting(new_session()))]) == ["Committed"]
     await group.close()
 
@@ -418,7 +422,7 @@ async def test_outcomes_are_told_a_few_in_each_turn_of_the_loop(store: FaultySto
         if not ended.is_set():
             asyncio.get_running_loop().call_soon(tick)
 
-    def resolve(_: Outcome | None) -> None:
+    def resolve(_: Settled) -> None:
         told[turns[0]] += 1
         if told.total() == 60:
             ended.set()

@@ -9,17 +9,15 @@ import pytest
 
 from server.assistant import Prompt, Usage
 from server.assistant.account import Account
-from server.assistant.past import SUMMARY_KEY, Past
+from server.assistant.past import Past
 from server.engine import turn_context
 from server.engine.turn_context import Recall
 from server.machines.effects import RunStep
 from server.records import SessionKey
+from server.server_memory import StoredSummary
 from server.settings import Settings
-from server.workflows.table import Result
 from tests.assistant.calls import person
 from tests.support.builders import SESSION, USER, line, snapshot
-
-DONE = Result("Say", "CHAT", (), {"topic": "tea"})
 
 
 class Endless:
@@ -57,8 +55,8 @@ async def test_a_summary_is_kept_with_the_turn_and_begun_once() -> None:
     async with turn() as one:
         one.called(Brief(), "")
         one.called(Endless(), "")
-        kept = await one.keep(DONE)
-    assert kept.memory == {"topic": "tea", SUMMARY_KEY: {"through": 3, "text": "They talk of tea."}}
+        kept = await one.new_summary()
+    assert kept == StoredSummary(3, "They talk of tea.")
 
 
 async def test_no_answer_is_lost_to_a_summary_that_takes_the_rest_of_the_steps_time(
@@ -68,7 +66,7 @@ async def test_no_answer_is_lost_to_a_summary_that_takes_the_rest_of_the_steps_t
     endless = Endless()
     async with asyncio.timeout(20), turn(step_timeout_ms=200) as one:
         one.called(endless, "")
-        assert await one.keep(DONE) == DONE
+        assert await one.new_summary() is None
     assert (len(endless.calls), endless.stopped) == (1, 1)
 
 
@@ -78,7 +76,7 @@ async def test_a_turn_that_is_cut_ends_its_summary() -> None:
     async def step() -> None:
         async with one:
             one.called(endless, "")
-            await one.keep(DONE)
+            await one.new_summary()
 
     running = asyncio.create_task(step())
     while not endless.calls:

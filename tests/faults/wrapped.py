@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from server.broker import Broker, Subscriber
-from server.engine.engine import Replies
+from server.engine.awake import Replies
 from server.machines import effects
 from server.records import Event, Loaded, Outcome, SessionKey, Write
 from server.store import Store

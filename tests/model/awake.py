@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from server.errors import ERROR_CODES
 from server.machines import effects, inputs
-from server.machines.session import Phase, Session
-from server.records import Committed, Event, is_line
+from server.machines.session import Session
+from server.machines.standing import Phase
+from server.records import Committed, Event, Loaded, is_line
 from server.wire.protocol import Cancel, Say, Transient
 from tests.model.step import Step
 
@@ -52,7 +53,7 @@ class Awake:
                 self._is_anew = True
             case inputs.Remote(head):
                 self._heard = max(self._heard, head)
-            case inputs.Opened(loaded) if loaded is not None:
+            case inputs.Opened(Loaded() as loaded):
                 self._heard = max(self._heard, loaded.snapshot.seq)
             case inputs.TimerFired("takeover", number) if number == self._awaits:
                 snapshot = self._laws.snapshot(self._session_id)

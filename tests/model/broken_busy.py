@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.model.mutant import INBOX, LINES, PURE_SESSION, SESSION, TURNS, mutant
+from tests.model.mutant import INBOX, LINES, PURE_SESSION, SESSION, STANDING, TURNS, mutant
 
 ENGINE: Final = "server/engine/engine.py"
 BROKER: Final = "server/broker/__init__.py"
@@ -11,16 +11,16 @@ OVERTAKEN: Final = ("tests/engine/test_overtaken.py",)
 BUSY_MUTANTS: Final = (
     mutant(
         "interrupt-never", "a newer line does not end the turn that runs", SESSION,
-        "            return [Interrupt(self.running.run)]\n",
+        "            return [effects.Interrupt(self.running.run)]\n",
         "            return []\n", PURE_SESSION,
     ),
     mutant(
         "overtaken-run", "the step of a line that was overtaken is run all the same", SESSION,
-        "            return [Interrupt(run)]  # nobody waits for its answer: no step, and no model paid\n",
+        "            return [effects.Interrupt(run)]  # nobody waits for its answer: no step, and no model paid\n",
         "            pass\n", PURE_SESSION,
     ),
     mutant(
-        "interrupt-queued", "lines interrupt where they should wait", SESSION,
+        "interrupt-queued", "lines interrupt where they should wait", STANDING,
         '        return self.workflow.when_busy == "interrupt" and self.inbox.newest > turn\n',
         "        return self.inbox.newest > turn\n", PURE_SESSION,
     ),
@@ -46,16 +46,18 @@ BUSY_MUTANTS: Final = (
     ),
     mutant(
         "reject-never", "a second line is taken where it should be refused", SESSION,
-        '                return self._refuse(message, "turn_running", looked)\n',
+        "                return self._refuse(message, ErrorCode.TURN_RUNNING, looked)\n",
         "                pass\n", PURE_SESSION,
     ),
     mutant(
         "reject-blind", "a line is refused without a look whether it took effect", SESSION,
-        'self._refuse(message, "turn_running", looked)', 'self._refuse(message, "turn_running", True)', PURE_SESSION,
+        "self._refuse(message, ErrorCode.TURN_RUNNING, looked)",
+        "self._refuse(message, ErrorCode.TURN_RUNNING, True)", PURE_SESSION,
     ),
     mutant(
         "reject-unasked", "a line is refused for a turn of which the store has the end", LINES,
-        '{"stale_action", "not_running", "turn_running"}', '{"stale_action", "not_running"}', (),
+        "{ErrorCode.STALE_ACTION, ErrorCode.NOT_RUNNING, ErrorCode.TURN_RUNNING}",
+        "{ErrorCode.STALE_ACTION, ErrorCode.NOT_RUNNING}", (),
     ),
     mutant(
         "reject-here", "only a turn that runs here is a reason to refuse a line", SESSION,
@@ -70,7 +72,7 @@ BUSY_MUTANTS: Final = (
         "            if self._is_late or self._appending:\n", "            if self._is_late:\n", PURE_SESSION,
     ),
     mutant(
-        "spent-again", "a turn pays for the calls of another one", ENGINE,
+        "spent-again", "a turn pays for the calls of another one", "server/engine/awake.py",
         "        if self.account is None or running is None or running.run != self.run:\n",
         "        if self.account is None:\n", OVERTAKEN, model=False,
     ),

@@ -9,6 +9,7 @@ from tests.model.mutant import (
     PURE_CONNECTION,
     PURE_SESSION,
     SESSION,
+    STANDING,
     TURNS,
     Change,
     Mutant,
@@ -75,20 +76,20 @@ CONNECTION_MUTANTS: Final = (
 SESSION_MUTANTS: Final = (
     mutant(
         "early-ack", "a line is acked before it is durable", SESSION,
-        "        return [Append(message,",
-        "        early = Ack(message.reply_to, message.say.client_id, self.inbox.head + 1, duplicate=False)\n"
-        "        return [early, Append(message,", PURE_SESSION,
+        "        return [effects.Append(message,",
+        "        early = effects.Ack(message.reply_to, message.say.client_id, self.inbox.head + 1, duplicate=False)\n"
+        "        return [early, effects.Append(message,", PURE_SESSION,
     ),
     mutant(
         "early-ack-at-once", "a line is acked before it is durable together with its answer", SESSION,
         "        return self._commit(self.running, ending, ended.ids, ended.now_ms, line)\n",
-        "        early = Ack(message.reply_to, message.say.client_id, self.running.turn, duplicate=False)\n"
+        "        early = effects.Ack(message.reply_to, message.say.client_id, self.running.turn, duplicate=False)\n"
         "        return [early, *self._commit(self.running, ending, ended.ids, ended.now_ms, line)]\n",
         PURE_SESSION,
     ),
     mutant(
-        "unfree-at-once", "a line is answered at once although others wait before it", SESSION,
-        "        waits = self.inbox.lines or self.inbox.is_behind or self._appending or self.elsewhere\n",
+        "unfree-at-once", "a line is answered at once although others wait before it", STANDING,
+        "        waits = self.inbox.lines or self.inbox.is_behind or self._appending or self.elsewhere.awaited\n",
         "        waits = self.inbox.is_behind\n", PURE_SESSION,
     ),
     mutant(
@@ -113,15 +114,15 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "early-publish", "a turn is published before it is durable", SESSION,
-        "        return [Commit(running.run, running.write)]\n",
+        "        return [effects.Commit(running.run, running.write)]\n",
         "        from server.records import place\n\n"
         "        early = place(running.write.events, self.inbox.head, now_ms)\n"
-        "        return [Publish(early), Commit(running.run, running.write)]\n", PURE_SESSION,
+        "        return [effects.Publish(early), effects.Commit(running.run, running.write)]\n", PURE_SESSION,
     ),
     mutant(
         "published-twice", "a turn is published twice", SESSION,
-        "        effects: list[Effect] = [Publish(events)]\n",
-        "        effects: list[Effect] = [Publish(events), Publish(events)]\n", PURE_SESSION,
+        "        out: list[Effect] = [effects.Publish(events)]\n",
+        "        out: list[Effect] = [effects.Publish(events), effects.Publish(events)]\n", PURE_SESSION,
     ),
     mutant(
         "gap-session", "a session takes lines from behind a gap", INBOX,
@@ -141,7 +142,7 @@ SESSION_MUTANTS: Final = (
     mutant(
         "failed-forgotten", "a step that breaks is not committed", SESSION,
         "        return self._commit(running, self._ending(done, running),",
-        "        if isinstance(done, Failed):\n"
+        "        if isinstance(done, inputs.Failed):\n"
         "            self.running, self.phase = None, Phase.IDLE\n"
         "            return self._next()\n"
         "        return self._commit(running, self._ending(done, running),", PURE_SESSION,
@@ -171,7 +172,7 @@ SESSION_MUTANTS: Final = (
         "        if running is None or running.write is None:\n", PURE_SESSION,
     ),
     mutant(
-        "stale-step", "what a cancelled step says is taken", SESSION,
+        "stale-step", "what a cancelled step says is taken", STANDING,
         "        return running if running and running.run == run and self.phase is Phase.RUNNING else None\n",
         "        return running if running and self.phase is Phase.RUNNING else None\n", PURE_SESSION,
     ),
@@ -187,7 +188,7 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "cancel-runs-on", "a cancelled step runs on", SESSION,
-        "        return [CancelStep(running.run), *self._commit(",
+        "        return [effects.CancelStep(running.run), *self._commit(",
         "        return [*self._commit(", PURE_SESSION,
     ),
     mutant(
@@ -205,7 +206,7 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "retry-never", "a commit that failed is not tried again", SESSION,
-        '                return [*self._held.refuse("store_unavailable"), self._retry("commit")]\n',
+        '                return [*self._held.refuse(ErrorCode.STORE_UNAVAILABLE), self._retry("commit")]\n',
         "                return []\n", PURE_SESSION,
     ),
     mutant(
@@ -235,7 +236,7 @@ SESSION_MUTANTS: Final = (
     ),
     mutant(
         "streamed-id", "a streamed text and its message have different ids", TURNS,
-        'Frame("chat_message", frames[spoken].payload, running.message_id)',
+        "Frame(CHAT_MESSAGE, frames[spoken].payload, running.message_id)",
         "frames[spoken]", PURE_SESSION,
     ),
 )  # fmt: skip

@@ -2,7 +2,19 @@
 
 from typing import Final
 
-from tests.model.mutant import CONNECTION, DICT, PURE_CONNECTION, PURE_SESSION, SESSION, TURNS, Change, Mutant, mutant
+from tests.model.mutant import (
+    CONNECTION,
+    DICT,
+    ELSEWHERE,
+    PURE_CONNECTION,
+    PURE_SESSION,
+    SESSION,
+    STANDING,
+    TURNS,
+    Change,
+    Mutant,
+    mutant,
+)
 
 ENGINE: Final = "server/engine/engine.py"
 ROUNDS: Final = "server/engine/upkeep.py"
@@ -15,7 +27,7 @@ PROCESS_MUTANTS: Final = (
     ),
     mutant(
         "takeover-stale", "a takeover of a line that is not waited for is taken", SESSION,
-        'case "takeover" if self.elsewhere is not None and self.elsewhere.turn == number:\n',
+        'case "takeover" if self.elsewhere.awaited is not None and self.elsewhere.awaited.turn == number:\n',
         'case "takeover":\n', PURE_SESSION,
     ),
     mutant(
@@ -25,21 +37,21 @@ PROCESS_MUTANTS: Final = (
     ),
     mutant(
         "elsewhere-kept", "a turn that ended elsewhere is waited for, for ever", SESSION,
-        "        self.phase, self.running, self.elsewhere, self._outdated = Phase.LOADING, None, None, False\n",
+        "        self.phase, self.running, self.elsewhere.awaited, self._outdated = Phase.LOADING, None, None, False\n",
         "        self.phase, self.running, self._outdated = Phase.LOADING, None, False\n", PURE_SESSION,
     ),
     mutant(
-        "elsewhere-shown", "what was shown of a turn elsewhere is never taken back", SESSION,
-        "        underway = self.running or self.elsewhere\n        shown",
+        "elsewhere-shown", "what was shown of a turn elsewhere is never taken back", STANDING,
+        "        underway = self.running or self.elsewhere.awaited\n        shown",
         "        underway = self.running\n        shown", PURE_SESSION,
     ),
     mutant(
         "elsewhere-unseen", "what was shown of a turn elsewhere is forgotten when it runs here", SESSION,
-        "self._next_number(), self.elsewhere is not None\n",
+        "self._next_number(), self.elsewhere.awaited is not None\n",
         "self._next_number(), False\n", PURE_SESSION,
     ),
     mutant(
-        "taken-back-from-all", "a process tells all that a turn is over which another runs", SESSION,
+        "taken-back-from-all", "a process tells all that a turn is over which another runs", STANDING,
         "here=self.running is None)", "here=False)", PURE_SESSION,
     ),
     mutant(
@@ -53,12 +65,12 @@ PROCESS_MUTANTS: Final = (
     ),
     mutant(
         "tell-read", "connections do not hear what their session has read", SESSION,
-        "        return [Tell(done.events[-1].seq), *self._note(done.events), *self._next()]\n",
+        "        return [effects.Tell(done.events[-1].seq), *self._note(done.events), *self._next()]\n",
         "        return [*self._note(done.events), *self._next()]\n", PURE_SESSION,
     ),
     mutant(
         "tell-open", "connections do not hear what another one has read", SESSION,
-        "            return [Tell(loaded.snapshot.seq), *self._note(loaded.inbox), *self._next()]\n",
+        "            return [effects.Tell(loaded.snapshot.seq), *self._note(loaded.inbox), *self._next()]\n",
         "            return [*self._note(loaded.inbox), *self._next()]\n", PURE_SESSION,
     ),
     mutant(
@@ -77,8 +89,8 @@ PROCESS_MUTANTS: Final = (
     ),
     mutant(
         "found-ignored", "what the store knows better is refused all the same", SESSION,
-        "            self.inbox.hear_of(found.snapshot.seq)  # news of another process may not have reached us\n",
-        "            pass\n", PURE_SESSION,
+        "                self.inbox.hear_of(seq)  # news of another process may not have reached us\n",
+        "                pass\n", PURE_SESSION,
     ),
     mutant(
         "late-press", "a press is refused though there are news of its card", SESSION,
@@ -91,7 +103,7 @@ PROCESS_MUTANTS: Final = (
         "            return self._refuse(cancel,", PURE_SESSION,
     ),
     mutant(
-        "late-commit", "what is wrong before a turn is refused though its commit is on the way", SESSION,
+        "late-commit", "what is wrong before a turn is refused though its commit is on the way", STANDING,
         "        return self.phase in (Phase.LOADING, Phase.COMMITTING) or self.inbox.is_behind\n",
         "        return self.phase is Phase.LOADING or self.inbox.is_behind\n", PURE_SESSION,
     ),
@@ -131,12 +143,12 @@ SHOWN_MUTANTS: Final = (
     ),
     mutant(
         "same-attempt", "a turn that is taken over goes on with the pieces of another process", SESSION,
-        "max(before, overheard.attempt if overheard else 0) + 1\n", "before + 1\n", PURE_SESSION,
+        "max(before, self.elsewhere.attempt(turn)) + 1\n", "before + 1\n", PURE_SESSION,
     ),
     mutant(
-        "overheard-lost", "what was shown of a turn before its line was known is forgotten", SESSION,
-        "        self.elsewhere = self._overhear(line.seq)\n",
-        "        self.elsewhere = Running(run=self._next_number(), turn=line.seq, attempt=0)\n", PURE_SESSION,
+        "overheard-lost", "what was shown of a turn before its line was known is forgotten", ELSEWHERE,
+        "        self.awaited = self._kept(turn)\n",
+        "        self.awaited = Running(run=run, turn=turn, attempt=0)\n", PURE_SESSION,
     ),
     mutant(
         "overhears-in-its-sleep", "a session rests before it knows the line of what it has overheard", SESSION,

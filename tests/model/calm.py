@@ -2,7 +2,7 @@
 
 from server.machines import inputs
 from server.machines.connection import Phase as ConnectionPhase
-from server.machines.session import Phase
+from server.machines.standing import Phase
 from tests.model.world import World
 
 ROUNDS = 400

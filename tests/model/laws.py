@@ -19,7 +19,7 @@ from server.records import (
     Duplicate,
     Event,
     Missing,
-    Outcome,
+    Settled,
     Snapshot,
     Write,
     count_visible,
@@ -142,7 +142,7 @@ class Laws:
         """What was asked under an id."""
         return self._asked[reply_to, client_id]
 
-    def committed(self, session_id: str, write: Write, outcome: Outcome | None) -> None:
+    def committed(self, session_id: str, write: Write, outcome: Settled) -> None:
         """What group commit tells of a write is so."""
         stored = {event.message_id for event in self.log(session_id)}
         match outcome:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 SESSION: Final = "server/machines/session.py"
+STANDING: Final = "server/machines/standing.py"
+ELSEWHERE: Final = "server/machines/elsewhere.py"
 CONNECTION: Final = "server/machines/connection.py"
 INBOX: Final = "server/machines/known_log.py"
 LINES: Final = "server/machines/lines.py"
@@ -15,6 +17,7 @@ BATCH_STATEMENT: Final = "server/store/sqlite/batch_statement.py"
 DICT: Final = "tests/support/dict_store.py"
 
 PURE_SESSION: Final = (
+    "tests/pure/test_elsewhere.py",
     "tests/pure/test_known_log.py",
     "tests/pure/test_lines.py",
     "tests/pure/test_session_opening.py",
@@ -26,11 +29,13 @@ PURE_SESSION: Final = (
     "tests/pure/test_session_processes.py",
     "tests/pure/test_session_shown.py",
     "tests/pure/test_session_again.py",
+    "tests/pure/test_session_table.py",
     "tests/pure/test_session_schedules.py",
 )
 PURE_CONNECTION: Final = (
     "tests/pure/test_connection.py",
     "tests/pure/test_connection_live.py",
+    "tests/pure/test_connection_table.py",
     "tests/pure/test_connection_schedules.py",
 )
 STORES: Final = (

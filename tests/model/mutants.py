@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.model.broken_busy import BUSY_MUTANTS
+from tests.model.broken_containment import CONTAINMENT_MUTANTS
 from tests.model.broken_machines import CONNECTION_MUTANTS, SESSION_MUTANTS
 from tests.model.broken_processes import PROCESS_MUTANTS, ROUND_MUTANTS, SHOWN_MUTANTS
 from tests.model.broken_stores import GROUP_MUTANTS, STORE_MUTANTS
@@ -32,6 +33,7 @@ MUTANTS: Final = (
     *PROCESS_MUTANTS,
     *SHOWN_MUTANTS,
     *ROUND_MUTANTS,
+    *CONTAINMENT_MUTANTS,
 )
 
 ROOT: Final = Path(__file__).parents[2]

@@ -2,15 +2,16 @@
 
 from collections import Counter, deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from server.engine.group_commit import GroupCommit, Resolve
 from server.engine.run_step import SPARE_IDS
 from server.errors import CloseCode
 from server.machines import effects, inputs, lines
-from server.machines.session import Limits, Session
+from server.machines.session import Session
+from server.machines.standing import Limits
 from server.machines.turn import Running
-from server.records import Committed, Event, Loaded, Outcome, SessionKey, Write
+from server.records import UNKNOWN, Committed, Event, Loaded, SessionKey, Settled, Unknown, Unstorable, Write
 from server.wire.protocol import Say, Transient
 from tests.model.awake import Awake
 from tests.model.laws import POISON
@@ -95,7 +96,7 @@ class Process:
                 self.unanswered[reply_to, say.client_id] += 1
             case inputs.Cancel(reply_to, client_id):
                 self.unanswered[reply_to, client_id] += 1
-            case inputs.TurnCommitted(_, None):
+            case inputs.TurnCommitted(_, Unknown()):
                 running = awake.machine.running
                 poisoned = running is not None and running.message is not None and POISON in running.message.say.text
                 failed = poisoned or not self.world.is_faultless
@@ -108,7 +109,7 @@ class Process:
         match effect:
             case effects.Append(message, write):
 
-                def appended(outcome: Outcome | None) -> None:
+                def appended(outcome: Settled) -> None:
                     self.answer(session_id, inputs.Appended(message, outcome))
 
                 self._submit(session_id, write, appended)
@@ -116,7 +117,7 @@ class Process:
                 running = awake.machine.running
                 shown = self._shown_of(session_id, running) if running and running.cancel and not again else []
 
-                def committed(outcome: Outcome | None) -> None:
+                def committed(outcome: Settled) -> None:
                     if isinstance(outcome, Committed):
                         laws.keeps_what_was_shown(outcome.events, shown)
                     self.answer(session_id, inputs.TurnCommitted(run, outcome))
@@ -147,7 +148,7 @@ class Process:
             case effects.AnswerAtOnce(message, line, step):
                 awake.may_begin(step)
                 # Most lines have a step that may have to be waited for.
-                ended = None
+                ended: inputs.Done | inputs.Failed | inputs.MayWait = inputs.MAY_WAIT
                 if int(message.message_id.removeprefix("m")) % 4 == 1:
                     world, now_ms = self.world, self.world.now_ms(self.place)
                     ended = end_at_once(step, session_id, world.workflow, world.fresh, now_ms)
@@ -173,6 +174,8 @@ class Process:
                     tab.close(code)
             case effects.Evict():
                 self.awake.pop(session_id, None)
+            case _:
+                assert_never(effect)
 
     def _shown_of(self, session_id: str, running: Running) -> list[str]:
         """What the clients here read of a turn."""
@@ -183,10 +186,10 @@ class Process:
         """Queue a write with group commit, which must tell the outcomes in the order of its queue."""
         self._submitted.append(write)
 
-        def resolved(outcome: Outcome | None) -> None:
+        def resolved(outcome: Settled) -> None:
             self.world.laws.hold(self._submitted.popleft() is write, "outcomes came out of order")
             self.world.laws.committed(session_id, write, outcome)
-            resolve(outcome)
+            resolve(UNKNOWN if isinstance(outcome, Unstorable) else outcome)
 
         assert self.commit.submit(write, resolved, again=again)
 
@@ -197,14 +200,14 @@ class Process:
                 awake.ran.clear()
 
                 def loaded(found: Loaded | Exception | None) -> None:
-                    failed = isinstance(found, Exception)
-                    self.answer(session_id, inputs.LoadDone(number, None if failed else found, failed))  # type: ignore[arg-type]
+                    answer = inputs.UNREADABLE if isinstance(found, Exception) else found or inputs.NOT_THERE
+                    self.answer(session_id, inputs.LoadDone(number, answer))
 
                 self.store.ask("load", lambda: store.load(SessionKey(USER, session_id), 0, NO_EVENTS), loaded)
             case effects.Read(number, after):
 
                 def read(page: list[Event] | Exception) -> None:
-                    events = None if isinstance(page, Exception) else page
+                    events = inputs.UNREADABLE if isinstance(page, Exception) else page
                     self.answer(session_id, inputs.ReadDone(number, events))
 
                 self.store.ask("read", lambda: store.read(SessionKey(USER, session_id), after, PAGE_LIMIT), read)
@@ -217,16 +220,17 @@ class Process:
 
         def found(event: Event | Exception | None) -> None:
             if isinstance(event, Exception):
-                self.answer(session_id, inputs.Found(asked, None, failed=True))
+                self.answer(session_id, inputs.Found(asked, inputs.UNREADABLE))
             elif event is None and refusal in lines.REFUSED_BY_NEWS:
                 self.store.ask("load", lambda: store.load(SessionKey(USER, session_id), 0, NO_EVENTS), loaded)
             else:
-                self.answer(session_id, inputs.Found(asked, event))
+                self.answer(session_id, inputs.Found(asked, event or inputs.NOT_THERE))
 
         def loaded(session: Loaded | Exception | None) -> None:
-            failed = isinstance(session, Exception)
-            snapshot = session.snapshot if isinstance(session, Loaded) else None
-            self.answer(session_id, inputs.Found(asked, None, failed, snapshot))
+            answer = session.snapshot if isinstance(session, Loaded) else inputs.NOT_THERE
+            self.answer(
+                session_id, inputs.Found(asked, inputs.UNREADABLE if isinstance(session, Exception) else answer)
+            )
 
         if client_id is None:
             found(None)
@@ -292,7 +296,7 @@ class Process:
         return [session_id for session_id, tabs in self.subscribers.items() if tabs or session_id in running]
 
     def open(self, session_id: str, loaded: Loaded | None) -> None:
-        self.deliver(session_id, inputs.Opened(loaded))
+        self.deliver(session_id, inputs.Opened(loaded or inputs.NOT_THERE))
 
     def sweep(self) -> None:
         """Wake the sessions whose line has no answer."""

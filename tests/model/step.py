@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from msgspec import structs
 
 from server.engine.run_step import SPARE_IDS
-from server.errors import StepError
+from server.errors import ErrorCode, StepError
 from server.machines import effects, inputs
 from server.workflows.move import step, step_at_once
 from server.workflows.table import OPEN, Delta, Line, Progress, Result, Turn, Workflow
@@ -47,13 +47,13 @@ class Step:
 
 def end_at_once(
     effect: effects.RunStep, session_id: str, workflow: Workflow, fresh: Callable[[], str], now_ms: int
-) -> inputs.Done | inputs.Failed | None:
-    """The end of a step that does not wait; None for one that may."""
+) -> inputs.Done | inputs.Failed | inputs.MayWait:
+    """The end of a step that does not wait."""
     try:
         result = step_at_once(workflow, _turn(effect, session_id, workflow, fresh), stale=effect.stale)
     except Exception as error:  # noqa: BLE001  a step is foreign code
         return _failed(effect.run, error, fresh, now_ms)
-    return _done(effect.run, result, fresh, now_ms) if result is not None else None
+    return _done(effect.run, result, fresh, now_ms) if result is not None else inputs.MAY_WAIT
 
 
 def _turn(effect: effects.RunStep, session_id: str, workflow: Workflow, fresh: Callable[[], str]) -> Turn:
@@ -80,7 +80,7 @@ def _done(run: int, result: Result, fresh: Callable[[], str], now_ms: int) -> in
 
 
 def _failed(run: int, error: Exception, fresh: Callable[[], str], now_ms: int) -> inputs.Failed:
-    code = error.code if isinstance(error, StepError) else "step_failed"
+    code = error.code if isinstance(error, StepError) else ErrorCode.STEP_FAILED
     return inputs.Failed(run, code, "It broke.", "corr", True, [fresh() for _ in range(SPARE_IDS)], now_ms)
 
 

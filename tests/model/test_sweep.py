@@ -10,7 +10,7 @@ from msgspec import structs
 from server.broker import LocalBroker
 from server.engine.engine import Engine
 from server.engine.upkeep import Rounds
-from server.records import Event, Update, Write, is_line
+from server.records import Event, SessionKey, Update, Write, is_line
 from server.settings import Settings
 from tests.support.builders import SESSION, USER, ended, event, line
 from tests.support.dict_store import DictStore
@@ -62,9 +62,21 @@ async def test_a_line_that_was_left_is_answered_at_the_start(store: DictStore, r
     assert turn.turn == store.logs[SESSION][2].seq
 
 
-async def test_a_line_that_was_left_later_is_answered_too(store: DictStore, rounds: Rounds) -> None:
+async def test_a_line_that_was_left_later_is_answered_too(
+    store: DictStore, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = 0
+
+    async def pending(before_ms: int, limit: int) -> list[SessionKey]:
+        nonlocal looked
+        looked += 1
+        return await DictStore.pending(store, before_ms, limit)
+
+    monkeypatch.setattr(store, "pending", pending)
     rounds.start()
-    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        while looked < 2:  # the sweep at the start, and one more
+            await asyncio.sleep(0.005)
     assert await answers(store, 0) == []
     await leave_a_line(store, 1)
     await answers(store, 1)

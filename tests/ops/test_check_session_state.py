@@ -144,6 +144,22 @@ async def test_what_a_user_wrote_cannot_steer_the_terminal(tmp_path: Path) -> No
     assert not set(out) & set("\x1b\x07\u202e\r\t")
 
 
+def test_whatever_a_row_says_no_line_is_endless_and_none_steers_the_terminal(database: Path) -> None:
+    long = "x" * 50_000
+    edit(
+        database,
+        f"update events set role = char(27) || '{long}', type = '{long}' where seq = 2",
+        f"update events set message_id = char(27) || '{long}' where seq in (3)",
+        f"""update events set payload = '{{"from": "{long}", "to": "\\u001b{long}", "memory": {{}}}}'
+            where type = 'state_update' and turn = 3""",
+        "update events set payload = '[' where seq = 4",
+    )
+    seen = check_file(database)
+    assert seen.status == 3
+    assert max(map(len, seen.out.splitlines())) < 600
+    assert not set(seen.out) & set("\x1b\x07\u202e\r\t")
+
+
 @pytest.mark.parametrize(("environ", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
 def test_colours_only_on_a_terminal_that_wants_them(database: Path, environ: dict[str, str], coloured: bool) -> None:
     ours, theirs = pty.openpty()

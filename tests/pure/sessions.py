@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from server.errors import ErrorCode
 from server.machines.effects import AnswerAtOnce, Append, Commit, Effect, Load, RunStep
 from server.machines.inputs import (
+    MAY_WAIT,
     NOTHING_SPENT,
     Appended,
     AtOnce,
@@ -13,11 +15,13 @@ from server.machines.inputs import (
     Failed,
     LoadDone,
     Message,
+    NotThere,
     Opened,
     Remote,
     TurnCommitted,
 )
-from server.machines.session import Limits, Session
+from server.machines.session import Session
+from server.machines.standing import Limits
 from server.records import Event, Loaded
 from server.wire.protocol import Say
 from server.workflows.table import Frame, Result, Workflow, chat
@@ -54,7 +58,7 @@ def may_wait(machine: Session, effects: list[Effect]) -> list[Effect]:
     asked = the(effects, AnswerAtOnce)
     return [
         *(effect for effect in effects if effect is not asked),
-        *machine.deliver(AtOnce(asked.message, asked.line, None)),
+        *machine.deliver(AtOnce(asked.message, asked.line, MAY_WAIT)),
     ]
 
 
@@ -80,7 +84,7 @@ def done(step: RunStep, *frames: Frame, spent: Mapping[str, Any] = NOTHING_SPENT
 
 
 def broken(step: RunStep) -> Failed:
-    return Failed(step.run, "step_failed", "It broke.", "corr", True, IDS, T0_MS)
+    return Failed(step.run, ErrorCode.STEP_FAILED, "It broke.", "corr", True, IDS, T0_MS)
 
 
 def cancel(turn: int = 3, client_id: str = "x1", spent: Mapping[str, Any] = NOTHING_SPENT) -> Cancel:
@@ -101,7 +105,7 @@ def loaded(*inbox: Event, **fields: Any) -> Loaded:
     return Loaded(snapshot(**fields), (), inbox)
 
 
-def reload(machine: Session, effects: list[Effect], answer: Loaded | None) -> list[Effect]:
+def reload(machine: Session, effects: list[Effect], answer: Loaded | NotThere) -> list[Effect]:
     return machine.deliver(LoadDone(the(effects, Load).number, answer))
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from server.ops.diagnosis import TEXT_CHARS, Report, diagnose, one_line, utc
+from server.ops.diagnosis import PROBLEM_CHARS, TEXT_CHARS, Report, diagnose, one_line, utc
 from server.records import Event, Snapshot, fold
 from server.store.inspect.contract import Damaged
 from server.workflows.builder import BUILDER
@@ -70,6 +70,79 @@ def test_an_opening_turn_that_is_not_the_first() -> None:
     assert broken(late) == {"greeting": ["the opening turn, event 2, is not the first turn"]}
 
 
+def test_a_line_that_is_answered_twice_or_is_none() -> None:
+    greeting, turn = moved(1, None, "A"), [line(2), moved(3, "A", "A", 2)]
+    assert broken(examine(greeting, *turn, moved(4, "A", "A", 2)))["answers"] == ["event 4 answers event 2, again"]
+    never = broken(examine(greeting, *turn, moved(4, "A", "A", 9), cursor=2))["answers"]
+    assert never == ["event 4 answers event 9, which is not a line before it"]
+
+
+def test_a_cursor_that_is_not_where_the_answers_are() -> None:
+    log = moved(1, None, "A"), line(2), moved(3, "A", "A", 2), line(4)
+    assert broken(examine(*log, cursor=0))["answers"] == ["line 2 has an answer, but the cursor is 0"]
+    assert broken(examine(*log, cursor=4))["answers"] == ["line 4 has no answer, but the cursor is 4"]
+    assert broken(examine(*log, cursor=7))["answers"] == [
+        "the cursor is 7, but the last line is 4",
+        "line 4 has no answer, but the cursor is 7",
+    ]
+
+
+def test_a_state_that_does_not_follow_and_a_turn_without_an_end() -> None:
+    report = examine(moved(1, None, "A"), line(2), event(3, "chat_message", {"text": "x"}, 2))
+    assert broken(report) == {"answers": ["event 3 belongs to turn 2, which has no end"]}
+    report = examine(moved(1, None, "A"), line(2), moved(3, "B", "C", 2))
+    assert broken(report) == {"moves": ["event 3 moves from B, but the state was A"]}
+
+
+def test_a_memory_and_a_version_that_the_log_does_not_give() -> None:
+    report = examine(moved(1, None, "A"), memory={"b": None, "a": 1}, version=3)
+    assert broken(report) == {
+        "version": ["the version is 3, the turns are 1"],
+        "fold": ["memory differs in a, b", "version is 3, the log gives 1"],
+    }
+
+
+def test_a_log_without_a_turn_gives_no_session() -> None:
+    report = diagnose(folded([moved(1, None, "A")]), [line(1)])
+    assert broken(report)["fold"] == ["the log has no turn, so it gives no session"]
+    assert broken(report)["greeting"] == ["expected one opening turn, found 0: none"]
+
+
+def test_a_text_or_a_move_that_is_not_there_is_unreadable() -> None:
+    greeting = moved(1, None, "A")
+    report = diagnose(folded([greeting]), [greeting, event(2, "chat_message", {}), event(3, "state_update", {"to": 1})])
+    assert broken(report)["readable"] == [
+        "event 2: a chat_message without text",
+        "event 3: a state_update without from, to and memory",
+    ]
+
+
+def test_every_event_says_what_it_is_in_a_few_words() -> None:
+    """The history, and the card that a reconnect restores."""
+    actions = [{"label": "Yes"}, {"label": "No"}, "neither"]
+    report = examine(
+        moved(1, None, "A"),
+        line(2),
+        event(3, "action_request", {"prompt_text": "Well?", "actions": actions}, 2),
+        event(4, "turn_failed", {"code": "step_failed", "correlation_id": "r1"}, 2),
+        event(5, "wink", {"eye": "left"}, 2),
+        moved(6, "A", "B", 2),
+        card="m3",
+    )
+    assert [entry.text for entry in report.history] == [
+        "I: start → A",
+        "hello",
+        "Well? [Yes | No]",
+        "step_failed, reference r1",
+        '{"eye":"left"}',
+        "I: A → B",
+    ]
+    card = report.restoration.action_request
+    assert card is not None
+    assert (card.seq, card.prompt, card.buttons) == (3, "Well?", ["Yes", "No"])
+    assert not report.restoration.will_be_answered
+
+
 def test_a_card_that_the_log_does_not_have() -> None:
     report = examine(moved(1, None, "A"), card="m9")
     assert list(broken(report)) == ["fold"]
@@ -111,6 +184,31 @@ def test_a_damaged_event_keeps_its_place() -> None:
     report = diagnose(folded([greeting, *turn]), [greeting, Damaged(2, "why"), *turn])
     assert set(broken(report)) == {"readable", "fold"}
     assert report.history[1].text == "unreadable: why"
+
+
+HOSTILE = "\x1b[31mred\n" + "x" * 10_000
+
+
+def test_what_a_row_holds_is_shown_within_bounds_and_steers_no_terminal() -> None:
+    """Wherever it is quoted: in the history, in the problems."""
+    greeting, said = moved(1, None, "A"), line(2)
+    log: list[Event | Damaged] = [
+        greeting,
+        said,
+        structs.replace(event(3, "chat_message", {"text": HOSTILE}), message_id=HOSTILE, turn=2),
+        structs.replace(line(4, HOSTILE), message_id=HOSTILE, client_id=HOSTILE),
+        structs.replace(line(5), client_id=HOSTILE),
+        Damaged(6, HOSTILE),
+        moved(7, HOSTILE, "A", 2),
+    ]
+    report = diagnose(structs.replace(folded([greeting]), state=HOSTILE, memory={HOSTILE: 1}), log)
+    assert {"readable", "message_ids", "client_ids", "moves", "version", "fold"} <= set(broken(report))
+    sound = diagnose(structs.replace(folded([greeting]), state=HOSTILE, memory={HOSTILE: 1}), [greeting])
+    problems = [problem for one in (report, sound) for law in one.laws.values() for problem in law.problems]
+    assert all(len(problem) <= PROBLEM_CHARS and problem.isprintable() for problem in problems)
+    texts = [entry.text for entry in report.history]
+    assert all(len(text) <= TEXT_CHARS and text.isprintable() for text in texts)
+    assert texts[5].startswith("unreadable: [31mred xxx")
 
 
 ANY_JSON = st.recursive(
@@ -155,7 +253,9 @@ def test_nothing_that_a_row_can_hold_makes_it_raise(log: list[Event | Damaged], 
     report = diagnose(snapshot, log, workflow=BUILDER)
     assert report.restoration.told is not None
     assert not report.is_sound
-    assert all(len(entry.text) <= TEXT_CHARS for entry in report.history)
+    assert all(len(entry.text) <= TEXT_CHARS and entry.text.isprintable() for entry in report.history)
+    problems = [problem for law in report.laws.values() for problem in law.problems]
+    assert all(len(problem) <= PROBLEM_CHARS and problem.isprintable() for problem in problems)
     assert len(report.history) == len(log)
 
 

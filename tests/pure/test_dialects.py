@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from server.errors import ERROR_CODES
+from server.errors import ERROR_CODES, ErrorCode
 from server.records import Event
 from server.wire import protocol
 from server.wire.dialects import Dialect, Encoded, choose
@@ -100,8 +100,8 @@ def test_an_ack_names_the_line_its_place_and_whether_it_was_there_before(dialect
     assert texts == dialect.encode_transient(acked, SESSION, "m9", 5)
 
 
-@pytest.mark.parametrize("code", sorted(ERROR_CODES))
-def test_a_refusal_is_an_error_and_to_the_existing_builder_a_line_as_well(code: str) -> None:
+@pytest.mark.parametrize("code", list(ErrorCode))
+def test_a_refusal_is_an_error_and_to_the_existing_builder_a_line_as_well(code: ErrorCode) -> None:
     error = protocol.error(code, "a", 250)
     assert NATIVE.refusals(code, "a", 250) == (error,)
     first, spoken = BUILDER.refusals(code, "a", 250)

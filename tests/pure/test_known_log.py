@@ -14,6 +14,15 @@ def test_an_inbox_takes_what_joins_and_keeps_the_lines() -> None:
     assert inbox.lines == []
 
 
+def test_the_newest_line_is_the_last_that_wants_an_answer() -> None:
+    inbox = Inbox()
+    assert inbox.newest == 0
+    inbox.begin(4, [line(3), line(4)])
+    assert inbox.newest == 4
+    inbox.next_line(4)
+    assert inbox.newest == 0
+
+
 def test_no_line_is_next_before_a_gap_is_filled() -> None:
     inbox = Inbox()
     inbox.begin(3, [line(3)])

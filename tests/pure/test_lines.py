@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from server.errors import ErrorCode
 from server.machines.effects import Reject
 from server.machines.inputs import Cancel, Message
 from server.machines.lines import Held, accept_write, is_same, line_event, reject
@@ -86,20 +87,31 @@ def test_what_is_the_same_again(again: Message | Cancel, stored: Event, same: bo
 
 def test_what_waits_is_bounded_and_keeps_its_order() -> None:
     held, first, second, third = Held(2), say(client_id="c1"), cancel(), say(client_id="c2")
-    assert [held.add(asked) for asked in (first, second, third)] == [[], [], [Reject(7, "c2", "inbox_full")]]
+    assert [held.add(asked) for asked in (first, second, third)] == [[], [], [Reject(7, "c2", ErrorCode.INBOX_FULL)]]
     assert held.take() == [first, second]
     assert held.take() == []
+
+
+def test_what_is_put_back_is_first_and_only_beyond_the_bound_does_the_last_make_room() -> None:
+    held, first, second, third = Held(2), say(client_id="c1"), cancel(), say(client_id="c2")
+    assert held.add(second) == []
+    assert held.put_back(first) == []
+    assert held.put_back(third) == [Reject(8, "x1", ErrorCode.INBOX_FULL)]
+    assert held.take() == [third, first]
 
 
 def test_what_waits_can_be_refused_at_once() -> None:
     held = Held(2)
     held.add(say(client_id="c1"))
     held.add(cancel())
-    assert held.refuse("not_found") == [Reject(7, "c1", "not_found"), Reject(8, "x1", "not_found")]
+    assert held.refuse(ErrorCode.NOT_FOUND) == [
+        Reject(7, "c1", ErrorCode.NOT_FOUND),
+        Reject(8, "x1", ErrorCode.NOT_FOUND),
+    ]
     assert held.take() == []
 
 
-@pytest.mark.parametrize(("code", "card"), [("stale_action", "card2"), ("inbox_full", None)])
-def test_only_who_pressed_a_closed_card_is_told_which_is_open(code: str, card: str | None) -> None:
+@pytest.mark.parametrize(("code", "card"), [(ErrorCode.STALE_ACTION, "card2"), (ErrorCode.INBOX_FULL, None)])
+def test_only_who_pressed_a_closed_card_is_told_which_is_open(code: ErrorCode, card: str | None) -> None:
     assert reject(press(), code, snapshot(card="card2")) == Reject(7, "c3", code, card)
     assert reject(press(), code) == Reject(7, "c3", code)

@@ -37,8 +37,10 @@ class Broken(io.StringIO):
     def __init__(self, fault: Exception) -> None:
         super().__init__()
         self.fault = fault
+        self.refused: list[str] = []
 
     def write(self, text: str) -> int:
+        self.refused.append(text)
         raise self.fault
 
 
@@ -195,8 +197,11 @@ def test_an_exception_is_shown_on_a_terminal() -> None:
 
 @pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), ValueError("I/O operation on closed file")])
 def test_a_log_that_cannot_be_written_stops_nothing(fault: Exception) -> None:
-    logs.configure("info", "json", Broken(fault))
+    stream = Broken(fault)
+    logs.configure("info", "json", stream)
     structlog.get_logger().info("started")
+    structlog.get_logger().warning("later")
+    assert ["started" in stream.refused[0], "later" in stream.refused[-1]] == [True, True]
 
 
 def test_stderr_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,15 @@
 """The wire: what is understood, what is refused and how, and what a frame looks like."""
 
 import json
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.errors import ERROR_CODES, ProtocolError
+from server.errors import ERROR_CODES, ErrorCode, ProtocolError
 from server.wire import protocol
 from server.wire.protocol import Authenticate, Cancel, Inbound, Ping, Pong, Resume, Say
 from tests.support.builders import snapshot
@@ -82,6 +82,14 @@ def test_an_empty_card_id_is_none() -> None:
 )
 def test_the_other_frames(frame: Any, meaning: Inbound) -> None:
     assert parse(frame) == meaning
+
+
+def test_only_the_bare_word_is_a_bare_ping() -> None:
+    """Not by comparison: what compares equal has the same default."""
+    for frame, bare in (("ping", True), ({"type": "ping", "n": 4}, False), ({"type": "ping"}, False)):
+        ping = parse(frame)
+        assert isinstance(ping, Ping)
+        assert ping.bare is bare
 
 
 def test_unknown_fields_are_kept_out_of_the_way() -> None:
@@ -186,10 +194,87 @@ def test_an_unknown_type_names_the_frame_by_an_id_that_can_be_one() -> None:
     assert refused({"type": "dance", "id": "x" * 65}) == ("unknown_type", None)
 
 
-@given(raw=st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(json.dumps)))
-def test_no_text_does_anything_but_parse_or_be_refused(raw: str) -> None:
-    with suppress(ProtocolError):
-        parse(raw)
+IDS = st.sampled_from(["a", "b"]) | st.text(max_size=70) | st.sampled_from(["", "a\0b"])
+NUMBERS = st.integers(0, 9) | st.integers(-(2**70), 2**70) | st.none()
+WORDS = st.none() | st.text(max_size=LIMIT + 2) | st.sampled_from(["hello", " ", "left"])
+BODIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": WORDS,
+        "action_value": WORDS,
+        "action_message_id": WORDS,
+        "handoff_idempotency_key": IDS,
+        "frontend_actions": st.lists(st.fixed_dictionaries({}, optional={"action_id": WORDS}), max_size=3),
+    },
+)
+FIELDS = {"id": IDS, "data": BODIES, "after": NUMBERS, "turn": NUMBERS, "n": NUMBERS, "token": WORDS}
+TYPES = ["user_message", "user_input", "resume", "cancel", "ping", "pong", "auth", "dance"]
+KINDS = st.sampled_from(TYPES)
+FRAMES = st.fixed_dictionaries({"type": KINDS, **FIELDS}) | st.fixed_dictionaries({"type": KINDS}, optional=FIELDS)
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+#: Whole frames, frames of which one field is of another kind, other JSON, and texts that are none.
+RAW = st.one_of(
+    FRAMES.map(json.dumps),
+    st.builds(lambda frame, field, value: json.dumps({**frame, field: value}), FRAMES,
+              st.sampled_from(["type", "id", "data", "after", "turn", "n", "token"]), ANY_JSON),
+    ANY_JSON.map(json.dumps),
+    st.text(),
+)  # fmt: skip
+
+
+def can_be_an_id(client_id: str) -> bool:
+    return 1 <= len(client_id) <= 64 and "\0" not in client_id
+
+
+def check_meaning(frame: Inbound) -> None:
+    """What holds for every frame that is let in."""
+    match frame:
+        case Say():
+            assert 1 <= len(frame.text) <= LIMIT
+            assert frame.text == frame.text.strip() or frame.text == frame.action
+            assert frame.client_id is None or can_be_an_id(frame.client_id)
+            assert frame.action is None or 1 <= len(frame.action) <= LIMIT
+            assert frame.action_message_id != ""
+        case Resume():
+            assert 0 <= frame.after < 2**53
+        case Cancel():
+            assert can_be_an_id(frame.client_id)
+            assert 0 <= frame.turn < 2**53
+        case Authenticate():
+            assert frame.token
+
+
+@given(raw=RAW)
+def test_every_text_means_something_sane_or_is_refused(raw: str) -> None:
+    refusal = None
+    try:
+        check_meaning(parse(raw))
+    except ProtocolError as error:
+        refusal = error
+    if refusal is not None:
+        assert refusal.code in ERROR_CODES
+        assert refusal.client_id is None or can_be_an_id(refusal.client_id)
+
+
+def test_what_is_tried_are_frames_of_every_kind_and_every_refusal() -> None:
+    """A search that never gets past the decoder would find nothing."""
+    seen: set[str] = set()
+
+    @settings(derandomize=True, database=None, max_examples=500)
+    @given(raw=RAW)
+    def look(raw: str) -> None:
+        try:
+            seen.add(type(parse(raw)).__name__)
+        except ProtocolError as error:
+            seen.add(error.code)
+
+    look()
+    assert {"Say", "Resume", "Cancel", "Ping", "Pong", "Authenticate"} <= seen
+    assert {"invalid_json", "invalid_frame", "invalid_id", "empty_text", "too_large", "unknown_type"} <= seen
 
 
 # ---------------------------------------------------------------- what is sent
@@ -207,15 +292,15 @@ def test_timestamps_sort_as_the_times_do() -> None:
     assert protocol.timestamp(1_750_000_000_999) < protocol.timestamp(1_750_000_001_000)
 
 
-@pytest.mark.parametrize("code", sorted(ERROR_CODES))
-def test_an_error_says_what_to_do(code: str) -> None:
+@pytest.mark.parametrize("code", list(ErrorCode))
+def test_an_error_says_what_to_do(code: ErrorCode) -> None:
     payload = protocol.error(code, "a").payload
     row = ERROR_CODES[code]
     assert payload == {"code": code, "id": "a", "message": row.message, "temporary": row.temporary}
 
 
 def test_an_error_tells_when_to_try_again_where_that_is_known() -> None:
-    assert protocol.error("rate_limited", None, 250).payload["retry_ms"] == 250
+    assert protocol.error(ErrorCode.RATE_LIMITED, None, 250).payload["retry_ms"] == 250
 
 
 def test_a_status_names_its_turn() -> None:
@@ -252,3 +337,10 @@ def test_the_sync_response_tells_where_the_session_stands() -> None:
         "heartbeat_ms": 25_000,
         "limits": {"inbox": 20},
     }
+
+
+def test_a_code_is_its_own_text_in_json_and_has_a_row() -> None:
+    assert list(ERROR_CODES) == list(ErrorCode)
+    assert [msgspec.json.encode(code) for code in ErrorCode] == [
+        f'"{code.name.lower()}"'.encode() for code in ErrorCode
+    ]

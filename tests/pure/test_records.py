@@ -10,7 +10,13 @@ from msgspec import structs
 
 from server.errors import InvalidWrite
 from server.records import (
+    ACTION_REQUEST,
+    CHAT_MESSAGE,
+    STATE_UPDATE,
+    TURN_CANCELLED,
+    TURN_FAILED,
     Event,
+    EventType,
     SessionKey,
     Update,
     Write,
@@ -96,7 +102,12 @@ def test_a_payload_may_hold_what_an_id_may_not() -> None:
         (ACCEPT, {"user_id": "a\0b"}),
         (ACCEPT, {"user_id": "\ud800"}),
         (TURN, {"events": (event(0, message_id="a\0b"),)}),
+        (TURN, {"events": (event(0, type="a\0b"),)}),
+        (TURN, {"events": (event(0, role="a\0b"),)}),
+        (ACCEPT, {"client_id": "a\0b", "events": (line(0, client_id="a\0b"),)}),
         (TURN, {"update": structs.replace(UPDATE, card="\udfff")}),
+        (TURN, {"update": structs.replace(UPDATE, workflow="a\0b")}),
+        (TURN, {"update": structs.replace(UPDATE, state="a\0b")}),
         (ACCEPT, {"events": (line(0, client_id="c1"), structs.replace(event(0), created_at=2**63))}),
         (TURN, {"events": (event(0, turn=2**63),)}),
         (TURN, {"update": structs.replace(UPDATE, cursor=2**63)}),
@@ -205,6 +216,13 @@ def test_a_log_whose_first_turn_names_no_workflow_has_none() -> None:
     folded = fold([event(1), ended(2, 0)], USER)
     assert folded is not None
     assert (folded.workflow, folded.session_id) == ("", SESSION)
+
+
+def test_what_a_turn_writes_is_a_plain_str_though_its_types_are_an_enum() -> None:
+    """SQLite looks for an adapter for every subclass of str."""
+    written = {CHAT_MESSAGE, ACTION_REQUEST, STATE_UPDATE, TURN_CANCELLED, TURN_FAILED}
+    assert written == set(EventType)
+    assert {type(name) for name in written} == {str}
 
 
 def test_a_snapshot_and_a_write_name_their_session_with_its_owner() -> None:

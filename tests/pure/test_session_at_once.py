@@ -2,12 +2,24 @@
 
 import pytest
 
-from server.errors import CloseCode
+from server.errors import CloseCode, ErrorCode
 from server.machines.effects import Ack, AnswerAtOnce, Append, Commit, Evict, Gone, Publish, Reject, RunStep
-from server.machines.inputs import AtOnce, Done, Failed, Message, Remote, Rest, TurnCommitted
+from server.machines.inputs import (
+    MAY_WAIT,
+    OVERLOADED,
+    AtOnce,
+    Done,
+    Failed,
+    Message,
+    Refused,
+    Remote,
+    Rest,
+    TurnCommitted,
+)
 from server.machines.lines import accept_write
-from server.machines.session import Phase, Session
-from server.records import Conflict, Duplicate, Missing
+from server.machines.session import Session
+from server.machines.standing import Phase
+from server.records import UNKNOWN, Conflict, Duplicate, Missing, Unknown
 from tests.pure.sessions import accept, broken, done, finish, idle, loaded, news, reload, running, say
 from tests.support.builders import USER, kinds, line, the
 
@@ -77,7 +89,7 @@ def test_a_step_that_may_wait_is_run_when_its_line_is_durable() -> None:
     machine = idle()
     effect = asked(machine)
     write = accept_write(effect.line, USER)
-    assert machine.deliver(AtOnce(effect.message, effect.line, None)) == [Append(effect.message, write)]
+    assert machine.deliver(AtOnce(effect.message, effect.line, MAY_WAIT)) == [Append(effect.message, write)]
 
 
 def test_a_line_that_comes_while_a_turn_runs_is_stored_at_once() -> None:
@@ -96,7 +108,7 @@ def test_lines_keep_their_order_behind_one_that_is_asked_about() -> None:
     assert kinds(effects) == ["Ack", "Publish", "AnswerAtOnce"]
     second = the(effects, AnswerAtOnce)
     assert second.message.say.client_id == "c4"
-    effects = machine.deliver(AtOnce(second.message, second.line, None))
+    effects = machine.deliver(AtOnce(second.message, second.line, MAY_WAIT))
     assert [effect.message.say.client_id for effect in effects if isinstance(effect, Append)] == ["c4", "c5", "c6"]
 
 
@@ -123,10 +135,10 @@ def test_room_for_it_is_made_by_the_last_of_those_that_wait() -> None:
     commit = answer(machine, asked(machine))
     for client_id in ("c4", "c5"):
         assert machine.deliver(say(client_id=client_id)) == []
-    assert machine.deliver(say(client_id="c6")) == [Reject(7, "c6", "inbox_full")]
+    assert machine.deliver(say(client_id="c6")) == [Reject(7, "c6", ErrorCode.INBOX_FULL)]
     effects = machine.deliver(TurnCommitted(commit.run, Conflict(2)))
     assert kinds(effects) == ["Reject", "Load"]
-    assert the(effects, Reject) == Reject(7, "c5", "inbox_full")
+    assert the(effects, Reject) == Reject(7, "c5", ErrorCode.INBOX_FULL)
 
 
 def test_one_that_took_effect_before_is_acked_again_and_the_store_is_asked() -> None:
@@ -136,11 +148,15 @@ def test_one_that_took_effect_before_is_acked_again_and_the_store_is_asked() -> 
     assert kinds(effects) == ["Ack", "Load"]
 
 
-@pytest.mark.parametrize("code", ["store_unavailable", "overloaded"])
-def test_where_nobody_knows_the_sender_is_told_and_the_store_is_asked(code: str) -> None:
+@pytest.mark.parametrize(
+    ("outcome", "code"), [(UNKNOWN, ErrorCode.STORE_UNAVAILABLE), (OVERLOADED, ErrorCode.OVERLOADED)]
+)
+def test_where_nobody_knows_the_sender_is_told_and_the_store_is_asked(
+    outcome: Unknown | Refused, code: ErrorCode
+) -> None:
     machine, commit = under_way()
     machine.deliver(say(client_id="c4"))
-    effects = machine.deliver(TurnCommitted(commit.run, None, code))
+    effects = machine.deliver(TurnCommitted(commit.run, outcome))
     assert kinds(effects) == ["Reject", "Load"]
     assert the(effects, Reject) == Reject(7, "c3", code)
     effects = reload(machine, effects, loaded(seq=5, cursor=3, lined=3, version=2))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from server.errors import ErrorCode
 from server.machines.effects import (
     Ack,
     AnswerAtOnce,
@@ -19,6 +20,7 @@ from server.machines.effects import (
     TakeOver,
 )
 from server.machines.inputs import (
+    NOT_THERE,
     Appended,
     AtOnce,
     Found,
@@ -31,8 +33,9 @@ from server.machines.inputs import (
     TimerFired,
     TurnCommitted,
 )
-from server.machines.session import Phase, Session
-from server.records import Conflict, Event
+from server.machines.session import Session
+from server.machines.standing import Phase
+from server.records import UNKNOWN, Conflict, Event
 from tests.pure.sessions import (
     IDS,
     accept,
@@ -199,9 +202,9 @@ def test_an_interruption_that_meets_another_end_of_the_turn_is_given_up() -> Non
 def test_a_line_is_refused_while_a_turn_runs_but_after_a_look_for_it() -> None:
     machine, step = running(workflow=ECHO_REJECT)
     second = say(client_id="c4")
-    assert machine.deliver(second) == [Find(second, "turn_running")]
+    assert machine.deliver(second) == [Find(second, ErrorCode.TURN_RUNNING)]
     known = snapshot(seq=3, lined=3)
-    assert machine.deliver(Found(second, None, snapshot=known)) == [Reject(7, "c4", "turn_running")]
+    assert machine.deliver(Found(second, known)) == [Reject(7, "c4", ErrorCode.TURN_RUNNING)]
     finish(machine, the(machine.deliver(done(step)), Commit), 3)
     assert kinds(machine.deliver(second)) == ["AnswerAtOnce"]
 
@@ -227,7 +230,7 @@ def test_a_line_takes_the_place_of_one_that_could_not_be_stored() -> None:
     append(machine, say())
     second = say(client_id="c4")
     machine.deliver(second)
-    effects = machine.deliver(Appended(say(), None))
+    effects = machine.deliver(Appended(say(), UNKNOWN))
     assert kinds(effects) == ["Reject", "AnswerAtOnce"]
     assert the(effects, AnswerAtOnce).message == second
 
@@ -251,7 +254,7 @@ def test_a_line_that_comes_while_an_answer_is_committed_waits_for_it() -> None:
 
 def test_lines_that_come_during_the_greeting_are_held_and_the_first_is_taken() -> None:
     machine = cold(ECHO_REJECT)
-    step = the(machine.deliver(Opened(None)), RunStep)
+    step = the(machine.deliver(Opened(NOT_THERE)), RunStep)
     assert machine.deliver(say(client_id="c1")) == []
     commit = the(machine.deliver(done(step)), Commit)
     effects = finish(machine, commit, 0, version=1)
@@ -264,7 +267,7 @@ def test_a_line_is_refused_while_another_process_runs_a_turn() -> None:
     second = say(client_id="c4")
     assert the(machine.deliver(second), Find).refusal == "turn_running"
     known = snapshot(seq=3, lined=3)
-    assert machine.deliver(Found(second, None, snapshot=known)) == [Reject(7, "c4", "turn_running")]
+    assert machine.deliver(Found(second, known)) == [Reject(7, "c4", ErrorCode.TURN_RUNNING)]
 
 
 def test_a_line_is_taken_when_the_store_knows_that_the_turn_elsewhere_is_over() -> None:
@@ -272,7 +275,7 @@ def test_a_line_is_taken_when_the_store_knows_that_the_turn_elsewhere_is_over() 
     machine.deliver(news(line(3)))
     second = say(client_id="c4")
     machine.deliver(second)
-    read = the(machine.deliver(Found(second, None, snapshot=snapshot(seq=5, lined=3))), Read)
+    read = the(machine.deliver(Found(second, snapshot(seq=5, lined=3))), Read)
     effects = machine.deliver(ReadDone(read.number, [event(4, turn=3), ended(5, 3)]))
     load = the(effects, Load)
     effects = machine.deliver(LoadDone(load.number, loaded(seq=5, lined=3, cursor=3, version=2)))

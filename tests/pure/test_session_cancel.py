@@ -2,9 +2,11 @@
 
 import pytest
 
+from server.errors import ErrorCode
 from server.machines.effects import Ack, Commit, Find, Read, Reject, RunStep, Show
 from server.machines.inputs import Found, LoadDone, ReadDone, Remote, Streamed, TimerFired, TurnCommitted
-from server.machines.session import Phase, Session
+from server.machines.session import Session
+from server.machines.standing import Phase
 from server.records import Conflict, Duplicate, Event
 from server.wire import protocol
 from tests.pure.sessions import broken, cancel, cold, committing, done, finish, idle, loaded, news, reload, running
@@ -47,9 +49,9 @@ def test_the_result_of_a_cancelled_step_is_not_wanted() -> None:
 def test_only_the_turn_that_runs_can_be_cancelled(turn: int) -> None:
     machine, _ = running()
     asked = cancel(turn)
-    assert machine.deliver(asked) == [Find(asked, "not_running")]
+    assert machine.deliver(asked) == [Find(asked, ErrorCode.NOT_RUNNING)]
     known = snapshot(seq=3, lined=3)
-    assert machine.deliver(Found(asked, None, snapshot=known)) == [Reject(8, "x1", "not_running")]
+    assert machine.deliver(Found(asked, known)) == [Reject(8, "x1", ErrorCode.NOT_RUNNING)]
 
 
 def test_a_cancellation_sent_again_gets_the_first_promise_again() -> None:
@@ -147,7 +149,7 @@ def test_only_the_turn_that_is_next_can_be_cancelled_elsewhere() -> None:
 def test_a_cancellation_of_a_turn_that_is_not_known_here_waits_until_the_news_of_it_are_read() -> None:
     machine = idle(limits={"takeover_ms": 50})
     find = the(machine.deliver(cancel()), Find)
-    read = the(machine.deliver(Found(find.asked, None, snapshot=snapshot(seq=3, lined=3))), Read)
+    read = the(machine.deliver(Found(find.asked, snapshot(seq=3, lined=3))), Read)
     effects = machine.deliver(ReadDone(read.number, [line(3)]))
     assert kinds(effects) == ["Tell", "TakeOver", "CancelStep", "Commit"]
 

@@ -5,8 +5,19 @@ from typing import Any
 import pytest
 
 from server.machines.effects import CancelStep, Commit, Load, Read, RunStep, SetTimer, Show, TakeOver, Tell
-from server.machines.inputs import Appended, LoadDone, Opened, ReadDone, Remote, TimerFired, TurnCommitted
-from server.machines.session import Phase, Session
+from server.machines.inputs import (
+    NOT_THERE,
+    UNREADABLE,
+    Appended,
+    LoadDone,
+    Opened,
+    ReadDone,
+    Remote,
+    TimerFired,
+    TurnCommitted,
+)
+from server.machines.session import Session
+from server.machines.standing import Phase
 from server.records import Event
 from server.wire import protocol
 from tests.pure.sessions import accept, append, cold, committing, done, finish, idle, loaded, news, reload, running, say
@@ -68,7 +79,7 @@ def test_one_read_is_under_way_at_a_time_and_a_page_that_falls_short_is_followed
 def test_a_read_that_failed_is_tried_again_until_it_succeeds() -> None:
     machine = idle()
     read = the(machine.deliver(news(line(4))), Read)
-    timer = the(machine.deliver(ReadDone(read.number, None)), SetTimer)
+    timer = the(machine.deliver(ReadDone(read.number, UNREADABLE)), SetTimer)
     assert timer == SetTimer("read", 0, 500)
     read = the(machine.deliver(TimerFired("read", timer.number)), Read)
     assert machine.deliver(TimerFired("read", timer.number)) == []  # already reading
@@ -81,16 +92,16 @@ def test_a_gap_that_closes_by_itself_does_not_wait_for_a_read_that_fails() -> No
     read = the(machine.deliver(news(line(4))), Read)
     step = the(machine.deliver(news(line(3), line(4))), RunStep)
     assert step.turn == 3
-    assert kinds(machine.deliver(ReadDone(read.number, None))) == ["SetTimer"]
+    assert kinds(machine.deliver(ReadDone(read.number, UNREADABLE))) == ["SetTimer"]
     assert machine.deliver(TimerFired("read", step.run)) == []
 
 
 def test_a_read_that_a_load_overtook_holds_nothing_up() -> None:
     machine = idle()
     read = the(machine.deliver(news(line(4))), Read)
-    effects = machine.deliver(Opened(None))
+    effects = machine.deliver(Opened(NOT_THERE))
     assert the(reload(machine, effects, loaded(line(3), line(4), seq=4, lined=4)), RunStep).turn == 3
-    assert machine.deliver(ReadDone(read.number, None)) == []
+    assert machine.deliver(ReadDone(read.number, UNREADABLE)) == []
 
 
 @pytest.mark.parametrize("page", [[], [line(5)]])
@@ -148,7 +159,7 @@ def test_a_later_turn_of_another_process_is_read_once_our_commit_has_its_outcome
 
 def test_events_that_come_while_the_session_is_read_are_read_after_it() -> None:
     machine = idle()
-    load = the(machine.deliver(Opened(None)), Load)
+    load = the(machine.deliver(Opened(NOT_THERE)), Load)
     machine.deliver(news(line(3)))
     effects = machine.deliver(LoadDone(load.number, loaded()))
     assert kinds(effects) == ["Tell", "Read"]
@@ -204,7 +215,7 @@ def test_news_do_not_put_a_takeover_off() -> None:
 
 def test_a_takeover_that_fell_into_a_read_of_the_session_is_asked_for_again() -> None:
     machine = elsewhere()
-    effects = machine.deliver(Opened(None))
+    effects = machine.deliver(Opened(NOT_THERE))
     assert machine.deliver(TimerFired("takeover", 3)) == []
     assert the(reload(machine, effects, loaded(line(3), seq=3, lined=3)), TakeOver).seq == 3
 
@@ -224,7 +235,7 @@ def test_a_takeover_of_a_line_that_is_answered_runs_nothing() -> None:
 def test_a_line_that_was_taken_over_stays_ours_when_its_load_fails() -> None:
     machine = elsewhere()
     load = the(machine.deliver(TimerFired("takeover", 3)), Load)
-    machine.deliver(LoadDone(load.number, None, failed=True))
+    machine.deliver(LoadDone(load.number, UNREADABLE))
     effects = machine.deliver(TimerFired("load", 0))
     assert the(reload(machine, effects, loaded(line(3), seq=3, lined=3)), RunStep).turn == 3
 

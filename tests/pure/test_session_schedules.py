@@ -13,16 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
+from server.errors import ErrorCode
 from server.machines import effects, inputs, lines
-from server.machines.session import Limits, Phase, Session
+from server.machines.session import Session
+from server.machines.standing import Limits, Phase
 from server.records import (
+    UNKNOWN,
     Committed,
     Conflict,
     Duplicate,
     Event,
     Loaded,
     Missing,
-    Outcome,
+    Settled,
     Snapshot,
     Write,
     fold,
@@ -59,7 +62,7 @@ class Log:
     def find(self, client_id: str | None) -> Event | None:
         return next((event for event in self.events if event.client_id == client_id), None)
 
-    def commit(self, write: Write, *, again: bool = False) -> Outcome:
+    def commit(self, write: Write, *, again: bool = False) -> Settled:
         known = [event for event in self.events if event.message_id in {event.message_id for event in write.events}]
         snapshot = self.snapshot()
         version = snapshot.version if snapshot else 0
@@ -134,7 +137,7 @@ class Process:
                 pass
 
     def open(self) -> None:
-        self.deliver(inputs.Opened(self.world.log.load()))
+        self.deliver(inputs.Opened(self.world.log.load() or inputs.NOT_THERE))
 
     def end_step(self, *, well: bool) -> None:
         step, self.step = self.step, None
@@ -152,13 +155,13 @@ class Process:
         if not self.commits:
             return
         effect, log = self.commits.pop(0), self.world.log
-        outcome: Outcome | None = None
+        outcome: Settled = UNKNOWN
         if fate != "failed":
             outcome = log.commit(effect.write, again=isinstance(effect, effects.Commit) and effect.again)
         if isinstance(effect, effects.Append):
-            self.deliver(inputs.Appended(effect.message, outcome if fate == "seen" else None))
+            self.deliver(inputs.Appended(effect.message, outcome if fate == "seen" else UNKNOWN))
         else:
-            self.deliver(inputs.TurnCommitted(effect.run, outcome if fate == "seen" else None))
+            self.deliver(inputs.TurnCommitted(effect.run, outcome if fate == "seen" else UNKNOWN))
 
     def read(self, number: int, *, failed: bool) -> None:
         if not self.reads:
@@ -166,13 +169,14 @@ class Process:
         log = self.world.log
         match self.reads.pop(number % len(self.reads)):
             case effects.Load(load):
-                self.answers.append(inputs.LoadDone(load, None if failed else log.load(), failed))
+                self.answers.append(
+                    inputs.LoadDone(load, inputs.UNREADABLE if failed else log.load() or inputs.NOT_THERE)
+                )
             case effects.Read(read, after):
-                self.answers.append(inputs.ReadDone(read, None if failed else log.read(after)))
+                self.answers.append(inputs.ReadDone(read, inputs.UNREADABLE if failed else log.read(after)))
             case effects.Find(asked):
-                event = None if failed else log.find(lines.client_id(asked))
-                known = log.snapshot() if event is None and not failed else None
-                self.answers.append(inputs.Found(asked, event, failed, known))
+                known = log.find(lines.client_id(asked)) or log.snapshot() or inputs.NOT_THERE
+                self.answers.append(inputs.Found(asked, inputs.UNREADABLE if failed else known))
 
     def answer(self, number: int) -> None:
         if self.answers:
@@ -207,13 +211,13 @@ class World:
     def end(self, step: effects.RunStep, *, well: bool) -> inputs.Done | inputs.Failed:
         ids = [self.fresh() for _ in range(3)]
         if not well:
-            return inputs.Failed(step.run, "step_failed", "It broke.", "corr", True, ids, T0_MS)
+            return inputs.Failed(step.run, ErrorCode.STEP_FAILED, "It broke.", "corr", True, ids, T0_MS)
         return inputs.Done(step.run, Result("Say", "HELLO", (chat("answer"),), {"n": step.turn}), ids, T0_MS)
 
-    def end_at_once(self, step: effects.RunStep) -> inputs.Done | inputs.Failed | None:
+    def end_at_once(self, step: effects.RunStep) -> inputs.Done | inputs.Failed | inputs.MayWait:
         """Of three lines one is answered at once, one breaks at once, and one may have to wait."""
         self.lines_begun += 1
-        return None if self.lines_begun % 3 == 0 else self.end(step, well=self.lines_begun % 3 == 1)
+        return inputs.MAY_WAIT if self.lines_begun % 3 == 0 else self.end(step, well=self.lines_begun % 3 == 1)
 
     def send(self, process: Process, client_id: str) -> None:
         message = inputs.Message(1, Say(client_id, f"line {client_id}"), self.fresh(), T0_MS)

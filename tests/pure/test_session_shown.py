@@ -6,6 +6,7 @@ import pytest
 
 from server.machines.effects import Ask, Commit, Effect, Evict, Read, RunStep, Show
 from server.machines.inputs import (
+    NOT_THERE,
     Appended,
     Opened,
     ReadDone,
@@ -160,7 +161,7 @@ def test_pieces_whose_beginning_was_missed_are_asked_for_before_the_line_is_know
 def test_a_cancellation_keeps_what_was_shown_before_and_while_the_session_was_read_again() -> None:
     machine = elsewhere()
     show(machine, piece(1, "one", reset=True))
-    effects = machine.deliver(Opened(None))
+    effects = machine.deliver(Opened(NOT_THERE))
     assert show(machine, piece(2, " two")) == [piece(2, " two")]
     assert kinds(reload(machine, effects, loaded(line(3)))) == ["Tell", "TakeOver"]
     assert show(machine, piece(3, " three")) == [piece(3, " three")]
@@ -174,7 +175,7 @@ def test_a_turn_that_is_overheard_ends_those_before_it() -> None:
     show(machine, piece(1, "of the next", turn=6, reset=True))
     assert text(machine) == "one"  # it is not known here that the turn has ended
     assert show(machine, piece(2, " two")) == [piece(2, " two")]
-    effects = machine.deliver(Opened(None))  # answered by a store that does not have the end yet
+    effects = machine.deliver(Opened(NOT_THERE))  # answered by a store that does not have the end yet
     reload(machine, effects, loaded(line(3), seq=3, lined=3))
     assert text(machine) == ""
     effects = machine.deliver(news(event(4, turn=3), ended(5, 3), line(6)))

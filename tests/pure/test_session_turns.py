@@ -6,9 +6,19 @@ from msgspec import structs
 
 from server.errors import CloseCode
 from server.machines.effects import Commit, Gone, Load, Publish, RunStep, SetTimer, Show, Tell
-from server.machines.inputs import Appended, LoadDone, Opened, Shown, Streamed, TimerFired, TurnCommitted
-from server.machines.session import Phase
-from server.records import Committed, Conflict, Event, Missing, Write, fold, place
+from server.machines.inputs import (
+    NOT_THERE,
+    UNREADABLE,
+    Appended,
+    LoadDone,
+    Opened,
+    Shown,
+    Streamed,
+    TimerFired,
+    TurnCommitted,
+)
+from server.machines.standing import Phase
+from server.records import UNKNOWN, Committed, Conflict, Event, Missing, Write, fold, place
 from server.wire import protocol
 from server.workflows.table import Frame, Progress, chat
 from tests.pure.sessions import (
@@ -109,7 +119,7 @@ def test_a_store_that_cannot_commit_is_asked_again_ever_more_slowly() -> None:
     machine, commit = committing()
     waits = []
     for _ in range(7):
-        timer = the(machine.deliver(TurnCommitted(commit.run, None)), SetTimer)
+        timer = the(machine.deliver(TurnCommitted(commit.run, UNKNOWN)), SetTimer)
         waits.append(timer.wait_ms)
         assert machine.deliver(TimerFired(timer.name, timer.number)) == [Commit(commit.run, commit.write, again=True)]
     assert waits == [500, 1000, 2000, 4000, 8000, 10_000, 10_000]
@@ -140,7 +150,7 @@ def test_a_load_that_failed_is_tried_again_and_lines_that_waited_for_it_are_refu
     machine, commit = committing()
     load = the(machine.deliver(TurnCommitted(commit.run, Conflict(2))), Load)
     assert machine.deliver(press("card9", "c9")) == []
-    effects = machine.deliver(LoadDone(load.number, None, failed=True))
+    effects = machine.deliver(LoadDone(load.number, UNREADABLE))
     assert kinds(effects) == ["Reject", "SetTimer"]
     [again] = machine.deliver(TimerFired("load", 0))
     assert isinstance(again, Load)
@@ -150,7 +160,7 @@ def test_a_load_that_failed_is_tried_again_and_lines_that_waited_for_it_are_refu
 
 def test_answers_to_what_is_over_are_dropped() -> None:
     machine, commit = committing()
-    assert machine.deliver(TurnCommitted(commit.run + 1, None)) == []
+    assert machine.deliver(TurnCommitted(commit.run + 1, UNKNOWN)) == []
     finish(machine, commit, 3)
     assert finish(machine, commit, 3) == []
     machine, step = running()
@@ -269,7 +279,7 @@ def test_what_a_turn_leaves_is_what_its_log_folds_to() -> None:
         log.extend(placed)
         return Committed(placed, len([event for event in log if event.type == "state_update"]))
 
-    effects = machine.deliver(Opened(None))
+    effects = machine.deliver(Opened(NOT_THERE))
     for number, result in enumerate(results):
         step = the(effects, RunStep)
         frames = result.pop("frames", (chat("x"),))

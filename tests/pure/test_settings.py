@@ -114,6 +114,23 @@ def test_a_bad_value_is_named_with_what_is_expected(variable: str, text: str) ->
     assert complaint.endswith(f"expected {ROWS[variable].expected}")
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *((text, True) for text in ("true", "1", "yes", "on", "True", "YES")),
+        *((text, False) for text in ("false", "0", "no", "off", "FALSE", "Off")),
+    ],
+)
+def test_a_flag_is_said_in_one_of_a_few_words(text: str, value: bool) -> None:
+    assert Settings.from_env({"WS_COMPRESSION": text}).ws_compression is value
+
+
+@pytest.mark.parametrize("text", ["2", "y", "t", "truest", "nope", "on off"])
+def test_a_flag_is_said_in_no_other_word(text: str) -> None:
+    (complaint,) = complaints(WS_COMPRESSION=text)
+    assert complaint == f"WS_COMPRESSION={text}: expected true or false"
+
+
 def test_every_complaint_comes_at_once() -> None:
     found = complaints(PORT="x", LOG_LEVEL="loud", INBOX_LIMT="4", HEARTBEAT_MS="50000")
     assert [complaint.split("=")[0] for complaint in found] == ["INBOX_LIMT", "PORT", "LOG_LEVEL", "HEARTBEAT_MS"]
@@ -251,6 +268,11 @@ def test_supabase_alone_cannot_be_migrated(store: dict[str, str]) -> None:
     assert Settings.from_env({**store, **POSTGRES, "MIGRATE_ON_START": "true"}).migrate_on_start
     assert not Settings.from_env({**store, **POSTGRES}).migrate_on_start
     assert Settings.from_env({**POSTGRES, "MIGRATE_ON_START": "true"}).migrate_on_start
+
+
+@pytest.mark.parametrize("store", [{}, {"STORE_URL": "redis://cache"}, {**SUPABASE, "STORE_URL": "sqlite:///a.db"}])
+def test_a_store_that_needs_no_migration_may_be_told_to_migrate(store: dict[str, str]) -> None:
+    assert Settings.from_env({**store, "MIGRATE_ON_START": "true"}).migrate_on_start
 
 
 def test_a_refused_database_is_not_missed_as_well() -> None:

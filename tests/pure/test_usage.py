@@ -3,6 +3,7 @@
 from typing import Any
 
 from server.assistant import Message, Prompting
+from server.errors import ErrorCode
 from server.machines.effects import Commit, RunStep, Show
 from server.machines.inputs import Failed, Opened
 from server.records import Event, Loaded, fold
@@ -30,9 +31,9 @@ def test_a_turn_keeps_what_it_took_and_the_session_the_sum() -> None:
     assert ended(commit).payload["usage"] == spent()["usage"]
     assert ended(commit).payload["trace"] == [{"name": "answer"}]
     total = {"input_tokens": 10, "output_tokens": 5, "cost_micro_usd": 30, "calls": 1}
-    assert ended(commit).payload["memory"] == {"topic": "tea", "usage": total}
+    assert ended(commit).payload["memory"] == {"topic": "tea", "@server": {"usage": total}}
     assert commit.write.update is not None
-    assert commit.write.update.memory == {"topic": "tea", "usage": total}
+    assert commit.write.update.memory == {"topic": "tea", "@server": {"usage": total}}
     effects = finish(machine, commit, 3)
     assert usage_frames(effects) == [{"turn": 3, **spent()["usage"], "total_tokens": 15, "session": total}]
 
@@ -51,7 +52,7 @@ def test_a_turn_without_a_call_says_nothing_of_usage() -> None:
 
 def test_a_turn_that_failed_or_was_stopped_was_paid_too() -> None:
     machine, step = running()
-    failure = Failed(step.run, "assistant_timeout", "Too long.", "corr", True, IDS, T0_MS, spent())
+    failure = Failed(step.run, ErrorCode.ASSISTANT_TIMEOUT, "Too long.", "corr", True, IDS, T0_MS, spent())
     assert "usage" in ended(the(machine.deliver(failure), Commit)).payload
     machine, _ = running()
     assert "usage" in ended(the(machine.deliver(cancel(spent=spent())), Commit)).payload

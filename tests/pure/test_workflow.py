@@ -5,7 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from server.assistant import Message, Prompting
 from server.errors import StepError, WorkflowError
 from server.workflows.move import step
 from server.workflows.page import Page
@@ -171,6 +173,34 @@ def test_a_stored_state_that_the_table_lacks_breaks_the_step_not_the_server() ->
     assert raised.value.code == "step_failed"
 
 
+def test_a_table_wants_no_events_unless_it_says_so() -> None:
+    """One that does is read for before every step, and never answered at once."""
+    assert (WALK.context, table(HALL, ROOM, ROOF, context=5).context) == (0, 5)
+
+
+# ---------------------------------------------------------------- what a step sees of the past
+
+
+def test_the_window_of_a_step_has_a_bound_in_messages_and_ends_with_the_line() -> None:
+    said = [Message("user", "one"), Message("assistant", "two"), Message("user", "three")]
+    seen = structs.replace(turn("four"), messages=said, prompting=Prompting(context_limit=3))
+    assert seen.window() == (*said[1:], Message("user", "four"))
+
+
+def test_the_window_of_a_step_begins_with_the_summary() -> None:
+    seen = structs.replace(turn("four"), messages=[Message("user", "three")], summary="They talk of tea.")
+    summary, *others = seen.window()
+    assert "They talk of tea." in summary.text
+    assert others == [Message("user", "three"), Message("user", "four")]
+
+
+def test_the_system_prompt_takes_its_part_of_a_windows_budget() -> None:
+    said = [Message("user", "word " * 20) for _ in range(4)]
+    seen = structs.replace(turn("four"), messages=said, prompting=Prompting(token_budget=115))
+    assert len(seen.window()) > len(seen.window("word " * 20)) > 1
+    assert seen.window("word " * 2_000) == (Message("user", "four"),)
+
+
 # ---------------------------------------------------------------- buttons and words
 
 
@@ -319,7 +349,9 @@ def test_a_step_may_be_any_iterator() -> None:
 
 
 def test_closing_a_turn_closes_its_step() -> None:
+    """By itself: one that is merely dropped would be closed by the collector, later, and while others hold it never."""
     closed: list[str] = []
+    held: list[AsyncIterator[Output]] = []
 
     async def stream(turn: Turn) -> AsyncIterator[Output]:
         try:
@@ -328,8 +360,12 @@ def test_closing_a_turn_closes_its_step() -> None:
         finally:
             closed.append("step")
 
+    def run(turn: Turn) -> AsyncIterator[Output]:
+        held.append(stream(turn))
+        return held[0]
+
     async def hear_one() -> None:
-        outputs = step(table(replace(HALL, run=stream), ROOM, ROOF), turn(intent=OPEN))
+        outputs = step(table(replace(HALL, run=run), ROOM, ROOF), turn(intent=OPEN))
         assert await anext(outputs) == Delta("one")
         await outputs.aclose()
 

@@ -22,7 +22,7 @@ LAYERS: Final = (
     ("machines", "broker", "store"),
     ("workflows", "settings"),
     ("wire", "assistant"),
-    ("records", "clock", "tasks"),
+    ("records", "server_memory", "clock", "tasks"),
     ("errors",),
     ("",),  # server/__init__.py, which has the version
 )
@@ -57,7 +57,7 @@ ONLY_BY: Final = {
 
 #: These modules and packages know no clock, chance, log, disk or network.
 PURE: Final = {
-    *("assistant", "errors", "machines", "records", "settings", "wire", "workflows"),
+    *("assistant", "errors", "machines", "records", "server_memory", "settings", "wire", "workflows"),
     *("ops.diagnosis", "store.inspect.contract", "store.redis.durability", "store.redis.rows", "store.schema"),
 }
 #: The packages whose own file alone is pure.

@@ -126,17 +126,41 @@ def test_railway_starts_what_the_procfile_starts_and_waits_for_the_drain() -> No
     assert f"`{deploy['drainingSeconds']}`, more than `DRAIN_MS`" in page
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "scripts/setup",
-        "scripts/serve",
-        "scripts/test",
-        "scripts/check_session_state.py",
-        "scripts/soak",
-        "scripts/mutants",
-        ".ci/run",
-    ],
-)
+SCRIPTS: Final = sorted(shown(path) for folder in ("scripts", ".ci") for path in (ROOT / folder).iterdir())
+
+
+@pytest.mark.parametrize("name", [name for name in SCRIPTS if "__pycache__" not in name])
 def test_scripts_can_be_run(name: str) -> None:
     assert os.access(ROOT / name, os.X_OK)
+    assert (ROOT / name).read_text(encoding="utf-8").startswith("#!/usr/bin/env ")
+
+
+def commands(page: str) -> Iterator[str]:
+    """The programs that a page tells to run, without the variables before them."""
+    for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL):
+        for line in block.splitlines():
+            words = [word for word in line.partition("#")[0].split() if "=" not in word]
+            yield from words[:1]
+
+
+def test_the_readmes_commands_are_there() -> None:
+    named = set(commands((ROOT / "README.md").read_text(encoding="utf-8")))
+    assert {"scripts/serve", "scripts/check", "scripts/test"} <= named
+    ours = {name for name in named if "/" in name}
+    assert named - ours <= {"pip"}
+    assert {name for name in ours if not os.access(ROOT / name, os.X_OK)} == set()
+
+
+def test_a_commit_is_checked_by_the_script_that_people_run() -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"^ +entry: (.*)$", hooks, re.MULTILINE) == ["scripts/check"]
+
+
+def test_what_must_be_covered_is_there() -> None:
+    """A module that moved would otherwise leave the list in silence."""
+    configured = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["coverage"]
+    listed = configured["report"]["include"]
+    assert configured["run"]["source"] == ["server"]
+    assert configured["report"]["fail_under"] == 100
+    assert [name for name in listed if not (ROOT / name).is_file()] == []
+    assert len(listed) == len(set(listed))

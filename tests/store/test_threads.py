@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 
 import pytest
 
@@ -65,3 +66,31 @@ def test_a_loop_that_is_gone_is_not_told() -> None:
     may_go.set()
     threads.close()
     assert done == ["done"]
+
+
+class Outcome:
+    """One that can be watched."""
+
+
+async def test_an_outcome_is_not_kept_until_its_deadline() -> None:
+    threads = Threads(1, "light")
+    threads.bound(3_600_000)
+    outcome = await threads.call(Outcome)
+    watched = weakref.ref(outcome)
+    del outcome
+    await threads.call(int)  # by now the thread has let go of it
+    assert watched() is None
+    threads.close()
+
+
+async def test_a_call_that_is_given_up_before_it_began_never_begins() -> None:
+    threads, may_go, done = Threads(1, "late"), threading.Event(), list[str]()
+    threads.bound(40)
+    first, second = threads.call(may_go.wait, 60), threads.call(done.append, "done")
+    for call in (first, second):
+        with pytest.raises(TimeoutError):
+            await call
+    may_go.set()
+    await threads.call(done.append, "later")
+    assert done == ["later"]
+    threads.close()

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ WAITS = frozenset({"sleep", "note", "stream", "many", "recall", "boom", "huge", 
 
 
 def repeat(turn: Turn) -> Iterator[Output]:
-    """`bang`, `vast` and `mute` break at once."""
+    """`bang`, `vast`, `mute`, `exit` and `halt` break at once; `freeze` holds everybody up."""
     match turn.line.text:
         case "bang":
             raise RuntimeError("the secret reason")
@@ -38,6 +39,13 @@ def repeat(turn: Turn) -> Iterator[Output]:
             yield chat("x" * 2_000_000)
         case "mute":
             return
+        case "exit":
+            raise SystemExit(1)
+        case "halt":
+            asyncio.get_running_loop().stop()
+        case "freeze":
+            time.sleep(5)
+            yield chat("thawed")
         case text:
             yield Remember({"last": text})
             yield chat(f"you said {text}")

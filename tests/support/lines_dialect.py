@@ -16,7 +16,7 @@ An answer that was streamed to a connection is not said there again, so each con
 from collections.abc import Sequence
 from typing import Any
 
-from server.errors import ProtocolError
+from server.errors import ErrorCode, ProtocolError
 from server.records import SYSTEM, Event
 from server.wire import protocol
 from server.wire.dialects import Encoded
@@ -43,7 +43,7 @@ class Lines:
 
     def parse(self, text: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
         if len(text.encode()) > frame_max_bytes or len(text) > text_max_chars:
-            raise ProtocolError("too_large")
+            raise ProtocolError(ErrorCode.TOO_LARGE)
         match text.split(" ", 3):
             case ["say", client_id, *words] if words:
                 return Say(client_id, " ".join(words))
@@ -53,7 +53,7 @@ class Lines:
                 return Cancel(client_id, int(turn))
             case ["resume", after] if after.isdecimal():
                 return Resume(int(after))
-        raise ProtocolError("unknown_type")
+        raise ProtocolError(ErrorCode.UNKNOWN_TYPE)
 
     def encode_events(self, events: Sequence[Event]) -> list[Encoded]:
         return [
@@ -80,7 +80,7 @@ class Lines:
     ) -> Sequence[bytes]:
         return (f"ok {client_id} {seq}".encode(),)
 
-    def refusals(self, code: str, client_id: str | None, retry_ms: int | None) -> Sequence[Transient]:
+    def refusals(self, code: ErrorCode, client_id: str | None, retry_ms: int | None) -> Sequence[Transient]:
         return (protocol.error(code, client_id, retry_ms),)
 
     def _lines(self, event: Event) -> list[str]:

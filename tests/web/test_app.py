@@ -8,7 +8,7 @@ import structlog
 
 from server.app import create_app
 from server.engine.engine import Engine
-from server.records import Outcome, Write
+from server.records import Outcome, Settled, Write
 from server.settings import Settings
 from tests.support.dict_store import DictStore
 from tests.support.example_workflows import WORKFLOWS
@@ -34,7 +34,7 @@ async def test_a_process_whose_store_stands_still_ends_all_the_same(*, stands: b
     store = StandingStore(DictStore())
     app = create_app(Settings(store_timeout_ms=200), workflows=WORKFLOWS, store=store)
     engine: Engine = app.state.engine
-    outcomes: list[Outcome | None] = []
+    outcomes: list[Settled] = []
     with structlog.testing.capture_logs() as logs:
         async with asyncio.timeout(WAIT_S), app.router.lifespan_context(app):
             assert engine.commit.submit(greeting(new_session()), outcomes.append)

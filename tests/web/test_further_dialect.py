@@ -2,15 +2,16 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from server.records import Event
 from server.settings import Settings
 from server.store.sqlite.store import MEMORY, SqliteStore
-from server.wire.dialects import Dialect, native
+from server.wire.dialects import Dialect, Encoded, native
 from server.workflows.table import Output, Turn, chat
 from tests.support.example_workflows import ECHO, WORKFLOWS, echo
 from tests.support.lines_dialect import Lines
@@ -174,6 +175,34 @@ async def test_its_pace_is_kept_before_each_text_that_a_person_sees(
 async def test_a_version_of_ours_that_no_dialect_has_is_still_refused(port: Served) -> None:
     async with Client(port, subprotocol="rejoinder.words") as client:
         assert await client.until_closed() == 4010
+
+
+class Faulty(Lines):
+    """Cannot say one line."""
+
+    def connect(self) -> Lines:
+        return self
+
+    def encode_events(self, events: Sequence[Event]) -> list[Encoded]:
+        if any(event.payload.get("text") == "unspeakable" for event in events):
+            raise ValueError("unspeakable")
+        return super().encode_events(events)
+
+
+async def test_a_fault_of_a_dialect_leaves_no_hole_and_is_no_matter_of_the_others(session_id: str) -> None:
+    """Live, and at the replay."""
+    async with serve_lines(Faulty()) as port, Client(port, session_id=session_id) as neighbour:
+        async with lines(port, session_id) as client:
+            await until(client, "# 1")
+            await neighbour.turn("one")
+            await neighbour.turn("unspeakable")
+            assert await client.until_closed() == 4100
+            assert heard(client)[-1] == "# 4"
+        await neighbour.turn("two")
+        async with lines(port, session_id, after=4) as client:
+            assert await client.until_closed() == 4100
+            assert heard(client) == ["= send_delta 11"]
+        assert [frame["seq"] for frame in neighbour.durable] == list(range(1, 12))
 
 
 # ---------------------------------------------------------------- once for all

@@ -1,9 +1,11 @@
 """Published pages over HTTP: whatever workflow publishes them, under whatever path."""
 
 from dataclasses import replace
+from typing import Any
 
 import httpx
 import pytest
+import structlog
 from starlette.applications import Starlette
 
 from server.errors import WorkflowError
@@ -40,6 +42,27 @@ async def test_each_workflow_serves_its_own_page_and_no_other() -> None:
         await store.close()
         away = await http.get(f"/drawings/{made.message_id}")
         assert (away.status_code, away.json()["code"]) == (503, "store_unavailable")
+
+
+def gives_up(payload: object) -> str:
+    raise SystemExit(1)
+
+
+@pytest.mark.parametrize("render", [gives_up, lambda payload: payload["nothing"], lambda _: 5])
+async def test_a_page_that_cannot_be_made_says_so_and_is_in_the_log(render: Any) -> None:
+    store = DictStore()
+    await store.open()
+    made = event((before := await open_session(store)).session_id, "ann_drawing", payload={"of": "a bee"})
+    await committed(store, turn(before, made))
+    broken = replace(ECHO, name="ann", frames={"ann_drawing": str}, page=Page("drawings", "ann_drawing", render))
+    app = Starlette(routes=pages(store, [broken, drawing("bob", "sketches")]))
+    with structlog.testing.capture_logs() as records:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x") as http:
+            answer = await http.get(f"/drawings/{made.message_id}")
+    assert (answer.status_code, answer.json()["code"]) == (500, "page_broken")
+    [record] = records
+    assert (record["event"], record["message_id"]) == ("page_broken", made.message_id)
+    assert record["correlation_id"][:8] in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("paths", [("drawings", "drawings"), ("drawings", "static"), ("api", "drawings")])

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from server.errors import InvalidWrite, StoreUnavailable
+from server.errors import InvalidWrite, StoreUnavailable, Unreadable
 from server.records import (
     Committed,
     Conflict,
@@ -95,11 +95,11 @@ def outcome(write: Write, answer: Sequence[Any]) -> Outcome:
 
 
 def event_of(session_id: str, text: str) -> Event:
-    """The event of a stored text. Raises StoreUnavailable when it was damaged."""
+    """The event of a stored text. Raises Unreadable when it was damaged."""
     try:
         seq, created_at, turn, kind, role, message_id, client_id, payload = _decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise StoreUnavailable(f"what is stored is damaged: {error}") from error
+        raise Unreadable(f"what is stored is damaged: {error}") from error
     return Event(
         session_id=session_id,
         seq=seq,
@@ -114,10 +114,10 @@ def event_of(session_id: str, text: str) -> Event:
 
 
 def page_of(session_id: str, texts: Sequence[str], after: int) -> list[Event]:
-    """The events behind `after`. Raises StoreUnavailable when one is missing: never a silent hole (L7)."""
+    """The events behind `after`. Raises Unreadable when one is missing: never a silent hole (L7)."""
     events = [event_of(session_id, text) for text in texts]
     if any(event.seq != after + place for place, event in enumerate(events, 1)):
-        raise StoreUnavailable("what is stored is damaged: the log has a gap")
+        raise Unreadable("what is stored is damaged: the log has a gap")
     return events
 
 
@@ -126,10 +126,10 @@ def snapshot_from(session_id: str, user_id: str, columns: Sequence[str | bool]) 
     workflow, state, memory, version, seq, cursor, lined, visible, last, *times = columns
     numbers = (version, seq, cursor, lined, visible, *times)
     if any(isinstance(column, bool) for column in (workflow, state, memory, *numbers)):
-        raise StoreUnavailable("what is stored is damaged: a session lacks a field")
+        raise Unreadable("what is stored is damaged: a session lacks a field")
     try:
         whole = [int(number) for number in numbers]
     except ValueError as error:
-        raise StoreUnavailable("what is stored is damaged: a session has a number that is none") from error
+        raise Unreadable("what is stored is damaged: a session has a number that is none") from error
     card = last if isinstance(last, str) else None
     return snapshot_of((session_id, user_id, workflow, state, memory, *whole[:5], card, *whole[5:]))

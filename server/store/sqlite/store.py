@@ -64,8 +64,9 @@ T = TypeVar("T")
 class SqliteStore:
     """Sessions in one SQLite file, or in memory.
 
-    `busy_ms` is how long another process may hold the lock before a write is given up, `known_limit` how many sessions
-    are known without a look into the file. The last of `migrations` makes the schema that the store works with.
+    `busy_ms` is how long another process may hold the lock before a write is given up, `timeout_ms` how long any call
+    may take, `known_limit` how many sessions are known without a look into the file. The last of `migrations` makes the
+    schema that the store works with.
     """
 
     def __init__(
@@ -74,12 +75,14 @@ class SqliteStore:
         *,
         synchronous: str = "FULL",
         busy_ms: int = 10_000,
+        timeout_ms: int = 10_000,
         known_limit: int = 10_000,
         migrations: Sequence[Migration] = MIGRATIONS,
     ) -> None:
         self._path = path
         self._synchronous = synchronous
         self._busy_ms = busy_ms
+        self._timeout_ms = timeout_ms
         self._known = Known(known_limit)
         self._migrations = migrations
         self.migrated: list[str] = []  # what `open` did to the schema, a line for each thing
@@ -107,6 +110,8 @@ class SqliteStore:
             await self._writer.call(self._connect_writer)
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"cannot open {self._path}: {error}") from error
+        for threads in (self._writer, self._readers):  # from now on: a migration may take its time
+            threads.bound(self._timeout_ms)
         self._opened = True
 
     async def close(self) -> None:
@@ -116,7 +121,8 @@ class SqliteStore:
         await asyncio.shield(self._closing)
 
     def commit(self, writes: Sequence[Write]) -> Coroutine[Any, Any, list[Outcome]]:
-        """One transaction for the batch, one outcome a write. Raises StoreUnavailable: then nothing was written.
+        """One transaction for the batch, one outcome a write. Raises StoreUnavailable: then nothing was written, unless
+        the time was over: then it may be written later.
 
         It begins with the call, and not when the loop comes round to it: a burst of lines may keep that busy for long.
         """
@@ -204,6 +210,8 @@ class SqliteStore:
             return await begun
         except (sqlite3.Error, OverflowError) as error:
             raise _store_error(error) from error
+        except TimeoutError as error:
+            raise StoreUnavailable(f"no answer within {self._timeout_ms} ms") from error
         finally:
             del begun  # it has the error, which has this frame: they would keep each other until the collector comes
 

@@ -8,10 +8,11 @@ No asyncio, clock or randomness here: ids and times arrive from outside.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 from msgspec import Struct
 
+from server.errors import ErrorCode
 from server.records import Event
 from server.wire.protocol import Inbound, Transient
 
@@ -60,7 +61,7 @@ class Dialect(Protocol):
     legacy_states: bool
     """Whether `sync_response` names the state as a workflow has it for older clients."""
 
-    def connect(self) -> Self:
+    def connect(self) -> "Dialect":
         """The dialect for one connection: itself, unless it must know what this connection was sent before."""
         ...
 
@@ -89,8 +90,8 @@ class Dialect(Protocol):
         """The texts of the promise that a line is durable, as the event `seq`."""
         ...
 
-    def refusals(self, code: str, client_id: str | None, retry_ms: int | None) -> Sequence[Transient]:
-        """The frames that tell the client of a refusal. Raises KeyError for a code that `errors` does not have."""
+    def refusals(self, code: ErrorCode, client_id: str | None, retry_ms: int | None) -> Sequence[Transient]:
+        """The frames that tell the client of a refusal."""
         ...
 
 

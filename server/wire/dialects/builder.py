@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
-from server.errors import ERROR_CODES
+from server.errors import ERROR_CODES, ErrorCode
+from server.records import EventType
 from server.wire.dialects.native import Native
 from server.wire.protocol import Transient
 
@@ -29,7 +30,7 @@ class Builder(Native):
             return ()
         return super().encode_transient(frame, session_id, message_id, now_ms)
 
-    def refusals(self, code: str, client_id: str | None, retry_ms: int | None) -> Sequence[Transient]:
+    def refusals(self, code: ErrorCode, client_id: str | None, retry_ms: int | None) -> Sequence[Transient]:
         """The error, and the same as a line of the assistant: that frontend shows nothing but chat messages."""
         payload = {
             "text": ERROR_CODES[code].message,
@@ -38,4 +39,7 @@ class Builder(Native):
             "format": "plain",
             "ephemeral": True,
         }
-        return (*super().refusals(code, client_id, retry_ms), Transient("chat_message", payload, role="assistant"))
+        return (
+            *super().refusals(code, client_id, retry_ms),
+            Transient(EventType.CHAT_MESSAGE, payload, role="assistant"),
+        )

@@ -6,6 +6,7 @@ from typing import Any, Final, Self
 import msgspec
 from msgspec import Struct
 
+from server.errors import ErrorCode
 from server.records import SYSTEM, Event
 from server.wire import protocol
 from server.wire.dialects import Encoded
@@ -83,6 +84,6 @@ class Native:
         payload = {"id": client_id, "seq": seq, "duplicate": duplicate}
         return (_encode(_Envelope("ack", message_id, session_id, timestamp(now_ms), "system", payload)),)
 
-    def refusals(self, code: str, client_id: str | None, retry_ms: int | None) -> Sequence[Transient]:
+    def refusals(self, code: ErrorCode, client_id: str | None, retry_ms: int | None) -> Sequence[Transient]:
         """The frame `error`."""
         return (protocol.error(code, client_id, retry_ms),)

@@ -78,6 +78,13 @@ def test_every_slide_is_there_with_its_words_and_notes_in_order() -> None:
     assert len(page.all("ol")) == 1
 
 
+def test_a_slide_shows_at_most_twenty_points_and_none_that_is_empty() -> None:
+    points = [f"Point {number}." for number in range(1, 30)]
+    words = Page(render_deck(payload(slide(1, key_points=["", None, *points])))).words
+    assert [word for word in words if word.startswith("Point ")] == points[:18]
+    assert len(Page(render_deck(payload(slide(1, key_points=["", " ", "Point", None])))).all("li")) == 1
+
+
 def test_the_controls_have_names() -> None:
     page = Page(render_deck(payload(slide(1), slide(2))))
     labels = {attrs.get("id"): attrs.get("aria-label") for attrs in page.all("button")}

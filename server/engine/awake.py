@@ -1,0 +1,74 @@
+"""A session that is awake in this process, and those who wait for what becomes of their lines."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from server.assistant.account import Account
+from server.engine.turn_log import TurnTimes
+from server.machines import effects, inputs
+from server.machines.session import Session
+from server.machines.standing import Phase
+from server.ops.metrics import Figures
+
+
+def monotonic_ms() -> int:
+    """A clock that only goes forward."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class Replies(Protocol):
+    """Whoever sent a line and waits for its ack."""
+
+    def acked(self, effect: effects.Ack) -> None:
+        """The line is durable."""
+        ...
+
+    def rejected(self, effect: effects.Reject) -> None:
+        """The line was refused."""
+        ...
+
+
+class Awake:
+    """A session that is awake: its machine, its running step, its timers, and what the log will tell of its turn."""
+
+    __slots__ = (
+        "account",
+        "effect",
+        "follows",
+        "is_careful",
+        "machine",
+        "run",
+        "shown_ms",
+        "step",
+        "timers",
+        "times",
+        "touched_ms",
+    )
+
+    def __init__(self, machine: Session, figures: Figures) -> None:
+        self.machine = machine
+        self.step: asyncio.Task[None] | None = None
+        self.run = 0  # of the step
+        self.account: Account | None = None  # of the step
+        self.effect: effects.RunStep | None = None  # that asked for the step
+        self.follows = False
+        self.is_careful = False  # it raised before: its lines are stored before their steps run
+        self.timers: dict[str, asyncio.TimerHandle] = {}
+        self.touched_ms = 0
+        self.shown_ms = 0  # when another process last showed something of its turn
+        self.times = TurnTimes(figures)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a turn is on its way to its end."""
+        steps = self.step is not None and not self.step.done()
+        return self.machine.phase is Phase.COMMITTING or (self.machine.phase is Phase.RUNNING and steps)
+
+    def spent(self) -> Mapping[str, Any]:
+        """What the turn under way has taken until now; nothing for one whose step did not begin here."""
+        running = self.machine.running
+        if self.account is None or running is None or running.run != self.run:
+            return inputs.NOTHING_SPENT
+        return self.account.spent()

@@ -1,0 +1,229 @@
+"""What is done about a session that raised: tell, let go, answer its senders, and end the turn that it broke on twice.
+
+It looks at what broke as little as it can: lines that wait are refused for now, and their senders send them again under
+the same id. A session in trouble stores its lines before their steps run, so that there is a line to be ended.
+"""
+
+import uuid
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+
+from server.broker import Broker
+from server.clock import new_ids, now_ms
+from server.engine.awake import Awake, Replies
+from server.engine.containment import UNKNOWN, UNREAD, Containment
+from server.engine.group_commit import GroupCommit
+from server.errors import CloseCode, ErrorCode, StoreError, Unreadable
+from server.machines import effects, inputs, lines
+from server.machines.broken_turn import IDS, broken_turn
+from server.machines.inputs import Asked
+from server.machines.session import Session
+from server.records import UNSTORABLE, Committed, Event, Loaded, SessionKey, Settled
+from server.workflows.table import Workflow
+
+log = structlog.get_logger()
+
+#: So often may a session raise before it has got on; then the line in turn is ended as failed.
+_TRIES = 2
+#: What a sender is told whose line was in a machine that raised.
+_REFUSAL = ErrorCode.OVERLOADED
+
+
+class Engine(Protocol):
+    """What a rescue needs of the engine; its methods say there what they do."""
+
+    broker: Broker
+    commit: GroupCommit
+    replies: dict[int, Replies]
+    troubles: Containment
+    workflows: Mapping[str, Workflow]
+
+    def machine(self, key: SessionKey) -> Session | None: ...  # noqa: D102
+    def evict(self, key: SessionKey, awake: Awake) -> None: ...  # noqa: D102
+    def hear(self, key: SessionKey, head: int, events: Sequence[Event] = ()) -> None: ...  # noqa: D102
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None: ...  # noqa: D102
+    def look_after(self, key: SessionKey, wait_ms: int = 0) -> Coroutine[Any, Any, None]: ...  # noqa: D102
+
+
+class Rescue:
+    """The containment of one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._troubles = engine.troubles
+
+    def contain(self, key: SessionKey, awake: Awake, received: inputs.Input, error: Exception) -> None:
+        """The session's machine, or an effect of it, raised while it took `received`."""
+        self._let_go(key, awake, received, error)
+        trouble = self._troubles.get(key)
+        assert trouble is not None
+        snapshot = awake.machine.snapshot
+        if snapshot is None and isinstance(
+            received, inputs.Opened | inputs.Done | inputs.Failed | inputs.TurnCommitted
+        ):
+            # It was not begun yet: whoever waits for the greeting comes back, and gets it or hears why not.
+            if trouble.times >= _TRIES:
+                self._engine.spawn(self._end_greeting(key, awake.machine.workflow), "end broken turn")
+            else:
+                for subscriber in list(self._engine.broker.subscribers(key)):
+                    subscriber.close(CloseCode.INTERNAL)
+            return
+        wait_ms = 0 if trouble.times >= _TRIES else trouble.until_ms - now_ms()
+        if wait_ms == 0:
+            trouble.until_ms = 0  # its end is not put off
+        self._engine.spawn(self._engine.look_after(key, max(0, wait_ms)), "wake")
+
+    def unstorable(self, key: SessionKey, awake: Awake, run: int) -> bool:
+        """The store cannot take what a turn came to, now or ever; whether the turn is ended for it.
+
+        It is not where the turn brought its line along, which may be what the store cannot take: then the line comes
+        again, and is stored by itself first.
+        """
+        running = awake.machine.running
+        if self._engine.machine(key) is not awake.machine or running is None or running.run != run:
+            return False
+        if running.message is not None:
+            self._troubles.note(key, awake.machine.snapshot.version if awake.machine.snapshot else UNKNOWN, now_ms())
+            awake.is_careful = True
+            return False
+        broken = RuntimeError("the store can never take what the turn came to")
+        self._let_go(key, awake, inputs.TurnCommitted(run, UNSTORABLE), broken)
+        trouble = self._troubles.get(key)
+        assert trouble is not None
+        trouble.times, trouble.until_ms = max(trouble.times, _TRIES), 0
+        if awake.machine.snapshot is None:
+            self._engine.spawn(self._end_greeting(key, awake.machine.workflow), "end broken turn")
+        else:
+            self._engine.spawn(self._engine.look_after(key), "wake")
+        return True
+
+    def _let_go(self, key: SessionKey, awake: Awake, received: inputs.Input, error: Exception) -> None:
+        machine = awake.machine
+        version = machine.snapshot.version if machine.snapshot else UNKNOWN
+        now, running = now_ms(), machine.running
+        trouble = self._troubles.note(key, version, now)
+        trouble.correlation_id = uuid.uuid4().hex
+        self._troubles.tell(
+            "session_contained",
+            now,
+            error,
+            session_id=key.session_id,
+            user_id=key.user_id,
+            workflow=machine.workflow.name,
+            phase=machine.phase.value,
+            input=type(received).__name__,
+            turn=running.turn if running is not None else None,
+            times=trouble.times,
+            correlation_id=trouble.correlation_id,
+        )
+        waiting = [*_asked_by(received), *machine.waiting()]
+        if isinstance(received, inputs.Appended | inputs.TurnCommitted) and isinstance(received.outcome, Committed):
+            # It is durable all the same. In a task: what raised may have been one of these very steps.
+            message = received.message if isinstance(received, inputs.Appended) else running and running.message
+            waiting = [asked for asked in waiting if asked is not message]
+            self._engine.spawn(self._make_known(key, message or None, received.outcome.events), "make known")
+        self._engine.evict(key, awake)
+        for asked in {id(one): one for one in waiting}.values():
+            self._refuse(asked)
+
+    def came_late(self, key: SessionKey, received: inputs.Input) -> None:
+        """An input for a session that was let go: its sender is answered, and what was committed is made known."""
+        if isinstance(received, inputs.Appended | inputs.TurnCommitted) and isinstance(received.outcome, Committed):
+            message = received.message if isinstance(received, inputs.Appended) else None
+            self._engine.spawn(self._make_known(key, message, received.outcome.events), "make known")
+            return
+        for asked in _asked_by(received):
+            self._refuse(asked)
+
+    async def _make_known(self, key: SessionKey, message: inputs.Message | None, events: tuple[Event, ...]) -> None:
+        """Events were committed for a machine that is gone: acknowledge the line among them, and publish them."""
+        if message is not None and (replies := self._engine.replies.get(message.reply_to)) is not None:
+            replies.acked(effects.Ack(message.reply_to, message.say.client_id, events[0].seq, duplicate=False))
+        self._publish(key, events)
+        await self._engine.look_after(key)
+
+    def got_on(self, key: SessionKey, awake: Awake, received: inputs.TurnCommitted) -> None:
+        """A session that raised has committed a turn."""
+        if isinstance(received.outcome, Committed):
+            self._troubles.settle(key)
+            awake.is_careful = False
+
+    def load_failed(self, key: SessionKey, error: StoreError) -> None:
+        """The store could not give the session; what is damaged is not asked for again at once."""
+        log.warning("load_failed", session_id=key.session_id, error=str(error))
+        if isinstance(error, Unreadable):
+            self.unreadable(key, str(error))
+
+    def unreadable(self, key: SessionKey, reason: str, *, rests: bool = True) -> None:
+        """The store has the session and cannot read it, or a part of it; with `rests`, it is left alone for a while."""
+        now = now_ms()
+        if rests:
+            self._troubles.note(key, UNREAD, now)
+        self._troubles.tell(
+            "session_unreadable", now, session_id=key.session_id, user_id=key.user_id, reason=reason[:500]
+        )
+
+    def is_beyond_help(self, key: SessionKey, loaded: Loaded) -> bool:
+        """Whether it raised too often for the line that is in turn now."""
+        trouble = self._troubles.get(key)
+        return trouble is not None and trouble.times >= _TRIES and trouble.version in (UNKNOWN, loaded.snapshot.version)
+
+    async def end_turn(self, key: SessionKey, loaded: Loaded) -> bool:
+        """End the line in turn as failed; whether that was asked for. The others then have their turn."""
+        workflow = self._engine.workflows[loaded.snapshot.workflow]
+        return self._end(key, loaded, workflow, loaded.inbox[0].seq)
+
+    async def _end_greeting(self, key: SessionKey, workflow: Workflow) -> None:
+        self._end(key, None, workflow, 0)
+
+    def _end(self, key: SessionKey, loaded: Loaded | None, workflow: Workflow, turn: int) -> bool:
+        trouble = self._troubles.get(key)
+        correlation_id = trouble.correlation_id if trouble is not None else uuid.uuid4().hex
+        write = broken_turn(
+            key,
+            loaded.snapshot if loaded else None,
+            workflow,
+            turn=turn,
+            correlation_id=correlation_id,
+            ids=new_ids(IDS),
+            now_ms=now_ms(),
+        )
+
+        def ended(outcome: Settled) -> None:
+            if not isinstance(outcome, Committed):
+                return  # the next sweep tries again, or another process has answered it
+            log.error(
+                "turn_broken",
+                session_id=key.session_id,
+                user_id=key.user_id,
+                turn=turn,
+                times=trouble.times if trouble is not None else 0,
+                correlation_id=correlation_id,
+            )
+            self._troubles.settle(key)
+            self._publish(key, outcome.events)
+            if loaded is not None and len(loaded.inbox) > 1:
+                self._engine.spawn(self._engine.look_after(key), "wake")
+
+        return self._engine.commit.submit(write, ended)
+
+    def _publish(self, key: SessionKey, events: tuple[Event, ...]) -> None:
+        self._engine.broker.publish(key, events)
+        self._engine.hear(key, events[-1].seq, events)
+
+    def _refuse(self, asked: Asked) -> None:
+        if (replies := self._engine.replies.get(asked.reply_to)) is not None:
+            replies.rejected(lines.reject(asked, _REFUSAL))
+
+
+def _asked_by(received: inputs.Input) -> Iterator[Asked]:
+    """What a client asked that this input carries."""
+    match received:
+        case inputs.Message() | inputs.Cancel():
+            yield received
+        case inputs.Appended(message) | inputs.AtOnce(message):
+            yield message
+        case inputs.Found(asked):
+            yield asked

@@ -1,0 +1,89 @@
+"""What keeps a step, which is foreign code, from the event loop that everybody shares.
+
+A step may not stop the loop: the call raises inside the step, whose turn then fails. `loop.close` refuses by itself
+while the loop runs. A step that holds the loop up cannot be stopped; it is named in the log, once each time:
+
+- `loop_blocked` (warning): session_id, user_id, workflow, held_ms. The code of a step ran that long without waiting,
+  and every other session of the process waited for it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Final
+
+import structlog
+
+from server.records import SessionKey
+
+log = structlog.get_logger()
+
+#: How long a step may hold the loop before it is told of.
+BLOCKED_MS: Final = 500
+#: Whether the code that runs is a step's, or a task's that it began.
+IS_STEP: ContextVar[bool] = ContextVar("is_step", default=False)
+
+
+def guard_loop(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+    """Refuse `loop.stop` to steps; the answer takes the guard away again."""
+    stop = loop.stop
+
+    def stop_unless_step() -> None:
+        if IS_STEP.get():
+            raise RuntimeError("a step may not stop the server's event loop")
+        stop()
+
+    def restore() -> None:
+        if loop.stop is stop_unless_step:
+            del loop.stop
+
+    loop.stop = stop_unless_step  # type: ignore[method-assign]
+    return restore
+
+
+def tell_blocked(key: SessionKey, workflow: str, held_ms: int) -> None:
+    """Log that a step has held the loop."""
+    log.warning("loop_blocked", session_id=key.session_id, user_id=key.user_id, workflow=workflow, held_ms=held_ms)
+
+
+class Timed(Coroutine[Any, Any, None]):
+    """A step's coroutine; each time that it runs on to its next wait is measured."""
+
+    __slots__ = ("_coroutine", "_key", "_workflow")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], key: SessionKey, workflow: str) -> None:
+        self._coroutine = coroutine
+        self._key = key
+        self._workflow = workflow
+
+    def send(self, value: Any) -> Any:
+        """Go on."""
+        began_ns = time.monotonic_ns()
+        try:
+            return self._coroutine.send(value)
+        finally:
+            self._ran(began_ns)
+
+    def throw(  # type: ignore[override]
+        self, kind: Any, value: BaseException | None = None, trace: TracebackType | None = None
+    ) -> Any:
+        """Go on with an exception: a cancellation, as a rule."""
+        began_ns = time.monotonic_ns()
+        try:
+            return self._coroutine.throw(kind)
+        finally:
+            self._ran(began_ns)
+
+    def close(self) -> None:
+        """End it."""
+        self._coroutine.close()
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._coroutine.__await__()
+
+    def _ran(self, began_ns: int) -> None:
+        held_ms = (time.monotonic_ns() - began_ns) // 1_000_000
+        if held_ms >= BLOCKED_MS:
+            tell_blocked(self._key, self._workflow, held_ms)

@@ -1,0 +1,122 @@
+"""Where a conversation stands, as far as this process knows, and what follows from that.
+
+Nothing here changes it; the session machine does.
+"""
+
+from enum import Enum
+
+from msgspec import Struct
+
+from server.machines.effects import Effect, Show
+from server.machines.elsewhere import Elsewhere
+from server.machines.inputs import Done, Failed
+from server.machines.known_log import Inbox
+from server.machines.lines import Held
+from server.machines.turn import Ending, Running, answered, failed
+from server.records import Snapshot
+from server.wire.protocol import Transient
+from server.workflows.table import Workflow
+
+
+class Phase(Enum):
+    """What the session is doing."""
+
+    COLD = "cold"
+    LOADING = "loading"
+    IDLE = "idle"
+    RUNNING = "running"
+    COMMITTING = "committing"
+
+
+class Limits(Struct, frozen=True):
+    """The bounds and waits of a session; ms where it says so."""
+
+    inbox: int = 20
+    takeover_ms: int = 0
+    status_after_ms: int = 400
+    retry_ms: int = 500
+    retry_max_ms: int = 10_000
+
+
+class Standing:
+    """What is known of one conversation, and the questions that it answers by itself."""
+
+    def __init__(self, session_id: str, user_id: str, workflow: Workflow, limits: Limits) -> None:
+        self.session_id = session_id
+        self.user_id = user_id
+        self.workflow = workflow
+        self.limits = limits
+        self.phase = Phase.COLD
+        self.snapshot: Snapshot | None = None
+        self.inbox = Inbox()
+        self.running: Running | None = None
+        self.elsewhere = Elsewhere()
+        self._tried, self._attempt = -1, 0  # the last turn that ran here, and how often
+        self._held = Held(limits.inbox)
+        self._appending = self._finding = 0
+        self._asking = 0  # the run of an AnswerAtOnce that is not answered yet
+        self._number = self._load_number = self._read_number = 0
+        self._failures = 0
+        self._wanted = False  # a connection found no session and wants one
+        self._outdated = False  # what we know is old, but our own commit must have its outcome first
+
+    @property
+    def turn(self) -> int | None:
+        """The turn that is under way, here or in another process."""
+        underway = self.running or self.elsewhere.awaited
+        return underway.turn if underway else None
+
+    def catch_up(self) -> list[Transient]:
+        """What a connection that has just become live must see of the running turn."""
+        if (underway := self._underway) is not None:
+            return underway.catch_up()
+        return self.elsewhere.said_after(self.turn or self._last_turn())
+
+    @property
+    def _underway(self) -> Running | None:
+        """The turn that goes on: one whose end is being committed does not."""
+        return self.running if self.phase is Phase.RUNNING else self.elsewhere.awaited
+
+    @property
+    def _is_told_early(self) -> bool:
+        """Whether another process has shown something of a turn whose line, or the end before it, is not known here."""
+        return self.elsewhere.is_ahead_of(self.turn or self._last_turn())
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether the store has, or may have, what is not known here yet."""
+        return self.phase in (Phase.LOADING, Phase.COMMITTING) or self.inbox.is_behind
+
+    def _last_turn(self) -> int:
+        """The last turn whose outcome is known here, or on its way to us."""
+        if self.running is not None and self.phase is Phase.COMMITTING:
+            return self.running.turn
+        return self.snapshot.cursor if self.snapshot else -1
+
+    @property
+    def _is_free(self) -> bool:
+        """Whether the next line is the next turn, and its answer the next thing to happen."""
+        waits = self.inbox.lines or self.inbox.is_behind or self._appending or self.elsewhere.awaited
+        return self.phase is Phase.IDLE and not waits
+
+    def _is_overtaken(self, turn: int) -> bool:
+        """Whether a newer line than the turn's own ends it."""
+        return self.workflow.when_busy == "interrupt" and self.inbox.newest > turn
+
+    def _runs(self, run: int) -> Running | None:
+        """The running turn, if `run` is its number and its step may still speak."""
+        running = self.running
+        return running if running and running.run == run and self.phase is Phase.RUNNING else None
+
+    def _ending(self, done: Done | Failed, running: Running) -> Ending:
+        """What the end of a step makes of its turn."""
+        return answered(done, running) if isinstance(done, Done) else failed(done, running, self._state())
+
+    def _take_back(self) -> list[Effect]:
+        """End what was shown of the turn under way; of another process's, only this one's own subscribers were told."""
+        underway = self.running or self.elsewhere.awaited
+        shown = underway.take_back() if underway else []
+        return [Show(frame, here=self.running is None) for frame in shown]
+
+    def _state(self) -> str:
+        return self.snapshot.state if self.snapshot else self.workflow.start

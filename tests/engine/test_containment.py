@@ -1,0 +1,405 @@
+"""A session whose machine raises, and one that the store cannot read: the others do not notice, and its user hears."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from server.broker import LocalBroker
+from server.engine import containment
+from server.engine.containment import RECORDS, RECORDS_MS, RETRY_MAX_MS, UNKNOWN, UNREAD, Containment
+from server.errors import CloseCode, InvalidWrite
+from server.machines.session import Session
+from server.machines.turn import turn_write
+from server.records import SessionKey, Write, fold
+from server.store.sqlite.store import SqliteStore
+from server.workflows.table import Delta, Output, Remember, Turn, chat
+from tests.engine.test_wrong_steps import at_once, tea, waiting
+from tests.support.dict_store import DictStore
+from tests.support.faulty_store import FaultyStore, poisoned
+from tests.support.rooms import Person, Room, room
+from tests.support.writes import log_of
+
+KEY = SessionKey("ann", "s1")
+
+
+@pytest.fixture
+def records() -> Iterator[list[Any]]:
+    with structlog.testing.capture_logs() as kept:
+        yield kept
+
+
+def events(records: list[Any], name: str) -> list[Any]:
+    return [record for record in records if record["event"] == name]
+
+
+def breaks(monkeypatch: pytest.MonkeyPatch, name: str, words: str, times: int = 1_000) -> None:
+    """A method of the session machine raises in the session where these words are in turn, so many times."""
+    real, left = getattr(Session, name), [None] * times
+
+    def broken(self: Session, *args: Any, **kwargs: Any) -> Any:
+        running = self.running
+        line = running.message.say.text if running is not None and running.message is not None else ""
+        said = [event.payload["text"] for event in self.inbox.lines]
+        if left and (words in said or words == line):
+            left.pop()
+            raise AttributeError("'str' object has no attribute 'get'")
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Session, name, broken)
+
+
+async def test_what_a_workflow_calls_usage_is_its_own(records: list[Any]) -> None:
+    """It raised in the machine, turn after turn, when it met the sum that the server kept under the same key."""
+    from tests.engine.test_overtaken import Counting  # a model that echoes
+
+    async def answer(turn: Turn) -> AsyncIterator[Output]:
+        assert "@server" not in turn.memory
+        yield Remember({"usage": "three cups", "summary": ["mine"]})
+        async for piece in turn.assistant.stream(prompt(turn)):  # type: ignore[union-attr]
+            if isinstance(piece, str):
+                yield Delta(piece)
+        yield chat(f"I had {turn.memory.get('usage')}")
+
+    async with room(tea(answer), assistant=Counting()) as here:
+        user = await here.enter("tea")
+        for _ in range(2):
+            assert (await user.turn("a cup"))["intent"] == "Say"
+        assert user.words[-1] == "I had three cups"
+        assert (await user.until("token_usage", 2))["session"]["calls"] == 2
+        loaded = await here.store.load(user.key, 0, 100)
+        assert loaded is not None
+        assert loaded.snapshot.memory.keys() == {"usage", "summary", "@server"}
+        assert fold(loaded.events, "ann") == loaded.snapshot
+    assert not [record for record in records if record["log_level"] == "error"]
+
+
+def prompt(turn: Turn) -> Any:
+    from server.assistant import Prompt
+
+    return Prompt("Be brief.", turn.window(), task="answer")
+
+
+@pytest.mark.parametrize("name", ["_commit", "_turn_ended", "_done", "_append"])
+@pytest.mark.parametrize("step", [at_once, waiting])
+async def test_a_machine_that_raises_once_answers_after_all(
+    monkeypatch: pytest.MonkeyPatch, records: list[Any], step: Any, name: str
+) -> None:
+    async with room(tea(step(lambda: chat("one")))) as here:
+        user, neighbour = await here.enter("tea"), await here.enter()
+        breaks(monkeypatch, name, "bad", times=1)
+        await says_until_answered(user, "bad")
+        assert user.words[-1] == "fine"
+        assert await neighbour.turn("hello")
+        assert (await says_until_answered(user, "good"))["intent"] == "Say"
+        assert len(here.engine.troubles) == 0
+        await is_sound(here, user)
+    for record in events(records, "session_contained"):
+        assert (record["session_id"], record["times"]) == (user.key.session_id, 1)
+        assert record["input"]
+        assert record["correlation_id"]
+
+
+@pytest.mark.parametrize(("step", "name"), [(at_once, "_commit"), (waiting, "_commit"), (waiting, "_done")])
+async def test_a_machine_that_raises_again_and_again_ends_the_turn_visibly(
+    monkeypatch: pytest.MonkeyPatch, records: list[Any], step: Any, name: str
+) -> None:
+    async with room(tea(step(lambda: Remember({"cups": 3})))) as here:
+        user, neighbour = await here.enter("tea"), await here.enter()
+        await user.turn("good")
+        breaks(monkeypatch, name, "bad")
+        talk = asyncio.create_task(says_until_answered(user, "bad"))
+        for number in range(5):
+            assert await neighbour.turn(f"hello {number}")
+        ended = await talk
+        assert (ended["intent"], ended["to"], ended["memory"]) == ("Failed", "BREWING", {})
+        [failed] = user.of("turn_failed")
+        assert failed["code"] == "turn_broken"
+        assert user.words[-1].endswith(f"(Reference {failed['correlation_id'][:8]}.)")
+        assert (await user.turn("good"))["intent"] == "Say"
+        loaded = await here.store.load(user.key, 0, 0)
+        assert loaded is not None
+        assert loaded.snapshot.memory == {"cups": 3}
+        assert len(here.engine.troubles) == 0
+        await is_sound(here, user)
+    contained = events(records, "session_contained")
+    assert [record["times"] for record in contained] == [1, 2, 3][: len(contained)]
+    [told] = events(records, "turn_broken")
+    assert told["correlation_id"] == failed["correlation_id"] == contained[-1]["correlation_id"]
+
+
+async def test_lines_that_wait_behind_a_broken_turn_have_their_turn(
+    monkeypatch: pytest.MonkeyPatch, records: list[Any]
+) -> None:
+    async with room(tea(waiting(lambda: chat("one")))) as here:
+        user = await here.enter("tea")
+        breaks(monkeypatch, "_done", "bad")
+        for text in ("bad", "second", "third"):
+            user.say(text)
+        async with asyncio.timeout(20):
+            while len(user.of("state_update")) < 1 + len(user.of("ack")) or not user.of("turn_failed"):
+                await asyncio.sleep(0.01)
+        assert len(user.of("ack")) + len(user.of("error")) == 3, "each has an answer"
+        await is_sound(here, user)
+    assert events(records, "turn_broken")
+
+
+async def test_a_session_that_cannot_be_begun_is_begun_with_its_failure(
+    monkeypatch: pytest.MonkeyPatch, records: list[Any]
+) -> None:
+    real = turn_write
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        if args[2] is None and args[3].name == "tea":
+            raise ValueError("on purpose")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr("server.machines.session.turn_write", broken)
+    async with room(tea(at_once(lambda: chat("one")))) as here:
+        first = here.join("tea", KEY)
+        assert await first.until_closed() is CloseCode.INTERNAL
+        neighbour = await here.enter()
+        await asyncio.sleep(0.05)  # the client's own wait
+        second = here.join("tea", KEY)
+        assert (await second.until("state_update"))["workflow"] == "tea"
+        assert second.of("turn_failed")[0]["code"] == "turn_broken"
+        assert (await second.turn("a cup"))["intent"] == "Say"
+        assert await neighbour.turn("hello")
+        await is_sound(here, second)
+
+
+async def test_what_can_never_be_stored_is_not_tried_for_ever(records: list[Any]) -> None:
+    store = FaultyStore(DictStore())
+    async with room(tea(waiting(lambda: chat("one"))), store=store) as here:
+        user, neighbour = await here.enter("tea"), await here.enter()
+
+        def refuse(writes: Any) -> None:
+            if any(is_turn(write, user.key) for write in writes):
+                raise InvalidWrite("on purpose")
+
+        store.before = refuse
+        ended = await user.turn("a cup")
+        assert ended["intent"] == "Failed"
+        assert user.of("turn_failed")[0]["code"] == "turn_broken"
+        assert await neighbour.turn("hello")
+    assert len(events(records, "turn_broken")) == 1
+
+
+def is_turn(write: Write, key: SessionKey) -> bool:
+    mine = write.session_id == key.session_id and write.update is not None
+    return mine and all(event.type != "turn_failed" for event in write.events)
+
+
+async def test_an_effect_that_raises_is_contained_too(monkeypatch: pytest.MonkeyPatch, records: list[Any]) -> None:
+    real, left = LocalBroker.publish, [None]
+
+    def publish(self: LocalBroker, *args: Any) -> None:
+        if left and any(event.payload.get("text") == "bad" for event in args[1]):
+            left.pop()
+            raise TypeError("on purpose")
+        real(self, *args)
+
+    monkeypatch.setattr(LocalBroker, "publish", publish)
+    async with room(tea(waiting(lambda: chat("one")))) as here:
+        user, neighbour = await here.enter("tea"), await here.enter()
+        await says_until_answered(user, "bad")
+        assert await neighbour.turn("hello")
+        await is_sound(here, user)
+    [record] = events(records, "session_contained")
+    assert record["input"] == "Appended"
+
+
+async def says_until_answered(user: Person, text: str) -> dict[str, Any]:
+    """As a client does: a line that is refused for now is said again under its id, until its turn has ended."""
+    before, refused = len(user.of("state_update")), len(user.of("error"))
+    client_id = user.say(text)
+    async with asyncio.timeout(20):
+        while len(user.of("state_update")) == before:
+            if len(user.of("error")) > refused:
+                refused = len(user.of("error"))
+                assert user.of("error")[-1]["temporary"]
+                assert user.of("error")[-1]["id"] == client_id
+                await asyncio.sleep(0.03)
+                user.say(text, client_id)
+            await asyncio.sleep(0.005)
+    ended: dict[str, Any] = user.of("state_update")[-1]
+    return ended
+
+
+async def is_sound(here: Room, user: Person) -> None:
+    """Every line of the log has one end, and the log folds to the session; the user was sent all of it."""
+    loaded = await here.store.load(user.key, 0, 1_000)
+    assert loaded is not None
+    assert fold(loaded.events, user.key.user_id) == loaded.snapshot
+    log = await log_of(here.store, user.key.session_id)
+    lines = [event.seq for event in log if event.role == "user"]
+    assert [event.turn for event in log if event.type == "state_update"] == [0, *lines]
+    sent = [frame["seq"] for frame in user.frames if "seq" in frame]
+    assert sent == sorted(set(sent))
+    assert sent[-1] == log[-1].seq
+
+
+# ------------------------------------------------------------ what the store cannot read
+
+DAMAGES = {
+    "a memory that is a list": "update sessions set memory = '[1]' where {}",
+    "a memory that is no JSON": "update sessions set memory = 'x' where {}",
+    "a memory that is null": "update sessions set memory = 'null' where {}",
+    "a memory that is bytes": "update sessions set memory = x'ff00' where {}",
+    "a bomb of a memory": "update sessions set memory = '{{\"a\":' || replace(hex(zeroblob(5000)), '00', '[') where {}",
+    "a version that is text": "update sessions set version = 'x' where {}",
+    "a cursor that is text": "update sessions set cursor = 'x' where {}",
+    "a state that is bytes": "update sessions set state = x'00' where {}",
+    "a card that is a number": "update sessions set card = x'01' where {}",
+    "an unknown workflow": "update sessions set workflow = 'gone' where {}",
+    "a payload that is a list": "update events set payload = '[]' where {} and seq = 3",
+    "a payload that is text": "update events set payload = '\"tea\"' where {} and seq = 3",
+    "a turn that is text": "update events set turn = 'x' where {} and seq = 3",
+    "a type that is bytes": "update events set type = x'00' where {} and seq = 3",
+}
+ODDITIES = {
+    "an unknown state": ("update sessions set state = 'GONE' where {}", "Failed"),
+    "a memory with junk of the server": ("""update sessions set memory = '{{"@server":[1]}}' where {}""", "Say"),
+    "a memory with old usage": ("""update sessions set memory = '{{"usage":"x","summary":5}}' where {}""", "Say"),
+    "a state_update without to": ("update events set payload = '{{}}' where {} and seq = 2", "Say"),
+    "a frame of an unknown type": ("update events set type = 'riddle' where {} and seq = 1", "Say"),
+    "a chat_message without text": ("update events set payload = '{{}}' where {} and seq = 1", "Say"),
+    "a line without text": ("update events set payload = '{{}}' where {} and seq = 3", "Failed"),
+    "a line whose text is a list": ("""update events set payload = '{{"text":[]}}' where {} and seq = 3""", "Say"),
+}
+
+
+async def with_damage(path: Path, statement: str, key: SessionKey) -> None:
+    """A session whose line has no answer yet, changed by hand."""
+    async with room(tea(never), store=SqliteStore(str(path))) as here:
+        user = await here.enter("tea", key)
+        user.say("left over", "c1")
+        await user.until("ack")
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        changed = connection.execute(statement.format(f"session_id = '{key.session_id}'"))
+        assert changed.rowcount == 1
+
+
+async def never(turn: Turn) -> AsyncIterator[Output]:
+    await asyncio.sleep(60)
+    yield chat("never")
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+async def test_a_session_that_cannot_be_read_is_told_of_and_left_alone(
+    tmp_path: Path, records: list[Any], name: str
+) -> None:
+    await with_damage(tmp_path / "x.db", DAMAGES[name], KEY)
+    records.clear()
+    async with room(tea(at_once(lambda: chat("one"))), store=SqliteStore(str(tmp_path / "x.db"))) as here:
+        neighbour, victim = await here.enter("tea"), here.join("tea", KEY)
+        code = await victim.until_closed()
+        assert code is CloseCode.INTERNAL
+        assert victim.of("error")[-1]["code"] == "session_unreadable"
+        assert "not_found" not in str(victim.frames)
+        for number in range(5):
+            assert await neighbour.turn(f"hello {number}")
+        await asyncio.sleep(0.6)  # so many sweeps as would be a hot loop
+        assert not events(records, "task_failed")
+        assert 1 <= len(events(records, "session_unreadable")) <= 8, "the wait doubles"
+
+
+@pytest.mark.parametrize("name", ODDITIES)
+async def test_an_odd_row_is_answered(tmp_path: Path, records: list[Any], name: str) -> None:
+    statement, intent = ODDITIES[name]
+    await with_damage(tmp_path / "x.db", statement, KEY)
+    async with room(tea(at_once(lambda: chat("one"))), store=SqliteStore(str(tmp_path / "x.db"))) as here:
+        neighbour, victim = await here.enter("tea"), await here.enter("tea", KEY)
+        ended = await victim.until("state_update", 1 if "without to" in name else 2)
+        while ended.get("turn") != 3:
+            ended = await victim.until("state_update", len(victim.of("state_update")) + 1)
+        assert ended["intent"] == intent
+        if intent == "Failed":
+            assert victim.words[-1].endswith(".)")
+        assert await neighbour.turn("hello")
+    assert not events(records, "task_failed")
+
+
+async def test_the_same_id_as_a_line_without_text_is_refused(tmp_path: Path, records: list[Any]) -> None:
+    await with_damage(tmp_path / "x.db", "update events set payload = '{{}}' where {} and seq = 3", KEY)
+    async with room(tea(at_once(lambda: chat("one"))), store=SqliteStore(str(tmp_path / "x.db"))) as here:
+        victim = await here.enter("tea", KEY)
+        victim.say("left over", "c1")
+        assert (await victim.until("error"))["code"] == "id_reuse"
+        assert (await victim.turn("another"))["intent"] == "Say"
+
+
+async def test_many_damaged_sessions_do_not_keep_the_sweep_from_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    for number in range(3):
+        await with_damage(path, DAMAGES["a memory that is a list"], SessionKey("ann", f"bad{number}"))
+    await with_damage(path, "update sessions set visible = visible where {}", SessionKey("ann", "good"))
+    async with room(tea(at_once(lambda: chat("one"))), store=SqliteStore(str(path)), sweep_limit=1) as here:
+        async with asyncio.timeout(20):
+            while True:
+                loaded = await here.store.load(SessionKey("ann", "good"), 0, 0)
+                if loaded is not None and loaded.snapshot.cursor == 3:
+                    break
+                await asyncio.sleep(0.02)
+
+
+# ------------------------------------------------------------ the book of troubles
+
+
+def test_the_wait_doubles_up_to_its_bound_and_begins_anew_with_the_next_turn() -> None:
+    book = Containment(limit=9, retry_ms=500)
+    waits = [book.note(KEY, 5, 1_000).until_ms - 1_000 for _ in range(10)]
+    assert waits == [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, *[RETRY_MAX_MS] * 3]
+    assert book.is_resting(KEY, 1_000 + RETRY_MAX_MS - 1)
+    assert not book.is_resting(KEY, 1_000 + RETRY_MAX_MS)
+    assert book.note(KEY, 6, 0).times == 1
+    book.settle(KEY)
+    assert not book.is_resting(KEY, 0)
+    assert [book.note(KEY, version, 0).times for version in (UNREAD, 3, UNKNOWN, 3, 4)] == [1, 1, 2, 3, 1]
+
+
+def test_troubles_are_bounded() -> None:
+    book = Containment(limit=3, retry_ms=1)
+    for number in range(10):
+        book.note(SessionKey("ann", str(number)), 1, 0)
+    assert len(book) == 3
+    assert book.get(SessionKey("ann", "9")) is not None
+    assert book.get(SessionKey("ann", "6")) is None
+
+
+def test_records_are_bounded_and_say_what_was_left_out(records: list[Any]) -> None:
+    book = Containment(limit=3, retry_ms=1)
+    for _ in range(RECORDS + 7):
+        book.tell("session_contained", 100)
+    book.tell("session_contained", 100 + RECORDS_MS)
+    assert [record["left_out"] for record in records] == [*[0] * RECORDS, 7]
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x" * 100_000), Mute()])
+def test_a_traceback_has_a_bound(error: Exception) -> None:
+    said = str(containment.brief(error))
+    assert type(error).__name__ in said
+    assert len(said) < 200
+
+
+async def test_a_store_that_is_away_does_not_end_a_turn(records: list[Any]) -> None:
+    store = FaultyStore(DictStore())
+    async with room(tea(waiting(lambda: chat("one"))), store=store) as here:
+        user = await here.enter("tea")
+        user.say("a cup")
+        await user.until("ack")
+        store.before = poisoned(user.key.session_id)
+        await asyncio.sleep(0.1)
+        store.before = lambda _: None
+        assert (await user.until("state_update", 2))["intent"] == "Say"
+    assert not events(records, "turn_broken")
