@@ -221,7 +221,7 @@ class Subscriber:
         encode = dialect.encode_events
         try:
             encoded = events.encoded(encode) if isinstance(events, PublishedEvents) else EncodedEvents(encode(events))
-        except Exception:  # noqa: BLE001 - a fault of one dialect, which must leave no hole (L7)
+        except Exception:  # noqa: BLE001  a fault of one dialect, which must leave no hole (L7)
             self._log.exception("encoding_failed", dialect=dialect.name)
             self.close(CloseCode.INTERNAL)
             return
