@@ -131,7 +131,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def examine(session_id: str, overrides: dict[str, str]) -> Report | Damaged | None:
     """Read the session and diagnose it. Raises ConfigError, StoreError and WorkflowError."""
-    from server.workflows.registry import WORKFLOWS  # reads every workflow: one of them may be wrong
+    from server.workflows.registry import find_workflows  # reads every workflow: one of them may be wrong
 
     if not is_text(session_id):
         return None
@@ -143,7 +143,7 @@ def examine(session_id: str, overrides: dict[str, str]) -> Report | Damaged | No
             return Damaged(orphan.seq, "it is in the log, but sessions has no such session") if orphan else None
         if isinstance(snapshot, Damaged):
             return snapshot
-        return diagnose(snapshot, log, lease_ms, WORKFLOWS.get(snapshot.workflow))
+        return diagnose(snapshot, log, lease_ms, find_workflows().get(snapshot.workflow))
 
 
 def is_text(word: str) -> bool:

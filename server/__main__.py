@@ -1,4 +1,7 @@
-"""`python -m server`: read the environment, start the server, drain it when the platform says so."""
+"""`python -m server`: read the environment, start the server, drain it when the platform says so.
+
+Behind it may stand one of COMMANDS and its arguments.
+"""
 
 import asyncio
 import gc
@@ -6,16 +9,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
+from typing import Final
 
 import structlog
 import uvicorn
 from starlette.applications import Starlette
 
 from server.app import create_app
-from server.errors import ConfigError, StoreUnavailable
-from server.ops import logs, migrate
+from server.errors import ConfigError, StoreUnavailable, WorkflowError
+from server.ops import check_workflow, logs, migrate
 from server.ops.workers import Inherited, Supervisor, inherited, listen
 from server.settings import Settings
 from server.web.uvicorn_socket import BoundedWebSocketProtocol
@@ -101,7 +105,7 @@ def main(workflows: Mapping[str, Workflow] | None = None) -> int:
         settings = Settings.from_env(os.environ)
         logs.configure(settings.log_level, settings.log_format)
         app = create_app(settings, workflows=workflows)
-    except ConfigError as error:
+    except (ConfigError, WorkflowError) as error:
         print("The server cannot start:", *error.complaints, sep="\n  ", file=sys.stderr)  # noqa: T201
         return 2
     parent = inherited(os.environ)
@@ -139,5 +143,24 @@ def _supervise(settings: Settings) -> int:
     return Supervisor(settings.web_concurrency, listening).run()
 
 
+#: What can stand behind `python -m server`; nothing starts the server.
+COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], int]]] = {
+    "check-workflow": check_workflow.main,
+    "migrate": migrate.main,
+}
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Start the server, or run the command that the arguments begin with; the exit status is 2 for an unknown one."""
+    if not arguments:
+        return main()
+    name, *others = arguments
+    if name in COMMANDS:
+        return COMMANDS[name](others)
+    known = ", ".join(COMMANDS)
+    print(f"There is no command {name!r}: nothing starts the server, else one of {known}.", file=sys.stderr)  # noqa: T201
+    return 2
+
+
 if __name__ == "__main__":
-    sys.exit(migrate.main(sys.argv[2:]) if sys.argv[1:2] == ["migrate"] else main())
+    sys.exit(run_command(sys.argv[1:]))

@@ -29,7 +29,7 @@ from server.web.websocket import Gateway
 from server.wire.dialects import Dialect
 from server.wire.dialects.builder import Builder
 from server.wire.dialects.native import Native
-from server.workflows.registry import WORKFLOWS
+from server.workflows.registry import find_workflows
 from server.workflows.table import Workflow
 
 log = structlog.get_logger()
@@ -56,9 +56,11 @@ def create_app(
     store: Store | None = None,
     dialects: Sequence[Dialect] = (),
 ) -> Starlette:
-    """The ASGI application. `workflows` and `store` replace those of the settings. Raises ConfigError.
+    """The ASGI application. `workflows` and `store` replace those of the settings.
 
     `dialects` are spoken besides the native one and the builder's, and come first in the choice.
+
+    Raises ConfigError, and WorkflowError for a wrong table.
     """
     kept = store or open_store(settings)
     fanout = open_fanout(settings)
@@ -71,7 +73,7 @@ def create_app(
     engine = Engine(
         kept,
         fanout.broker,
-        workflows or WORKFLOWS,
+        find_workflows() if workflows is None else workflows,
         settings,
         leases=StoreLeases(kept, settings.takeover_ms) if shared else LocalLeases(),
         takeover_ms=settings.takeover_ms if shared else 0,

@@ -162,7 +162,15 @@ class ConfigError(RejoinderError):
 
 
 class WorkflowError(RejoinderError):
-    """A workflow's table is wrong."""
+    """A workflow's table is wrong. `complaints` lists everything that is, so that one start shows all of it.
+
+    `workflow` is the name of the workflow, None where the complaints are about several and name them.
+    """
+
+    def __init__(self, workflow: str | None, complaints: list[str]) -> None:
+        super().__init__("\n".join([f"workflow {workflow!r}:", *complaints] if workflow is not None else complaints))
+        self.workflow = workflow
+        self.complaints = complaints
 
 
 class ProtocolError(RejoinderError):

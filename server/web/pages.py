@@ -1,7 +1,7 @@
 """HTTP: the page of the browser client, and the pages that workflows publish."""
 
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from server.errors import ERROR_CODES, ErrorCode, StoreError, WorkflowError, des
 from server.records import Event
 from server.store import Store
 from server.web.problem import problem
+from server.web.unknown_workflow import render_unknown
 from server.workflows.page import Page
 from server.workflows.table import Workflow
 
@@ -32,10 +33,16 @@ SECURITY_HEADERS: Final = {
 _TAKEN: Final = frozenset({"api", "health", "healthz", "metrics", "readyz", "static", "version", "ws"})
 
 
-def pages(store: Store, workflows: Iterable[Workflow]) -> list[BaseRoute]:
+def pages(store: Store, workflows: Collection[Workflow]) -> list[BaseRoute]:
     """The routes of `/` and of what the workflows publish. Raises WorkflowError when two pages cannot be told apart."""
 
-    async def page(_request: Request) -> Response:
+    names = {workflow.name for workflow in workflows}
+
+    async def page(request: Request) -> Response:
+        """The page of a conversation; it reads by itself which workflow the address names."""
+        name = request.query_params.get("workflow")
+        if name is not None and name not in names:
+            return HTMLResponse(render_unknown(name, names), 404, headers=SECURITY_HEADERS)
         return FileResponse(STATIC / "index.html", headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
 
     published = [workflow.page for workflow in workflows if workflow.page is not None]
@@ -47,7 +54,9 @@ def _check(published: list[Page]) -> None:
     paths = [page.path for page in published]
     for path in paths:
         if path in _TAKEN or paths.count(path) > 1:
-            raise WorkflowError(f"a page cannot be published at /{path}/: that path is taken")
+            raise WorkflowError(
+                None, [f"a page cannot be published at /{path}/: that path is taken, so name another one"]
+            )
 
 
 def _serve(store: Store, page: Page) -> Callable[[Request], Awaitable[Response]]:

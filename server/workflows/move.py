@@ -4,6 +4,7 @@ Pure, as the table is: a step that waits is waited for by whoever runs it.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Iterator, Sequence
+from functools import partial
 from types import GeneratorType
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from msgspec import structs
 from server.errors import ErrorCode, StepError
 from server.records import ACTION_REQUEST
 from server.server_memory import RESERVED
+from server.workflows.defaults import answer_by_choices, classify_by_table
 from server.workflows.outputs import shown, where, wrong_key, wrong_output
 from server.workflows.table import (
     OPEN,
@@ -146,7 +148,8 @@ def _result_at_once(workflow: Workflow, move: Turn, outputs: Iterator[Output]) -
 def _result(workflow: Workflow, move: Turn, said: _Said) -> Result:
     """What the step amounts to. Raises StepError when it said nothing."""
     if not said.frames:
-        raise StepError(ErrorCode.STEP_FAILED, f"{workflow.name}: {move.intent} in {move.came_from} said nothing")
+        said_nothing = f"{move.intent} in {move.came_from} said nothing: yield a chat(…)"
+        raise StepError(ErrorCode.STEP_FAILED, said_nothing)
     return Result(move.intent, move.state, tuple(said.frames), said.memory)
 
 
@@ -164,7 +167,11 @@ def _guess(workflow: Workflow, turn: Turn, *, stale: bool) -> str | Coroutine[An
     if stale:
         return STALE
     state = workflow.state(turn.came_from)
-    return workflow.decide(state, turn.line) or workflow.classify(turn, tuple(workflow.allowed(state)))
+    if (intent := workflow.decide(state, turn.line)) is not None:
+        return intent
+    if workflow.classify is None:
+        return classify_by_table(workflow, state)
+    return workflow.classify(turn, tuple(workflow.allowed(state)))
 
 
 def _move(workflow: Workflow, turn: Turn, guess: str) -> tuple[Turn, Step]:
@@ -178,5 +185,6 @@ def _move(workflow: Workflow, turn: Turn, guess: str) -> tuple[Turn, Step]:
     intent = guess if guess in allowed or guess == STALE else workflow.fallback
     target = STAY if intent == STALE else allowed.get(intent, STAY)
     if target == STAY:
-        return structs.replace(turn, intent=intent, state=turn.came_from), workflow.answer
+        answer = workflow.answer or partial(answer_by_choices, workflow)
+        return structs.replace(turn, intent=intent, state=turn.came_from), answer
     return structs.replace(turn, intent=intent, state=target), workflow.state(target).run

@@ -55,6 +55,10 @@ def wrong_output(output: object) -> str | None:
             return f"an Ask of {shown(prompt)}, expected a str"
         case Delta(text):
             return f"a Delta of {shown(text)}, expected a str"
+        case str():
+            return f"{shown(output)}: write `yield chat({str(output)[:_SHOWN_CHARS]!r})`"
+        case dict():
+            return f"{shown(output)}: write `yield Remember(…)`, or `yield Frame(type, payload)`"
     return f"{shown(output)}, expected {EXPECTED}"
 
 

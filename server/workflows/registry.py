@@ -1,28 +1,73 @@
-"""The workflows of this server: every file in this folder is one, found and checked when the server starts."""
+"""The workflows of this server, found in this folder and checked when the server starts.
+
+A module or package whose own names hold a Workflow brings it along, as many as it has; one that holds none is a library
+for the others and is passed over, and so is one whose name begins with "_".
+"""
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import server.workflows
 from server.errors import WorkflowError
 from server.workflows.table import Workflow
 
+_TABLE: Final = Path(__file__).with_name("table.py")
+_ROOT: Final = Path(__file__).parents[2]
 
+
+@cache
 def find_workflows() -> dict[str, Workflow]:
-    """Name → workflow, for every module of this folder. Raises WorkflowError for a wrong table or a name used twice."""
-    found: dict[str, Workflow] = {}
-    for module in sorted(pkgutil.iter_modules(server.workflows.__path__), key=lambda module: module.name):
-        if module.name in ("table", "move", "outputs", "page", "registry"):
+    """Name → workflow, for every workflow of this folder, in the order of their names.
+
+    Raises WorkflowError with the complaints about all of them, each with its file; and whatever a module raises.
+    """
+    return find_in(server.workflows)
+
+
+def find_in(package: ModuleType) -> dict[str, Workflow]:
+    """As `find_workflows`, for the modules of any package."""
+    found: dict[str, tuple[Workflow, str]] = {}
+    complaints: dict[str, None] = {}  # in their order, each once: a module may be imported by several others
+    for name in sorted(one.name for one in pkgutil.iter_modules(package.__path__) if not one.name.startswith("_")):
+        try:
+            module = importlib.import_module(f"{package.__name__}.{name}")
+        except WorkflowError as error:
+            complaints.update((f"{_line_of(error, package)}: {complaint}", None) for complaint in _told(error))
             continue
-        source = importlib.import_module(f"server.workflows.{module.name}")
-        workflows = [value for value in vars(source).values() if isinstance(value, Workflow)]
-        if len(workflows) != 1:
-            raise WorkflowError(f"workflows/{module.name}.py defines {len(workflows)} workflows instead of one")
-        if workflows[0].name in found:
-            raise WorkflowError(f"two workflows are called {workflows[0].name!r}")
-        found[workflows[0].name] = workflows[0]
-    return found
+        for workflow in _workflows_of(module):
+            here = _shown(module.__file__)
+            known, there = found.setdefault(workflow.name, (workflow, here))
+            if known is not workflow:
+                complaints[f"two workflows are called {workflow.name!r}, in {there} and {here}"] = None
+    if complaints:
+        raise WorkflowError(None, list(complaints))
+    return {name: found[name][0] for name in sorted(found)}
 
 
-WORKFLOWS: Final = find_workflows()
+def _workflows_of(module: ModuleType) -> list[Workflow]:
+    return [value for value in vars(module).values() if isinstance(value, Workflow)]
+
+
+def _told(error: WorkflowError) -> Iterator[str]:
+    return (f"workflow {error.workflow!r}: {complaint}" for complaint in error.complaints)
+
+
+def _line_of(error: WorkflowError, package: ModuleType) -> str:
+    """The file and line of the table that is wrong: the last one of the package's that was run, besides `table`."""
+    place, trace, folders = package.__name__, error.__traceback__, {Path(path) for path in package.__path__}
+    while trace is not None:
+        path = Path(trace.tb_frame.f_code.co_filename)
+        if folders & set(path.parents) and path not in (_TABLE, Path(__file__)):
+            place = f"{_shown(str(path))}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _shown(file: str | None) -> str:
+    path = Path(file or "")
+    return str(path.relative_to(_ROOT)) if path.is_relative_to(_ROOT) else str(path)

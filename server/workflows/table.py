@@ -11,7 +11,6 @@ How a line becomes a move:
 4. the table gives the state to enter, and that state's step runs (the workflow's `answer` when it stays).
 """
 
-import re
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
@@ -21,7 +20,8 @@ from msgspec import Struct
 from server.assistant import OUR_PROMPTS, Assistant, Message, Prompting
 from server.assistant.window import choose_window
 from server.errors import ErrorCode, StepError, WorkflowError
-from server.records import CHAT_MESSAGE, COMMON_TYPES, SYSTEM_TYPES, Event
+from server.records import CHAT_MESSAGE, Event
+from server.workflows.complaints import find_complaints, find_wrong_types
 from server.workflows.page import Page
 
 #: Target of an intent that leaves the state as it is; the workflow's `answer` runs.
@@ -29,9 +29,8 @@ STAY: Final = "@stay"
 #: The intent of the turn that opens a session, and of a press on a button that is no longer there.
 OPEN: Final = "Open"
 STALE: Final = "Stale_Action"
-
-
-_PATH: Final = re.compile("[a-z0-9-]{1,40}")
+#: The intent of text that fits no other, where a workflow names none: every state understands it and stays as it is.
+OTHER: Final = "Other"
 
 
 class Line(Struct, frozen=True):
@@ -171,23 +170,29 @@ class Result(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A conversation's table. Raises WorkflowError when the table cannot work.
+    """A conversation's table. Raises WorkflowError, with every complaint, when the table cannot work.
 
-    `always` are intents that every state understands; `answer` speaks when a turn stays in its state; `classify`
-    names the intent of free text among those it is given; `fallback` is the intent of text that fits none. `summary`
-    makes of the memory what `sync_response` tells besides. `frames` are the types of the workflow's own frames, each
-    with a function that puts its payload into one line for operators; `page` says which of them is published, and how.
-    `context` is how many of the last events a step wants.
-    `when_busy` is what becomes of a line that comes while an answer is under way. `legacy_state` makes of a
-    state's name and the memory the name that clients without the subprotocol know.
+    `always` are intents that every state understands. Three parts may be left out:
+
+    - `answer` speaks when a turn stays in its state. Without one, the person reads what can be done here, and gets the
+      open buttons again.
+    - `classify` names the intent of free text among those it is given. Without one, free text means the only intent of
+      the state's own `on` that no button of the state means; where there is none, the fallback.
+    - `fallback` is the intent of text that fits none. Without one it is OTHER, which every state understands.
+
+    `summary` makes of the memory what `sync_response` tells besides. `frames` are the types of the workflow's own
+    frames, each with a function that puts its payload into one line for operators; `page` says which of them is
+    published, and how. `context` is how many of the last events a step wants. `when_busy` is what becomes of a line
+    that comes while an answer is under way. `legacy_state` makes of a state's name and the memory the name that clients
+    without the subprotocol know.
     """
 
     name: str
     start: str
     states: Sequence[State]
-    answer: Step
-    classify: Classify
-    fallback: str
+    answer: Step | None = None
+    classify: Classify | None = None
+    fallback: str = OTHER
     always: Mapping[str, str] = field(default_factory=dict)
     summary: Callable[[Mapping[str, Any]], dict[str, Any]] = lambda _: {}
     frames: Mapping[str, Callable[[Mapping[str, Any]], str]] = field(default_factory=dict)
@@ -201,14 +206,16 @@ class Workflow:
     _values: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if wrong_types := find_wrong_types(self, State, Button):
+            raise WorkflowError(self.name, wrong_types)
+        implied = {OTHER: STAY} if self.fallback == OTHER else {}
         self._states.update((state.name, state) for state in self.states)
-        self._allowed.update((state.name, {**self.always, **state.on}) for state in self.states)
+        self._allowed.update((state.name, {**implied, **self.always, **state.on}) for state in self.states)
         for button in (button for state in self.states for button in state.buttons):
             self._buttons.setdefault(button.value, button)
             self._values.setdefault(_fold(button.value), button.value)
-        complaints = _complaints(self)
-        if complaints:
-            raise WorkflowError(f"workflow {self.name!r}: " + "; ".join(complaints))
+        if complaints := find_complaints(self, stay=STAY, policies=get_args(WhenBusy)):
+            raise WorkflowError(self.name, complaints)
 
     def state(self, name: str) -> State:
         """The state of this name. Raises StepError when the table has none (a stored state of an older table)."""
@@ -223,6 +230,11 @@ class Workflow:
     def allowed(self, state: State) -> Mapping[str, str]:
         """Intent → target, for everything that the state understands."""
         return self._allowed[state.name]
+
+    def text_intents(self, state: State) -> list[str]:
+        """The intents of a state's own `on` that only free text can mean: no button of the state means them."""
+        pressed = {button.intent for button in state.buttons}
+        return [intent for intent in state.on if intent not in pressed and intent != self.fallback]
 
     def read_line(self, text: str, action: str | None) -> Line:
         """A line with its own words told apart from a button's label or value."""
@@ -260,58 +272,3 @@ def chat(text: str, *, sub_title: str | None = None, list_items: Sequence[str] |
 
 def _fold(text: str) -> str:
     return " ".join(text.split()).casefold()
-
-
-def _complaints(workflow: Workflow) -> list[str]:
-    """Everything that is wrong with a workflow's table."""
-    names = [state.name for state in workflow.states]
-    complaints = [f"state {name} is there twice" for name in sorted(set(names)) if names.count(name) > 1]
-    if workflow.when_busy not in get_args(WhenBusy):
-        complaints.append(f"when_busy is {workflow.when_busy!r}, and can be {', '.join(get_args(WhenBusy))}")
-    complaints += _complaints_of_frames(workflow)
-    if workflow.start not in names:
-        return [*complaints, f"start {workflow.start} is not a state"]
-    values = [button.value for state in workflow.states for button in state.buttons]
-    for state in workflow.states:
-        allowed = workflow.allowed(state)
-        for intent, target in allowed.items():
-            if target != STAY and target not in names:
-                complaints.append(f"{state.name}: {intent} leads to {target}, which is not a state")
-        if workflow.fallback not in allowed:
-            complaints.append(f"{state.name} does not understand the fallback {workflow.fallback}")
-        for button in state.buttons:
-            if button.intent not in allowed:
-                complaints.append(f"{state.name}: button {button.value} means {button.intent}, which leads nowhere")
-            if values.count(button.value) > 1 and not _same_meaning(workflow, button):
-                complaints.append(f"button {button.value} means different things in different states")
-        if not state.final and not any(target not in (STAY, state.name) for target in state.on.values()):
-            complaints.append(f"{state.name} has no way out and is not final")
-    unreached = set(names) - _reachable(workflow)
-    return complaints + [f"{name} cannot be reached" for name in names if name in unreached]
-
-
-def _complaints_of_frames(workflow: Workflow) -> list[str]:
-    known = sorted((COMMON_TYPES | SYSTEM_TYPES) & workflow.frames.keys())
-    complaints = [f"every workflow has frames of the type {name}, so it is not this one's own" for name in known]
-    page = workflow.page
-    if page is not None and page.frame_type not in workflow.frames:
-        complaints.append(f"its page is a {page.frame_type}, which is not among its frames")
-    if page is not None and not _PATH.fullmatch(page.path):
-        complaints.append(f"the path of its page, {page.path!r}, is not one word of a-z, 0-9 and -")
-    return complaints
-
-
-def _same_meaning(workflow: Workflow, button: Button) -> bool:
-    return all(b == button for state in workflow.states for b in state.buttons if b.value == button.value)
-
-
-def _reachable(workflow: Workflow) -> set[str]:
-    by_name = {state.name: state for state in workflow.states}
-    reached, frontier = set[str](), [workflow.start]
-    while frontier:
-        name = frontier.pop()
-        if name in reached or name not in by_name:
-            continue
-        reached.add(name)
-        frontier += [target for target in workflow.allowed(by_name[name]).values() if target != STAY]
-    return reached

@@ -20,7 +20,7 @@ from server.settings import Settings
 from server.store import Store
 from server.store.open import open_store
 from server.wire.dialects import Dialect
-from server.workflows.registry import WORKFLOWS
+from server.workflows.registry import find_workflows
 from server.workflows.table import Workflow
 from tests.support import example_workflows
 from tests.support.passing_store import PassingStore
@@ -61,7 +61,7 @@ def create_counted_app(
 def main() -> int:
     if os.environ.get(VARIABLE):
         program.create_app = create_counted_app  # type: ignore[attr-defined]
-    return program.main({**WORKFLOWS, **example_workflows.WORKFLOWS})
+    return program.main({**find_workflows(), **example_workflows.WORKFLOWS})
 
 
 if __name__ == "__main__":

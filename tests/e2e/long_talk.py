@@ -20,7 +20,7 @@ import structlog
 from server.assistant.prompts import SUMMARY
 from server.settings import Settings
 from server.store.sqlite.store import SqliteStore
-from server.workflows.registry import WORKFLOWS
+from server.workflows.registry import find_workflows
 from tests.e2e.live import environment, talk
 from tests.support.wrapped import FailingStore, serve
 from tests.vendors import Call, Play, Vendors
@@ -61,7 +61,7 @@ async def hold(turns: int, vendors: Vendors, folder: Path) -> list[Cost]:
     vendors.play, costs = play, list[Cost]()
     store = FailingStore(SqliteStore(str(folder / "talk.db")))
     settings = Settings.from_env({**environment(vendors), "LINE_RATE_PER_S": "10000", "FRAME_RATE_PER_S": "10000"})
-    async with serve(store, WORKFLOWS, settings) as port, talk(port) as client:
+    async with serve(store, find_workflows(), settings) as port, talk(port) as client:
         await client.until_type("live")
         for number in range(turns):
             vendors.calls.clear()

@@ -13,7 +13,7 @@ from server.engine import turn_context
 from server.records import Event, SessionKey
 from server.settings import Settings
 from server.store.sqlite.store import MEMORY, SqliteStore
-from server.workflows.registry import WORKFLOWS
+from server.workflows.registry import find_workflows
 from tests.e2e.conftest import Start
 from tests.e2e.live import ended, environment, talk
 from tests.e2e.long_talk import is_summary
@@ -78,7 +78,7 @@ def hold_no_task() -> None:
 
 
 async def test_the_model_is_given_what_was_folded_as_a_summary(vendors: Vendors) -> None:
-    async with serve(store(), WORKFLOWS, settings(vendors)) as port, talk(port) as client:
+    async with serve(store(), find_workflows(), settings(vendors)) as port, talk(port) as client:
         await client.until_type("live")
         await client.turn("one")
         assert trace(client) == [("answer", "answered")]
@@ -104,7 +104,7 @@ BAD = {"assistant_rejected": fault("no_model"), "assistant_refused": refuse(), "
 @pytest.mark.parametrize("code", BAD)
 async def test_a_summary_that_fails_leaves_the_turn_alone_and_is_tried_again(vendors: Vendors, code: str) -> None:
     vendors.play = plays(BAD[code])
-    async with serve(store(), WORKFLOWS, settings(vendors)) as port, talk(port) as client:
+    async with serve(store(), find_workflows(), settings(vendors)) as port, talk(port) as client:
         await client.until_type("live")
         await say_all(client, "one", "two", "three")
         assert client.texts()[1:] == ["to one", "to two", "to three"]
@@ -134,7 +134,7 @@ class Reading(PassingStore):
 async def test_a_turn_stays_bounded_while_summaries_fail_and_reads_little_while_they_do_not(vendors: Vendors) -> None:
     reading, lines = Reading(), [f"line{number}" for number in range(12)]
     vendors.play = plays(fault("no_model"))
-    async with serve(reading, WORKFLOWS, settings(vendors)) as port, talk(port) as client:
+    async with serve(reading, find_workflows(), settings(vendors)) as port, talk(port) as client:
         await client.until_type("live")
         await say_all(client, *lines)
         assert max(reading.limits) == LIMIT * turn_context.EVENTS_PER_MESSAGE
@@ -148,7 +148,7 @@ async def test_a_turn_stays_bounded_while_summaries_fail_and_reads_little_while_
 
 
 async def test_a_cancel_leaves_no_call_and_no_task_behind(vendors: Vendors) -> None:
-    async with serve(store(), WORKFLOWS, settings(vendors)) as port, talk(port) as client:
+    async with serve(store(), find_workflows(), settings(vendors)) as port, talk(port) as client:
         await client.until_type("live")
         await client.turn("one")
         vendors.play = plays(hang("They talk"), hang("Tea"))
@@ -172,7 +172,7 @@ async def turn_of(client: Client) -> int:
 
 
 async def test_a_turn_that_fails_stops_its_summary(vendors: Vendors) -> None:
-    async with serve(store(), WORKFLOWS, settings(vendors)) as port, talk(port) as client:
+    async with serve(store(), find_workflows(), settings(vendors)) as port, talk(port) as client:
         await client.until_type("live")
         await client.turn("one")
         vendors.play = plays(hang("They talk"), cut("Tea is"))
@@ -191,7 +191,7 @@ async def test_an_answer_waits_for_a_summary_for_a_bounded_time(
     """Its own bound, or what is left of the step's time: the summary is given up, the answer is not."""
     monkeypatch.setattr(turn_context, "WAIT_MS", 50 if bound == "wait" else 60_000)
     limits = settings(vendors, STEP_TIMEOUT_MS="120000" if bound == "wait" else "1500")
-    async with serve(store(), WORKFLOWS, limits) as port, talk(port) as client:
+    async with serve(store(), find_workflows(), limits) as port, talk(port) as client:
         await client.until_type("live")
         await client.turn("one")
         vendors.play = plays(hang("They talk") if bound == "wait" else say("and tea " * 500, per_s=20))
@@ -207,7 +207,7 @@ async def test_an_answer_waits_for_a_summary_for_a_bounded_time(
 
 async def test_a_turn_that_calls_no_model_pays_for_no_summary(vendors: Vendors) -> None:
     limits = Settings.from_env(environment(vendors, CHAT_CONTEXT_LIMIT="1"))
-    async with serve(store(), WORKFLOWS, limits) as port, Client(port, workflow="builder") as client:
+    async with serve(store(), find_workflows(), limits) as port, Client(port, workflow="builder") as client:
         await client.until_type("live")
         await client.turn("Looks perfect!", action_value="accept_strawman")
         assert "trace" not in ended(client)["payload"]
@@ -216,7 +216,7 @@ async def test_a_turn_that_calls_no_model_pays_for_no_summary(vendors: Vendors) 
 
 async def test_a_line_that_had_to_wait_is_given_the_answer_before_it(vendors: Vendors) -> None:
     vendors.next(say("to one", per_s=5))
-    async with serve(store(), WORKFLOWS, settings(vendors)) as port, talk(port) as client:
+    async with serve(store(), find_workflows(), settings(vendors)) as port, talk(port) as client:
         await client.until_type("live")
         for line in ("one", "two", "three"):
             await client.say(line)

@@ -17,7 +17,7 @@ from server.records import Outcome, SessionKey, Write, fold
 from server.settings import Settings
 from server.store.sqlite.store import MEMORY, SqliteStore
 from server.wire.protocol import Say
-from server.workflows.registry import WORKFLOWS
+from server.workflows.registry import find_workflows
 from tests.e2e.long_talk import ANSWER, SUMMARISED, Cost, hold, mean
 from tests.support.passing_store import PassingStore
 from tests.vendors import Vendors
@@ -71,7 +71,7 @@ async def talk_for(turns: int, assistant: Counting) -> tuple[list[Cost], Telling
     """So many turns of a conversation through the engine, and the store that has them."""
     store, costs = Telling(), list[Cost]()
     await store.open()
-    engine = Engine(store, LocalBroker(), WORKFLOWS, Settings(), assistant=assistant)
+    engine = Engine(store, LocalBroker(), find_workflows(), Settings(), assistant=assistant)
     engine.start()
     engine.open(KEY, None, "chat")
     await store.until_turn()

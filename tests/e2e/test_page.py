@@ -182,15 +182,72 @@ async def test_nothing_in_the_bar_covers_its_neighbour_while_the_server_is_away(
 async def page_of(browser: Browser, server: ServerProcess, workflow: str) -> Page:
     """The page over another workflow than its own."""
     page = await browser.new_page()
-    await page.add_init_script(
-        f"""const Own = WebSocket;
-        window.WebSocket = class extends Own {{
-            constructor(url, protocols) {{ super(`${{url}}&workflow={workflow}`, protocols); }}
-        }};"""
-    )
-    await page.goto(server.url)
+    await page.goto(f"{server.url}/?workflow={workflow}")
     await expect(page.get_by_role("log")).to_contain_text("Welcome.")
     return page
+
+
+async def test_another_workflow_is_a_chat_alone(browser: Browser, server: ServerProcess) -> None:
+    page = await page_of(browser, server, "echo")
+    await expect(page).to_have_title("echo · Rejoinder")
+    await expect(page.locator("#product")).to_have_text("echo")
+    for builders_own in ("#outline", ".panes", "#steps", "#welcome"):
+        await expect(page.locator(builders_own)).to_be_hidden()
+    chat = await page.locator("#chat").bounding_box()
+    assert chat is not None
+    assert chat["width"] == page.viewport_size["width"]  # type: ignore[index]
+    await say(page, "choose")
+    await page.get_by_role("button", name="Go left").click()
+    await expect(page.get_by_role("log").get_by_text("Welcome.")).to_have_count(2)
+    await say(page, "stream 1 one two three")
+    await expect(page.locator("#streams")).to_contain_text("one")
+    await expect(page.get_by_role("log")).to_contain_text("onetwothree")
+
+    assert "workflow=echo" in page.url
+    assert uuid.UUID(page.url.split("session_id=")[1][:36])
+    before = await page.get_by_role("log").inner_text()
+    await page.reload()
+    await expect(page.get_by_role("log")).to_contain_text("onetwothree")
+    assert await page.get_by_role("log").inner_text() == before
+    await page.get_by_role("link", name="New conversation").click()
+    await expect(page.get_by_role("log").get_by_role("article")).to_have_count(1)
+    await expect(page.get_by_role("log")).to_contain_text("Welcome.")
+    await expect(page).to_have_title("echo · Rejoinder")
+
+
+async def test_a_session_is_of_its_own_workflow_whatever_the_address_says(
+    browser: Browser, server: ServerProcess
+) -> None:
+    page = await page_of(browser, server, "echo")
+    await say(page, "hello")
+    await expect(page.get_by_role("log")).to_contain_text("you said hello")
+    session_id = page.url.split("session_id=")[1][:36]
+    await page.goto(f"{server.url}/?session_id={session_id}")
+    await expect(page.get_by_role("log")).to_contain_text("you said hello")
+    await expect(page).to_have_title("echo · Rejoinder")
+    await expect(page.locator("#outline")).to_be_hidden()
+    assert "workflow=echo" in page.url
+
+
+async def test_an_unknown_workflow_is_told_so_with_those_that_there_are(
+    browser: Browser, server: ServerProcess
+) -> None:
+    page = await browser.new_page()
+    answer = await page.goto(f"{server.url}/?workflow=%3Cb%3Enowhere")
+    assert answer is not None
+    assert answer.status == 404
+    await expect(page.get_by_role("heading")).to_have_text("There is no workflow “<b>nowhere” here")
+    await page.get_by_role("link", name="echo", exact=True).click()
+    await expect(page.get_by_role("log")).to_contain_text("Welcome.")
+
+
+@pytest.mark.parametrize("query", ["", "?workflow=echo", "?workflow=nowhere"])
+async def test_every_page_fits_a_phone(browser: Browser, server: ServerProcess, query: str) -> None:
+    context = await browser.new_context(viewport={"width": 360, "height": 740})
+    page = await context.new_page()
+    await page.goto(f"{server.url}/{query}")
+    await expect(page.get_by_role("heading").first).to_be_visible()
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 async def test_a_line_that_is_refused_beside_an_answer_is_told_why_and_kept(

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,11 +13,16 @@ from tests.support.process import ROOT, free_port
 
 async def start(**environ: str) -> tuple[int | None, str]:
     """The exit status of a server with this environment, and what it said."""
+    return await start_in(ROOT, **environ)
+
+
+async def start_in(cwd: Path, /, **environ: str) -> tuple[int | None, str]:
+    """The same for the server of another folder."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "server",
-        cwd=ROOT,
+        cwd=cwd,
         env={"PATH": os.environ["PATH"], "PORT": "0", "LOG_FORMAT": "json", **environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -71,3 +77,19 @@ async def test_a_model_without_its_packages_is_told_in_a_sentence(tmp_path: Path
     assert status == 2
     assert 'pip install "pydantic-ai-slim[openai]' in said
     assert "Traceback" not in said
+
+
+async def test_a_wrong_table_is_told_in_a_sentence_with_its_place(tmp_path: Path) -> None:
+    """In a copy of the server, with a workflow more."""
+    shutil.copytree(ROOT / "server", tmp_path / "server", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "server" / "workflows" / "nap.py").write_text(
+        "from server.workflows.chat import greet\n"
+        "from server.workflows.table import State, Workflow\n"
+        'NAP = Workflow("nap", start="BED", states=[State("BEDD", greet, final=True)])\n'
+    )
+    status, said = await start_in(tmp_path)
+    assert status == 2
+    assert said == (
+        "The server cannot start:\n  server/workflows/nap.py, line 3: workflow 'nap': start is 'BED', and there is no"
+        " such state; did you mean 'BEDD'?\n"
+    )

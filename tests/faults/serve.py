@@ -16,7 +16,7 @@ from server.engine.group_commit import GroupCommit
 from server.settings import Settings
 from server.store import Store
 from server.web.websocket import Gateway
-from server.workflows.registry import WORKFLOWS
+from server.workflows.registry import find_workflows
 from server.workflows.table import Workflow
 from tests.faults.points import VARIABLE, Points, read_faults
 from tests.faults.wrapped import FaultyBroker, FaultyReplies, FaultyStore, faulty_workflows
@@ -65,7 +65,7 @@ def main() -> int:
     signal.signal(signal.SIGUSR1, tell_tasks)
     armed = Points(read_faults(os.environ.get(VARIABLE, "")))
     program.create_app = partial(create_faulty_app, armed)  # type: ignore[attr-defined]
-    return program.main({**WORKFLOWS, **example_workflows.WORKFLOWS})
+    return program.main({**find_workflows(), **example_workflows.WORKFLOWS})
 
 
 if __name__ == "__main__":

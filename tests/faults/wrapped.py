@@ -125,7 +125,7 @@ def faulty_workflows(workflows: Mapping[str, Workflow], points: Points) -> dict[
 
 def _faulty_workflow(workflow: Workflow, points: Points) -> Workflow:
     states = [replace(state, run=_faulty_step(state.run, points)) for state in workflow.states]
-    return replace(workflow, states=states, answer=_faulty_step(workflow.answer, points))
+    return replace(workflow, states=states, answer=workflow.answer and _faulty_step(workflow.answer, points))
 
 
 def _faulty_step(run: Step, points: Points) -> Step:

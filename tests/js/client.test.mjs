@@ -89,6 +89,16 @@ describe("connecting", () => {
     assert.equal(socket().url.searchParams.has("after"), false);
   });
 
+  test("a client asks for its workflow each time, and for none without one", () => {
+    const { socket, live, clock } = start({ workflow: "tea bar" });
+    assert.equal(socket().url.searchParams.get("workflow"), "tea bar");
+    live();
+    socket().lose();
+    clock.pass(250);
+    assert.equal(socket().url.searchParams.get("workflow"), "tea bar");
+    assert.equal(start().socket().url.searchParams.has("workflow"), false);
+  });
+
   test("a client with events resumes behind its last one", () => {
     const { socket, live, clock } = start();
     live();

@@ -47,7 +47,7 @@ CONTAINMENT_MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     mutant(
         "invalid-for-ever", "a turn that can never be stored is tried for ever", COMMIT,
-        "Failed(INVALID) if isinstance(outcomes, InvalidWrite) else None", "None", CONTAINED, model=False,
+        "UNSTORABLE if isinstance(outcomes, InvalidWrite) else UNKNOWN", "UNKNOWN", CONTAINED, model=False,
     ),
     mutant(
         "server-key-open", "a workflow may write what the server itself remembers", "server/workflows/move.py",

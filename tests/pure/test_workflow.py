@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from server.assistant import Message, Prompting
-from server.errors import StepError, WorkflowError
+from server.errors import StepError
 from server.workflows.move import step
 from server.workflows.page import Page
 from server.workflows.table import (
@@ -67,12 +67,6 @@ ROOF = State("ROOF", saying(), final=True)
 WALK = table(HALL, ROOM, ROOF)
 
 
-def wrong(*states: State, **fields: Any) -> str:
-    with pytest.raises(WorkflowError) as raised:
-        table(*states, **fields)
-    return str(raised.value)
-
-
 def turn(text: str = "", *, came_from: str = "HALL", action: str | None = None, intent: str = "") -> Turn:
     return Turn(
         session_id=SESSION,
@@ -112,59 +106,6 @@ def result(workflow: Workflow, turn: Turn, *, stale: bool = False) -> Result:
 def test_a_table_that_works_is_taken() -> None:
     assert WALK.state("ROOM") is ROOM
     assert WALK.summary({"a": 1}) == {}
-
-
-def test_a_policy_that_there_is_not_is_found() -> None:
-    for known in ("queue", "interrupt", "reject"):
-        assert table(HALL, ROOM, ROOF, when_busy=known).when_busy == known
-    assert WALK.when_busy == "queue"
-    complaint = "when_busy is 'wait', and can be queue, interrupt, reject"
-    assert complaint in wrong(HALL, ROOM, ROOF, when_busy="wait")
-
-
-def test_a_start_that_is_not_a_state_is_found() -> None:
-    assert "start ATTIC is not a state" in wrong(HALL, ROOM, ROOF, start="ATTIC")
-
-
-def test_a_state_that_is_there_twice_is_found() -> None:
-    assert wrong(HALL, ROOM, ROOF, ROOM).count("state ROOM is there twice") == 1
-
-
-def test_an_intent_that_leads_nowhere_is_found() -> None:
-    assert "HALL: Left leads to ROOM, which is not a state" in wrong(HALL, ROOF)
-
-
-def test_a_state_that_does_not_understand_the_fallback_is_found() -> None:
-    assert "HALL does not understand the fallback Say" in wrong(HALL, ROOM, ROOF, always={})
-
-
-def test_a_button_whose_intent_its_state_does_not_understand_is_found() -> None:
-    room = replace(ROOM, buttons=[RIGHT])
-    assert "ROOM: button go_right means Right, which leads nowhere" in wrong(HALL, room, ROOF)
-
-
-def test_a_button_may_stand_in_two_states_only_if_it_is_the_same() -> None:
-    table(HALL, replace(ROOM, buttons=[LEFT], on={"Back": "HALL", "Left": "ROOF"}), ROOF)
-    other = replace(ROOM, buttons=[Button("go_left", "Leave", "Back")])
-    assert "button go_left means different things in different states" in wrong(HALL, other, ROOF)
-
-
-@pytest.mark.parametrize("on", [{}, {"Wait": STAY}, {"Wait": "ROOM"}])
-def test_a_state_without_a_way_out_is_found_unless_it_is_final(on: dict[str, str]) -> None:
-    assert "ROOM has no way out and is not final" in wrong(HALL, replace(ROOM, on=on), ROOF)
-    table(HALL, replace(ROOM, on=on, final=True), ROOF)
-
-
-def test_a_state_that_cannot_be_reached_is_found() -> None:
-    attic = State("ATTIC", saying(), {"Down": "HALL"})
-    assert "ATTIC cannot be reached" in wrong(HALL, ROOM, ROOF, attic)
-    table(HALL, ROOM, ROOF, attic, always={"Say": STAY, "Up": "ATTIC"})
-
-
-def test_every_complaint_is_told_at_once() -> None:
-    told = wrong(HALL, State("ATTIC", saying()), fallback="Think")
-    assert told.startswith("workflow 'walk': ")
-    assert told.count(";") >= 4
 
 
 def test_a_stored_state_that_the_table_lacks_breaks_the_step_not_the_server() -> None:
@@ -318,6 +259,25 @@ def test_a_step_that_says_nothing_has_failed() -> None:
         play(workflow, turn("x"))
 
 
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("hello", "yielded str 'hello': write `yield chat('hello')`"),
+        ({"a": 1}, "yielded a value of type dict: write `yield Remember(…)`"),
+        (None, "yielded None, expected chat(…), Frame, Ask,"),
+        (LEFT, "yielded a value of type Button, expected"),
+    ],
+)
+def test_a_step_that_yields_what_is_no_output_has_failed_and_the_reason_says_what_to_write(
+    output: Any, told: str
+) -> None:
+    workflow = table(HALL, ROOM, ROOF, answer=saying(chat("x"), output))
+    with pytest.raises(StepError) as raised:
+        play(workflow, turn("x"))
+    assert told in str(raised.value)
+    assert raised.value.code == "step_failed"
+
+
 def test_a_chat_message_is_markdown_with_an_optional_list() -> None:
     assert chat("x", sub_title="y", list_items=("a", "b")).payload == {
         "text": "x",
@@ -383,18 +343,3 @@ def test_a_workflow_declares_its_own_frames_and_the_one_that_is_a_page() -> None
     drawn = table(State("HALL", saying(), final=True), frames={"drawing": str}, page=page)
     assert drawn.page is page
     assert page.address("https://example.test", "m1") == "https://example.test/drawings/m1"
-
-
-@pytest.mark.parametrize(
-    ("fields", "complaint"),
-    [
-        ({"frames": {"chat_message": str}}, "every workflow has frames of the type chat_message"),
-        ({"frames": {"turn_failed": str}}, "every workflow has frames of the type turn_failed"),
-        ({"page": Page("drawings", "drawing", str)}, "its page is a drawing, which is not among its frames"),
-        ({"frames": {"drawing": str}, "page": Page("a/b", "drawing", str)}, "the path of its page, 'a/b', is not"),
-        ({"frames": {"drawing": str}, "page": Page("", "drawing", str)}, "the path of its page, '', is not"),
-    ],
-)
-def test_a_page_that_cannot_be_published_is_refused(fields: dict[str, Any], complaint: str) -> None:
-    with pytest.raises(WorkflowError, match=complaint):
-        table(State("HALL", saying(), final=True), **fields)

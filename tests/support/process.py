@@ -19,6 +19,10 @@ READY_S = 2.0
 class ServerProcess:
     """One server process; the same object can be started again after it was killed."""
 
+    #: What is run, and in which folder.
+    module = "tests.support.serve"
+    root = ROOT
+
     def __init__(self, folder: Path, environ: Mapping[str, str] | None = None) -> None:
         self.port = free_port()
         self.log_path = folder / "server.log"
@@ -45,7 +49,7 @@ class ServerProcess:
     async def start(self) -> None:
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "tests.support.serve", env=self.environ, stdout=log, stderr=log, cwd=ROOT
+                sys.executable, "-m", self.module, env=self.environ, stdout=log, stderr=log, cwd=self.root
             )
         await self._until_ready()
 

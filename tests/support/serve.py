@@ -3,8 +3,8 @@
 import sys
 
 from server.__main__ import main
-from server.workflows.registry import WORKFLOWS
+from server.workflows.registry import find_workflows
 from tests.support import example_workflows
 
 if __name__ == "__main__":
-    sys.exit(main({**WORKFLOWS, **example_workflows.WORKFLOWS}))
+    sys.exit(main({**find_workflows(), **example_workflows.WORKFLOWS}))

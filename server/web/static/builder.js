@@ -1,9 +1,11 @@
-// The builder's page: puts what the conversation tells on the page, and what the person does into the conversation.
+// The page: puts what the conversation tells on it, and what the person does into the conversation. Any workflow's
+// conversation is a chat; the builder's has its steps and its outline besides.
 
 import { Conversation, makeId } from "./client.js";
 import { STEPS, stepOf, Transcript } from "./transcript.js";
 import * as view from "./view.js";
 
+const BUILDER = "builder"; // the workflow of an address that names none
 const MAX_TEXT = 16_000;
 const COUNT_FROM = 15_000;
 const NEAR_PX = 96; // this close to the end, the reader follows it
@@ -30,7 +32,6 @@ const LINK = {
   waiting: "Reconnecting", offline: "Offline", stopped: "Stopped",
 };
 const BLINK_MS = 1200;
-const TITLE = document.title;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -40,6 +41,8 @@ const scroller = $("scroller");
 const transcript = new Transcript();
 const nodes = new Map(); // id → {node, look}: what is drawn, and of what
 const sessionId = takeSessionId();
+let workflow = new URLSearchParams(location.search).get("workflow") || BUILDER;
+let title = document.title;
 const kept = tabStorage(); // this tab's own: the draft and refused lines
 let refusedLines = kept.read("refused") ?? [];
 let following = true; // the end of the conversation is in view and stays so
@@ -50,10 +53,12 @@ address.protocol = address.protocol.replace("http", "ws");
 const talk = new Conversation({
   url: address.href,
   sessionId,
+  workflow,
   on: {
     state: showLink,
     sync(payload) {
       $("log").ariaLive = "off"; // what comes now was said before
+      if (payload.workflow && payload.workflow !== workflow) follow(payload.workflow);
       transcript.sync(payload);
       drawOutline();
       refresh();
@@ -71,7 +76,7 @@ const talk = new Conversation({
       for (const item of transcript.apply(frame)) draw(item);
       if (transcript.outline !== outline || transcript.deck !== deck) drawOutline(!replayed);
       if (!replayed && !following && frame.role !== "user" && frame.type !== "state_update") $("newer").hidden = false;
-      if (!replayed && document.hidden) document.title = `● ${TITLE}`;
+      if (!replayed && document.hidden) document.title = `● ${title}`;
       if (!replayed) refresh(); // a replay is drawn once, when it is through
     },
     status(payload) {
@@ -108,7 +113,8 @@ function slidesNote({ count, changed, first }) {
   const what = first ? "Outline ready" : "Outline updated";
   const text = changed && changed < count ?
     `${view.countSlides(changed)} updated` : `${what} · ${view.countSlides(count)}`;
-  return view.note("outlined", view.icon("slides"), text, view.textButton("Show", showOutline));
+  return view.note("outlined", view.icon("slides"), text,
+    workflow === BUILDER && view.textButton("Show", showOutline));
 }
 
 /** A failed turn can be tried again while nothing came after it; the line is said anew, under an id of its own. */
@@ -174,7 +180,7 @@ function refresh() {
   drawPending();
   drawWorking();
   drawSteps();
-  $("welcome").hidden = stepOf(transcript.state) !== 0 || transcript.hasLines || talk.lines.length > 0;
+  $("welcome").hidden = step() !== 0 || transcript.hasLines || talk.lines.length > 0;
   if (following) toEnd();
 }
 
@@ -213,13 +219,37 @@ function drawWorking() {
 }
 
 function drawSteps() {
-  const current = stepOf(transcript.state);
+  const current = step();
   $("steps").hidden = current < 0;
   $("steps").querySelectorAll("li").forEach((node, index) => {
     node.className = index < current ? "done" : index === current ? "current" : "";
     if (index === current) node.setAttribute("aria-current", "step");
     else node.removeAttribute("aria-current");
   });
+}
+
+/** How far the builder is; -1 for every other workflow, whatever its states are called. */
+function step() {
+  return workflow === BUILDER ? stepOf(transcript.state) : -1;
+}
+
+/** Put on the page what belongs to the workflow, and take off what belongs to the builder alone. */
+function dress() {
+  const chatAlone = workflow !== BUILDER;
+  document.body.classList.toggle("chat-alone", chatAlone);
+  $("outline").hidden = document.querySelector(".panes").hidden = chatAlone;
+  $("product").textContent = chatAlone ? workflow : "Presentation builder";
+  title = document.title = `${$("product").textContent} · Rejoinder`;
+  $("new").href = chatAlone ? `/?${new URLSearchParams({ workflow })}` : "/";
+}
+
+/** The session that the address names is of another workflow than the address says: the session is right. */
+function follow(name) {
+  workflow = talk.workflow = name;
+  const query = new URLSearchParams(location.search);
+  query.set("workflow", name);
+  history.replaceState(null, "", `${location.pathname}?${query}${location.hash}`);
+  dress();
 }
 
 /** A live region speaks whenever its text is set, so set it only when it differs. */
@@ -423,10 +453,11 @@ scroller.onscroll = () => {
 new ResizeObserver(() => { if (following) toEnd(); }).observe(scroller);
 addEventListener("pageshow", (event) => { if (event.persisted) talk.wake(); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) {
-  document.title = TITLE;
+  document.title = title;
   talk.wake();
 } });
 
+dress();
 composer.value = kept.read("draft") ?? "";
 measure();
 drawOutline();

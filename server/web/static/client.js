@@ -16,7 +16,7 @@ const RETRY_MS = 2_000; // for a temporary refusal that does not say when
 const STOP_CODES = [1002, 1007, 1009];
 
 /**
- * One conversation with the server. `on` takes functions, all optional:
+ * One conversation with the server; a new one is of `workflow`, or of the server's usual one. `on` takes functions, all optional:
  * state({name: connecting|live|waiting|offline|stopped, ms?, code?, reason?}), sync(payload), reset(),
  * event(frame, replayed), status(payload), delta(streams), outbox(lines),
  * error({code, message, temporary, line?, again?}): `again` when the refused line will be sent again by itself.
@@ -36,10 +36,10 @@ export class Conversation {
   #timers = {};
   #outbox;
 
-  constructor({ url, sessionId, on = {}, Socket = globalThis.WebSocket, storage = null,
+  constructor({ url, sessionId, workflow = null, on = {}, Socket = globalThis.WebSocket, storage = null,
     clock = globalThis, random = Math.random, newId = makeId, signals = globalThis,
     isOnline = () => globalThis.navigator?.onLine !== false, bound = 50 }) {
-    Object.assign(this, { url, sessionId, on, Socket, clock, random, newId, isOnline });
+    Object.assign(this, { url, sessionId, workflow, on, Socket, clock, random, newId, isOnline });
     this.#outbox = new Outbox(storage, sessionId, bound);
     for (const name of ["online", "offline"]) signals.addEventListener?.(name, () => this.wake());
   }
@@ -50,6 +50,7 @@ export class Conversation {
   connect() {
     this.#leave();
     const query = new URLSearchParams({ session_id: this.sessionId });
+    if (this.workflow) query.set("workflow", this.workflow);
     if (this.last) {
       query.set("after", this.last);
       query.set("last_message_id", this.#lastId);

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from server.errors import WorkflowError
 from server.records import merge_memory
 from server.workflows.builder import BUILDER, summary
 from server.workflows.move import step
-from server.workflows.registry import WORKFLOWS, find_workflows
 from server.workflows.table import OPEN, STALE, Delta, Frame, Progress, Result, Turn, Workflow
 
 URL = "https://example.test"
@@ -355,15 +353,3 @@ def test_the_same_lines_give_the_same_conversation() -> None:
         return [[frame.payload for frame in result.frames], talk.memory]
 
     assert run() == run()
-
-
-def test_the_folder_is_searched_for_workflows() -> None:
-    assert WORKFLOWS["builder"] is BUILDER
-    assert find_workflows() == WORKFLOWS
-    assert list(WORKFLOWS) == sorted(WORKFLOWS)
-
-
-def test_a_workflow_file_without_a_workflow_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr("server.workflows.builder.BUILDER")
-    with pytest.raises(WorkflowError, match="defines 0 workflows"):
-        find_workflows()

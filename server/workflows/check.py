@@ -1,0 +1,270 @@
+"""A workflow tried out by its author: lines go in, moves and complaints come out. No server, store, network or model.
+
+    def test_the_coffee_bar_serves() -> None:
+        checked = check_workflow(COFFEE, ["Ann", "Espresso", Press("milk")])
+        assert checked.complaints == []
+        assert checked.moves[-1].to == "SERVED"
+
+A line goes the same way as one of a browser: a text that names an open button is that button, the table decides the
+state, and what a step yields is kept as the server would keep it.
+"""
+
+import asyncio
+import itertools
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from server.errors import ErrorCode, StepError
+from server.records import COMMON_TYPES, SYSTEM_TYPES
+from server.workflows.move import step
+from server.workflows.table import (
+    OPEN,
+    Classify,
+    Delta,
+    Frame,
+    Line,
+    Output,
+    Progress,
+    Result,
+    Step,
+    Turn,
+    Workflow,
+)
+
+_OPENING: Final = "the opening"
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """A press on the button of this value; `words` are what the person wrote into it, where it takes words."""
+
+    value: str
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What became of one line.
+
+    `line` is its text, "" for the opening. `memory` is the session's after the move, `shown` what was shown on the way
+    and is not stored.
+    """
+
+    line: str
+    intent: str
+    came_from: str
+    to: str
+    frames: tuple[Frame, ...]
+    memory: dict[str, Any]
+    shown: tuple[Progress | Delta, ...] = ()
+
+    @property
+    def texts(self) -> list[str]:
+        """What the assistant said: the texts of the chat messages."""
+        return [str(frame.payload["text"]) for frame in self.frames if frame.type == "chat_message"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The moves that were made, the opening first, and everything that is wrong with them."""
+
+    moves: list[Move]
+    complaints: list[str]
+
+
+def check_workflow(workflow: Workflow, lines: Sequence[str | Press], *, step_ms: int = 5_000) -> Checked:
+    """Open a session of the workflow and say these lines in their order.
+
+    `lines` are texts, or presses on buttons. A step may take `step_ms` milliseconds. Where there is a running event
+    loop, await `try_workflow` instead. Raises RuntimeError there, and nothing for what a workflow does wrong.
+    """
+    return asyncio.run(try_workflow(workflow, lines, step_ms=step_ms))
+
+
+async def try_workflow(workflow: Workflow, lines: Sequence[str | Press], *, step_ms: int = 5_000) -> Checked:
+    """As `check_workflow`, inside an event loop."""
+    trial = _Trial(workflow, step_ms)
+    await trial.play(_OPENING, Line("", ""), OPEN)
+    for number, line in enumerate(lines, 1):
+        text, action = trial.read(line)
+        where = f"line {number} ({text!r})"
+        trial.look_at_button(where, action)
+        await trial.play(where, workflow.read_line(text, action))
+    trial.look_for_unreached()
+    return Checked(trial.moves, trial.complaints)
+
+
+class _Trial:
+    """One session in memory."""
+
+    def __init__(self, workflow: Workflow, step_ms: int) -> None:
+        self.moves: list[Move] = []
+        self.complaints: list[str] = []
+        self._table = workflow
+        self._step_ms = step_ms
+        self._state = workflow.start
+        self._memory: dict[str, Any] = {}
+        self._where = _OPENING
+        self._ids = itertools.count(1)
+        states = [replace(state, run=self._watched(state.run)) for state in workflow.states]
+        self._workflow = replace(
+            workflow,
+            states=states,
+            answer=workflow.answer and self._watched(workflow.answer),
+            classify=workflow.classify and self._judged(workflow.classify),
+        )
+
+    def read(self, line: str | Press) -> tuple[str, str | None]:
+        """The text and the button of a line."""
+        if isinstance(line, Press):
+            button = self._table.button(line.value)
+            return line.words or (button.label if button else line.value), line.value
+        return line, self._table.find_action(self._state, line)
+
+    def look_at_button(self, where: str, action: str | None) -> None:
+        """Complain about a press on a button that the present state does not have."""
+        there = [button.value for button in self._table.state(self._state).buttons]
+        if action is not None and action not in there:
+            has = f"its buttons are {', '.join(there)}" if there else "it has none"
+            self._complain(f"{where}: state {self._state} has no button {action!r}; {has}")
+
+    def look_for_unreached(self) -> None:
+        """Complain about states that no line led to."""
+        reached = {move.to for move in self.moves} | {self._table.start}
+        for state in self._table.states:
+            if state.name not in reached:
+                self._complain(f"no line leads to state {state.name}: add lines that do")
+
+    async def play(self, where: str, line: Line, intent: str = "") -> None:
+        """Run one turn; one that fails changes nothing but the complaints, as in the server."""
+        self._where, shown = where, list[Progress | Delta]()
+        turn = self._turn(line, intent)
+        began, result = time.monotonic(), None
+        try:
+            async with asyncio.timeout(self._step_ms / 1000), aclosing(step(self._workflow, turn)) as outputs:
+                async for output in outputs:
+                    if isinstance(output, Result):
+                        result = _as_stored(output)
+                    else:
+                        shown.append(output)
+        except TimeoutError:
+            self._complain(f"{where}: the step did not end within {self._step_ms} ms")
+        except StepError as error:
+            self._complain(f"{where}: {error}")
+        except Exception as error:  # noqa: BLE001  a step is foreign code, and its fault is what is looked for
+            self._complain(f"{where}: {type(error).__name__}: {error}{_place_of(error)}")
+        took_ms = round((time.monotonic() - began) * 1000)
+        if result is None:
+            return
+        if took_ms > self._step_ms:
+            self._complain(f"{where}: the step took {took_ms} ms without waiting, and all others stood still meanwhile")
+        self._take(line, result, shown)
+
+    def _take(self, line: Line, result: Result, shown: list[Progress | Delta]) -> None:
+        changed = {**self._memory, **result.memory}
+        self._memory = {name: value for name, value in changed.items() if value is not None}
+        move = Move(line.text, result.intent, self._state, result.to, result.frames, dict(self._memory), tuple(shown))
+        self._complaints_about(move)
+        self._state = result.to
+        self.moves.append(move)
+
+    def _complaints_about(self, move: Move) -> None:
+        kinds = [frame.type for frame in move.frames]
+        has_buttons = bool(self._table.state(move.to).buttons)
+        entered = move.came_from != move.to or move.intent == OPEN
+        if entered and has_buttons and "action_request" not in kinds:
+            self._complain(f"{self._where}: the buttons of state {move.to} are not shown: `yield Ask(…)` in its step")
+        if "action_request" in kinds and not has_buttons:
+            self._complain(f"{self._where}: Ask in state {move.to}, which has no buttons: give it some, or use chat(…)")
+        for kind in sorted(set(kinds) - COMMON_TYPES - self._table.frames.keys()):
+            if kind in SYSTEM_TYPES:
+                self._complain(f"{self._where}: a Frame of type {kind}, which only the server makes")
+            else:
+                self._complain(
+                    f"{self._where}: a Frame of type {kind}: declare it, as Workflow(…, frames={{{kind!r}: …}})"
+                )
+        streamed = "".join(output.text for output in move.shown if isinstance(output, Delta))
+        if streamed and streamed not in move.texts:
+            self._complain(
+                f"{self._where}: streamed {streamed[:60]!r}, and no chat(…) says that: what was shown would vanish"
+            )
+
+    def _turn(self, line: Line, intent: str) -> Turn:
+        return Turn(
+            session_id="00000000-0000-4000-8000-000000000000",
+            number=len(self.moves),
+            attempt=1,
+            line=line,
+            intent=intent,
+            came_from=self._state,
+            state=self._state,
+            memory=dict(self._memory),
+            events=(),
+            new_id=lambda: f"id-{next(self._ids)}",
+            public_url="http://localhost:8000",
+        )
+
+    def _watched(self, run: Step) -> Step:
+        """The step, and a complaint when it shows something that nobody can see."""
+
+        def begin(turn: Turn) -> Any:
+            outputs = run(turn)
+            if isinstance(outputs, Iterator):
+                return self._at_once(outputs)
+            if not hasattr(outputs, "__aiter__"):
+                kind = type(outputs).__name__
+                raise StepError(ErrorCode.STEP_FAILED, f"the step of {turn.state} returns a {kind}: it has no `yield`")
+            return outputs
+
+        return begin
+
+    def _at_once(self, outputs: Iterator[Output]) -> Iterator[Output]:
+        for output in outputs:
+            if isinstance(output, Progress | Delta):
+                kind = type(output).__name__
+                self._complain(f"{self._where}: {kind} in a step that never waits is not shown: write `async def`")
+            yield output
+
+    def _judged(self, classify: Classify) -> Classify:
+        """The classifier, and a complaint when it names an intent that the state does not understand."""
+
+        async def judge(turn: Turn, allowed: Sequence[str]) -> str:
+            guess = classify(turn, allowed)
+            intent = guess if isinstance(guess, str) else await guess
+            if intent not in allowed:
+                known = ", ".join(allowed)
+                self._complain(
+                    f"{self._where}: classify names {intent!r}, and state {turn.came_from} understands {known}"
+                )
+            return intent
+
+        return judge
+
+    def _complain(self, complaint: str) -> None:
+        if complaint not in self.complaints:
+            self.complaints.append(complaint)
+
+
+def _as_stored(result: Result) -> Result:
+    """The result as JSON keeps it. Raises StepError when it is not JSON."""
+    try:
+        encoded = msgspec.json.encode([[frame.payload for frame in result.frames], result.memory])
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise StepError(ErrorCode.STEP_FAILED, f"what the step yields must be JSON: {error}") from error
+    payloads, memory = msgspec.json.decode(encoded)
+    frames = [Frame(frame.type, kept, frame.message_id) for frame, kept in zip(result.frames, payloads, strict=True)]
+    return Result(result.intent, result.to, tuple(frames), memory)
+
+
+def _place_of(error: Exception) -> str:
+    """Where the author's own code raised it."""
+    ours = {str(Path(__file__).with_name(name)) for name in ("check.py", "move.py", "table.py", "defaults.py")}
+    theirs = [one for one in traceback.extract_tb(error.__traceback__) if one.filename not in ours]
+    return f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""
