@@ -24,7 +24,6 @@ try:
 
     from server.errors import ConfigError, StoreError, WorkflowError
     from server.ops.diagnosis import TEXT_CHARS, Entry, Report, diagnose, one_line, utc
-    from server.server_memory import SERVER_KEY
     from server.settings import Settings
     from server.store.inspect.contract import Damaged
     from server.store.inspect.open import open_inspector
@@ -39,7 +38,7 @@ except (ImportError, SyntaxError, TypeError) as missing:  # a python3 without ou
     sys.exit(2)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 SOUND, NOT_FOUND, UNREACHABLE, BROKEN, USAGE = 0, 1, 2, 3, 64
@@ -198,7 +197,7 @@ def show(report: Report, screen: Screen, seconds: float) -> None:
     screen.title(f"Conversation: {restored.frames} events, {restored.messages} visible, times in UTC")
     show_history(report.history, screen)
     screen.title("Memory" if session.memory else "Memory: empty")
-    rows = dict(memory_rows(session.memory))
+    rows = dict(sorted(session.memory.items()))
     width = max((len(one_line(key)) for key in rows), default=0)
     for key, value in rows.items():
         screen.row(f"  {one_line(key):<{width}}  ", one_line(value))
@@ -291,15 +290,6 @@ def restoration(report: Report) -> Iterator[str]:
         yield "No page is published."
     if not report.is_sound:
         yield "Something below is BROKEN, so this may come out differently."
-
-
-def memory_rows(memory: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The memory's keys and values; each part of what the server itself remembers is a row of its own."""
-    for key, value in sorted(memory.items()):
-        if key == SERVER_KEY and isinstance(value, dict):
-            yield from ((f"{SERVER_KEY} {part}", value[part]) for part in sorted(value))
-        else:
-            yield key, value
 
 
 def count(number: int, noun: str) -> str:

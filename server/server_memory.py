@@ -1,9 +1,10 @@
 """What the server itself remembers of a session: what its turns took, and the summary of what was said long ago.
 
-It stands in the stored memory under one key, `@server`, that no workflow can write: `Remember` refuses every key that
-begins with `@`, and a step does not see them. So fold and merge_memory need not know of it, and the schema neither.
+Each part stands in the stored memory under a key of its own that begins with `@`, so a turn writes only the parts that
+it changes. No workflow can write such a key: `Remember` refuses it, and a step does not see it. Fold and merge_memory
+need not know of them, and the schema neither.
 
-Reading is tolerant: a part of a wrong shape counts as empty. Parts that a newer server keeps there are carried along.
+Reading is tolerant: a part of a wrong shape counts as empty. Keys of a newer server are left alone.
 No I/O, clock or randomness here.
 """
 
@@ -13,9 +14,10 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-#: The memory's key that holds all of this, and the first character of the keys that are the server's.
-SERVER_KEY: Final = "@server"
+#: The first character of the keys that are the server's, and these keys.
 RESERVED: Final = "@"
+USAGE_KEY: Final = "@usage"
+SUMMARY_KEY: Final = "@summary"
 
 Count = Annotated[int, Meta(ge=0)]
 T = TypeVar("T")
@@ -53,23 +55,19 @@ class ServerMemory(Struct, frozen=True):
 def read_server_memory(memory: Mapping[str, Any]) -> ServerMemory:
     """What the server remembers in a session's stored `memory`. Never raises for what JSON can hold.
 
-    Sessions that were stored before there was `@server` have it as top-level `usage` and `summary`. These are taken
-    over where they are well formed: else the session's costs would begin again at 0, and the model would lose its past.
-    They are left in place: they may be a workflow's own by now, and an older server beside this one reads them.
+    Sessions of before these keys have top-level `usage` and `summary`. Both are taken over where they are well formed:
+    else the session's costs would begin again at 0, and the model would lose its past. They are left in place: they may
+    be a workflow's own by now, and an older server beside this one reads them.
     """
-    kept = memory.get(SERVER_KEY)
-    if kept is None:
+    if not has_server_keys(memory):
         usage, summary = _part(memory.get("usage"), SessionUsage), _part(memory.get("summary"), StoredSummary)
         # Every old sum has all of its numbers: a workflow's own `usage` hardly has.
         is_sum = isinstance(memory.get("usage"), dict) and memory["usage"].keys() >= set(SessionUsage.__struct_fields__)
         return ServerMemory(usage if is_sum else None, summary)
-    if not isinstance(kept, dict):
-        return ServerMemory(complaint=f"{SERVER_KEY} is of type {type(kept).__name__}")
-    usage, summary = _part(kept.get("usage"), SessionUsage), _part(kept.get("summary"), StoredSummary)
-    read = {"usage": usage, "summary": summary}
-    wrong = [name for name, part in read.items() if part is None and kept.get(name) is not None]
-    complaint = f"{SERVER_KEY} has a {' and a '.join(wrong)} of a wrong shape" if wrong else ""
-    return ServerMemory(usage, summary, complaint)
+    usage, summary = _part(memory.get(USAGE_KEY), SessionUsage), _part(memory.get(SUMMARY_KEY), StoredSummary)
+    read = {USAGE_KEY: usage, SUMMARY_KEY: summary}
+    wrong = [key for key, part in read.items() if part is None and memory.get(key) is not None]
+    return ServerMemory(usage, summary, f"{' and '.join(wrong)} of a wrong shape" if wrong else "")
 
 
 def remember(
@@ -78,25 +76,28 @@ def remember(
     """The change of a session's `memory` by a turn that took `usage` and made `summary`; {} where there is neither."""
     if usage is None and summary is None:
         return {}
-    known, kept = read_server_memory(memory), memory.get(SERVER_KEY)
-    total = known.usage if usage is None else (known.usage or SessionUsage()).plus(usage)
-    newest = summary or known.summary
-    changed = {name: part for name, part in kept.items() if name not in _PARTS} if isinstance(kept, dict) else {}
+    known = read_server_memory(memory)
+    is_old = not has_server_keys(memory)
+    changes: dict[str, Any] = {}
+    total = (known.usage or SessionUsage()).plus(usage) if usage is not None else known.usage if is_old else None
+    newest = summary or (known.summary if is_old else None)
     if total is not None:
-        changed["usage"] = msgspec.to_builtins(total)
+        changes[USAGE_KEY] = msgspec.to_builtins(total)
     if newest is not None:
-        changed["summary"] = msgspec.to_builtins(newest)
-    return {SERVER_KEY: changed}
+        changes[SUMMARY_KEY] = msgspec.to_builtins(newest)
+    return changes
+
+
+def has_server_keys(memory: Mapping[str, Any]) -> bool:
+    """Whether the server remembers something under keys of its own."""
+    return USAGE_KEY in memory or SUMMARY_KEY in memory
 
 
 def workflow_memory(memory: dict[str, Any]) -> dict[str, Any]:
     """The memory as a workflow sees it: without the server's keys. The same object where there are none."""
-    if SERVER_KEY not in memory:
+    if not has_server_keys(memory):
         return memory
     return {key: value for key, value in memory.items() if not key.startswith(RESERVED)}
-
-
-_PARTS: Final = frozenset({"usage", "summary"})
 
 
 def _part(value: Any, kind: type[T]) -> T | None:

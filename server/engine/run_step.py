@@ -28,7 +28,7 @@ from server.engine.turn_context import CALLS_SHARE, Recall
 from server.errors import ERROR_CODES, ErrorCode, StepError, StoreError
 from server.machines import effects, inputs
 from server.records import Event, SessionKey, is_line
-from server.server_memory import SERVER_KEY, workflow_memory
+from server.server_memory import workflow_memory
 from server.settings import Settings
 from server.store import Store
 from server.workflows.move import step, step_at_once
@@ -225,7 +225,7 @@ def _see(
         intent=OPEN if line is None else "",
         came_from=state,
         state=state,
-        memory=workflow_memory(snapshot.memory) if snapshot and SERVER_KEY in snapshot.memory else known,
+        memory=workflow_memory(known),
         events=events,
         new_id=new_id,
         public_url=settings.public_url,

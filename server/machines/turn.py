@@ -23,7 +23,7 @@ from server.records import (
     merge_memory,
     next_card,
 )
-from server.server_memory import SERVER_KEY, StoredSummary, remember
+from server.server_memory import USAGE_KEY, StoredSummary, remember
 from server.wire import protocol
 from server.wire.protocol import Transient
 from server.workflows.table import Frame, Progress, Workflow, chat
@@ -182,7 +182,7 @@ def tell_usage(ended: Event) -> Transient | None:
     if usage is None:
         return None
     total_tokens = usage["input_tokens"] + usage["output_tokens"]
-    session = ended.payload["memory"][SERVER_KEY]["usage"]
+    session = ended.payload["memory"][USAGE_KEY]
     payload = {"turn": ended.turn, **usage, "total_tokens": total_tokens, "session": session}
     return Transient("token_usage", payload)
 

@@ -11,7 +11,7 @@ from server.assistant.past import MOST_CHARS, Fold, Past, choose_fold, due, reca
 from server.assistant.tokens import estimate_tokens
 from server.assistant.window import Window, choose_window
 from server.records import Event
-from server.server_memory import SERVER_KEY
+from server.server_memory import SUMMARY_KEY
 from tests.assistant.calls import assistant_said, person
 
 PLENTY = 1_000_000
@@ -152,12 +152,7 @@ def test_nothing_said_is_nothing_to_fold() -> None:
     "kept", [None, "text", 3, [], {}, {"through": 3}, {"text": "x"}, {"through": "3", "text": "x"}, {"topic": "tea"}]
 )
 def test_what_is_no_summary_is_none(kept: Any) -> None:
-    assert (
-        recall_summary({SERVER_KEY: {"summary": kept}})
-        == recall_summary({SERVER_KEY: kept})
-        == recall_summary({})
-        == Past()
-    )
+    assert recall_summary({SUMMARY_KEY: kept}) == recall_summary({}) == Past()
 
 
 def event(seq: int, turn: int, role: str, text: str) -> Event:
@@ -171,6 +166,6 @@ def test_what_was_said_has_the_answers_that_came_behind_the_line_but_no_later_li
     events = [
         event(3, 3, "user", "A"), event(4, 4, "user", "B"), event(5, 5, "user", "C"), event(6, 3, "assistant", "to A")
     ]  # fmt: skip
-    past = recall_said(recall_summary({SERVER_KEY: {"summary": {"through": 2, "text": "tea"}}}), events, 4)
+    past = recall_said(recall_summary({SUMMARY_KEY: {"through": 2, "text": "tea"}}), events, 4)
     assert past == Past("tea", 2, ((3, person("A")), (6, assistant_said("to A"))))
     assert estimate_tokens(len(past.summary)) == 1

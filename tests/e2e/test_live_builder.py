@@ -109,7 +109,7 @@ async def test_a_classifier_that_fails_begins_nothing_again(vendors: Vendors, li
         said = await talk(client, "now a presentation about coffee and its history")
         assert said[-1]["payload"]["to"] == before
         assert said[-1]["payload"]["intent"] == "Ask_Help_Or_Question"
-        assert said[-1]["payload"]["memory"].keys() == {"@server"}
+        assert said[-1]["payload"]["memory"].keys() == {"@usage"}
 
 
 @pytest.mark.parametrize("bad", ["no object at all", {"slides": []}])

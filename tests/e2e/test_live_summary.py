@@ -82,10 +82,10 @@ async def test_the_model_is_given_what_was_folded_as_a_summary(vendors: Vendors)
         await client.until_type("live")
         await client.turn("one")
         assert trace(client) == [("answer", "answered")]
-        assert "summary" not in ended(client)["payload"]["memory"]["@server"]
+        assert "@summary" not in ended(client)["payload"]["memory"]
         end = await client.turn("two")
         assert trace(client) == [("answer", "answered"), ("summarise", "answered")]
-        assert end["payload"]["memory"]["@server"]["summary"] == {"through": 3, "text": "They talk of tea."}
+        assert end["payload"]["memory"]["@summary"] == {"through": 3, "text": "They talk of tea."}
         assert end["payload"]["usage"]["calls"] == 2
         [summary] = summaries(vendors)
         assert re.findall(r'"text":"(.*?)"', summary.said[1][1]) == [GREETING, "one"]
@@ -110,11 +110,11 @@ async def test_a_summary_that_fails_leaves_the_turn_alone_and_is_tried_again(ven
         assert client.texts()[1:] == ["to one", "to two", "to three"]
         outcome = "answered" if code == "assistant_malformed" else code
         assert trace(client) == [("answer", "answered"), ("summarise", outcome)]
-        assert "summary" not in ended(client)["payload"]["memory"]["@server"]
+        assert "@summary" not in ended(client)["payload"]["memory"]
         assert window(answers(vendors)[-1]) == [GREETING, "one", "to one", "two", "to two", "three"]
         vendors.play = plays(say("They talk of tea."))
         end = await client.turn("four")
-        assert end["payload"]["memory"]["@server"]["summary"]["through"] > 3
+        assert end["payload"]["memory"]["@summary"]["through"] > 3
         await client.turn("five")
     assert window(answers(vendors)[-1])[1:] == ["to three", "four", "to four", "five"]
 
@@ -163,7 +163,7 @@ async def test_a_cancel_leaves_no_call_and_no_task_behind(vendors: Vendors) -> N
         hold_no_task()
         vendors.play = plays(say("They talk of tea."))
         end = await client.turn("three")
-        assert end["payload"]["memory"]["@server"]["summary"]["text"] == "They talk of tea."
+        assert end["payload"]["memory"]["@summary"]["text"] == "They talk of tea."
 
 
 async def turn_of(client: Client) -> int:
@@ -179,7 +179,7 @@ async def test_a_turn_that_fails_stops_its_summary(vendors: Vendors) -> None:
         await client.turn("two")
         assert [frame["payload"]["code"] for frame in client.durable if frame["type"] == "turn_failed"]
         assert ("summarise", "cancelled") in trace(client)
-        assert "summary" not in ended(client)["payload"]["memory"]["@server"]
+        assert "@summary" not in ended(client)["payload"]["memory"]
         hold_no_task()
         await vendors.until(lambda: {call.outcome for call in summaries(vendors)} == {"left"}, "it is left")
 
@@ -200,7 +200,7 @@ async def test_an_answer_waits_for_a_summary_for_a_bounded_time(
         name, outcome = trace(client)[1]
         assert name == "summarise"
         assert outcome in ("cancelled", "assistant_timeout")
-        assert "summary" not in ended(client)["payload"]["memory"]["@server"]
+        assert "@summary" not in ended(client)["payload"]["memory"]
         await vendors.until(lambda: summaries(vendors)[0].outcome == "left", "it is left")
         hold_no_task()
 
@@ -247,7 +247,7 @@ async def test_a_server_that_was_killed_goes_on_with_the_stored_summary(vendors:
         assert "They talk of tea." in window(answers(vendors)[-1])[0]
         assert window(answers(vendors)[-1])[1:] == ["to one", "two", "to two", "three"]
         await client.until_type("state_update", turn=await turn_of(client))
-        assert ended(client)["payload"]["memory"]["@server"]["summary"]["text"] == "They talk of coffee."
+        assert ended(client)["payload"]["memory"]["@summary"]["text"] == "They talk of coffee."
     records = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
     windows = [record["window_messages"] for record in records if "window_messages" in record]
     assert windows == [2, LIMIT, LIMIT + 1], "of the answers, not of the summaries beside them"

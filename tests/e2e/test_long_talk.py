@@ -106,7 +106,7 @@ async def test_a_model_whose_summaries_only_grow_does_not_make_the_turns_grow() 
     hold_flat(costs, 60, 300)
     loaded = await store.load(KEY, 0, 1_000_000)
     assert loaded is not None
-    assert len(loaded.snapshot.memory["@server"]["summary"]["text"]) == MOST_CHARS
+    assert len(loaded.snapshot.memory["@summary"]["text"]) == MOST_CHARS
     assert fold(loaded.events, KEY.user_id) == loaded.snapshot
     await store.close()
 

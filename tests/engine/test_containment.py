@@ -59,7 +59,7 @@ async def test_what_a_workflow_calls_usage_is_its_own(records: list[Any]) -> Non
     from tests.engine.test_overtaken import Counting  # a model that echoes
 
     async def answer(turn: Turn) -> AsyncIterator[Output]:
-        assert "@server" not in turn.memory
+        assert not any(key.startswith("@") for key in turn.memory)
         yield Remember({"usage": "three cups", "summary": ["mine"]})
         async for piece in turn.assistant.stream(prompt(turn)):  # type: ignore[union-attr]
             if isinstance(piece, str):
@@ -74,7 +74,7 @@ async def test_what_a_workflow_calls_usage_is_its_own(records: list[Any]) -> Non
         assert (await user.until("token_usage", 2))["session"]["calls"] == 2
         loaded = await here.store.load(user.key, 0, 100)
         assert loaded is not None
-        assert loaded.snapshot.memory.keys() == {"usage", "summary", "@server"}
+        assert loaded.snapshot.memory.keys() == {"usage", "summary", "@usage"}
         assert fold(loaded.events, "ann") == loaded.snapshot
     assert not [record for record in records if record["log_level"] == "error"]
 
@@ -264,7 +264,10 @@ DAMAGES = {
 }
 ODDITIES = {
     "an unknown state": ("update sessions set state = 'GONE' where {}", "Failed"),
-    "a memory with junk of the server": ("""update sessions set memory = '{{"@server":[1]}}' where {}""", "Say"),
+    "a memory with junk of the server": (
+        """update sessions set memory = '{{"@usage":[1],"@summary":{{}}}}' where {}""",
+        "Say",
+    ),
     "a memory with old usage": ("""update sessions set memory = '{{"usage":"x","summary":5}}' where {}""", "Say"),
     "a state_update without to": ("update events set payload = '{{}}' where {} and seq = 2", "Say"),
     "a frame of an unknown type": ("update events set type = 'riddle' where {} and seq = 1", "Say"),

@@ -27,7 +27,7 @@ bounded = settings(
 )
 KEY = SessionKey("ann", "fuzzed")
 WORDS = st.sampled_from(
-    ["", "tea", "\0", "\ud800", "@server", "usage", "summary", "text", "to", "memory", "from", "🫖"]
+    ["", "tea", "\0", "\ud800", "@usage", "@summary", "usage", "summary", "text", "to", "memory", "from", "🫖"]
 )
 LEAVES = st.one_of(
     st.none(),

@@ -98,7 +98,7 @@ async def test_of_the_lines_that_were_left_only_the_last_is_answered_and_paid(ro
     assert room.model.asked == ["first", "left 3"]
     assert [end["intent"] for end in ends[2:]] == ["Cancelled"] * 3 + ["Say"]
     assert [end.get("usage", {}).get("calls") for end in ends] == [None, 1, None, None, None, 1]
-    assert ends[-1]["memory"]["@server"]["usage"]["calls"] == 2
+    assert ends[-1]["memory"]["@usage"]["calls"] == 2
     log = await log_of(room.store, room.key.session_id)
     stopped = [event for event in log if event.type == "turn_cancelled"]
     assert [event.payload["reason"] for event in stopped] == ["interrupted"] * 3

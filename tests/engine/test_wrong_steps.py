@@ -85,8 +85,8 @@ def bomb(depth: int) -> Any:
 
 #: What is yielded, and what the log says of it.
 WRONG: list[tuple[Yields, str]] = [
-    (lambda: "hello", "yielded str 'hello', expected chat(…), Frame, Ask, Remember, Progress or Delta"),
-    (lambda: {"text": "hello"}, "yielded a value of type dict, expected chat"),
+    (lambda: "hello", "yielded str 'hello': write `yield chat('hello')`"),
+    (lambda: {"text": "hello"}, "yielded a value of type dict: write `yield Remember(…)`"),
     (lambda: None, "yielded None, expected chat"),
     (lambda: 7, "yielded int 7, expected chat"),
     (lambda: 10**5000, "yielded a value of type int, expected chat"),
@@ -101,7 +101,7 @@ WRONG: list[tuple[Yields, str]] = [
     (lambda: Frame("note", {}, "a\0b"), "a Frame (note) whose message_id is str 'a\\x00b'"),
     (lambda: Frame("note", {}, 5), "a Frame (note) whose message_id is int 5"),  # type: ignore[arg-type]
     (lambda: Remember({1: "one"}), "a Remember of the key int 1, expected a str"),  # type: ignore[dict-item]
-    (lambda: Remember({"@server": {}}), "a Remember of the key '@server': keys that begin with @ are the server's own"),
+    (lambda: Remember({"@usage": {}}), "a Remember of the key '@usage': keys that begin with @ are the server's own"),
     (lambda: Remember({"@x": None}), "a Remember of the key '@x'"),
     (lambda: Remember(["a"]), "a Remember of a value of type list, expected a dict"),  # type: ignore[arg-type]
     (lambda: Remember({"cup": object()}), "what is remembered as 'cup' is not JSON"),
@@ -247,7 +247,7 @@ async def is_no_generator(turn: Turn) -> None:
         (cancels_itself, "CancelledError"),
         (leaves_a_task_that_stops_the_loop, "RuntimeError"),
         (says_nothing, "said nothing"),
-        (is_no_generator, "the step gave a value of type coroutine, expected a generator"),
+        (lambda turn: is_no_generator(turn), "the step gave a value of type coroutine, expected a generator"),  # noqa: PLW0108  # the table refuses the function itself
         (lambda _: None, "the step gave None, expected a generator"),
         (lambda _: [chat("a list")], "the step gave a value of type list, expected a generator"),
     ],
@@ -344,9 +344,9 @@ async def test_a_summary_that_cannot_be_told_is_left_out(summary: Any) -> None:
 
 
 def test_a_legacy_state_that_cannot_be_told_is_the_states_own_name() -> None:
-    known = snapshot(workflow="tea", state="BREWING", memory={"@server": {}, "cups": 3})
+    known = snapshot(workflow="tea", state="BREWING", memory={"@usage": {}, "cups": 3})
     workflow = tea(at_once(lambda: chat("one")))
-    wrong: list[Any] = [lambda *_: 5, lambda *_: "\ud800", lambda _state, memory: memory["@server"]]
+    wrong: list[Any] = [lambda *_: 5, lambda *_: "\ud800", lambda _state, memory: memory["@usage"]]
     for legacy_state in wrong:
         with structlog.testing.capture_logs() as records:
             assert name_legacy_state(replace(workflow, legacy_state=legacy_state), known) == "BREWING"

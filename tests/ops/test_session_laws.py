@@ -52,9 +52,9 @@ def look(database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
         (["update sessions set state = 'X'"], {"fold"}, "state is X, the log gives CREATE_CONFIRMATION_PLAN"),
         (['update sessions set memory = \'{"topic":"Rama"}\''], {"fold"}, "memory differs in slides, topic"),
         (
-            ['update sessions set memory = json_set(memory, \'$."@server"\', json(\'{"usage":"three cups"}\'))'],
+            ["update sessions set memory = json_set(memory, '$.\"@usage\"', 'three cups')"],
             {"server", "fold"},
-            "@server has a usage of a wrong shape: it counts as empty",
+            "@usage of a wrong shape: it counts as empty",
         ),
         (["update sessions set visible = 7"], {"fold"}, "visible is 7, the log gives 6"),
         (["update sessions set card = null"], {"fold"}, "card is null, the log gives m-"),

@@ -65,7 +65,7 @@ def test_a_wrong_output_is_named_in_a_line(output: Any) -> None:
         step_at_once(saying(output), TURN)
 
 
-@pytest.mark.parametrize("key", ["@server", "@", 5, None, ("a",)])
+@pytest.mark.parametrize("key", ["@usage", "@", 5, None, ("a",)])
 def test_a_wrong_key_is_named(key: Any) -> None:
     with pytest.raises(StepError, match="yielded a Remember of the key "):
         step_at_once(saying(Remember({"fine": 1, key: 2})), TURN)

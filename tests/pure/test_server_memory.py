@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from server.records import merge_memory
 from server.server_memory import (
-    SERVER_KEY,
+    SUMMARY_KEY,
+    USAGE_KEY,
     ServerMemory,
     SessionUsage,
     StoredSummary,
@@ -34,30 +35,27 @@ def test_usage_and_summary_come_back_as_they_were_remembered() -> None:
 
 
 def test_a_summary_needs_no_usage() -> None:
-    assert remember({}, summary=StoredSummary(3, "tea")) == {SERVER_KEY: {"summary": {"through": 3, "text": "tea"}}}
+    assert remember({}, summary=StoredSummary(3, "tea")) == {SUMMARY_KEY: {"through": 3, "text": "tea"}}
 
 
 def test_nothing_to_remember_changes_nothing() -> None:
-    assert remember({SERVER_KEY: {"usage": SUM}}) == {}
+    assert remember({USAGE_KEY: SUM}) == {}
     assert read_server_memory({}) == ServerMemory()
 
 
 def test_a_workflow_sees_its_own_memory_itself() -> None:
     memory = {"usage": "three cups", "summary": 5}
     assert workflow_memory(memory) is memory
-    assert workflow_memory({"a": 1, SERVER_KEY: {}, "@later": 2}) == {"a": 1}
+    assert workflow_memory({"a": 1, USAGE_KEY: {}, "@later": 2}) == {"a": 1}
 
 
 @pytest.mark.parametrize("junk", JUNK)
 def test_a_wrong_shape_counts_as_empty_and_is_complained_of(junk: Any) -> None:
-    known = read_server_memory({SERVER_KEY: junk})
-    assert (known.usage, known.summary) == (None, None) or junk == {}
-    assert bool(known.complaint) is not isinstance(junk, dict)
-    parts = read_server_memory({SERVER_KEY: {"usage": junk, "summary": junk}})
-    assert parts.summary is None
-    assert "summary" in parts.complaint
-    assert remember({SERVER_KEY: junk}, usage=TURN)[SERVER_KEY]["usage"]["input_tokens"] == 10
-    one = read_server_memory({SERVER_KEY: {"usage": SUM, "summary": junk}})
+    parts = read_server_memory({USAGE_KEY: junk, SUMMARY_KEY: junk})
+    assert (parts.usage, parts.summary) == (None, None) or junk == {}
+    assert SUMMARY_KEY in parts.complaint
+    assert remember({USAGE_KEY: junk}, usage=TURN)[USAGE_KEY]["input_tokens"] == 10
+    one = read_server_memory({USAGE_KEY: SUM, SUMMARY_KEY: junk})
     assert one.usage == SessionUsage(1, 2, 3, 4)
 
 
@@ -76,9 +74,15 @@ def test_a_workflows_own_keys_of_those_names_are_not_taken_over(own: Any) -> Non
     assert read_server_memory({"usage": own, "summary": own}) == ServerMemory()
 
 
-def test_what_a_newer_server_keeps_there_is_carried_along() -> None:
-    memory = {SERVER_KEY: {"title": "Tea", "usage": SUM}}
-    assert remember(memory, usage=TURN)[SERVER_KEY]["title"] == "Tea"
+def test_a_key_of_a_newer_server_is_left_alone() -> None:
+    memory = {"@title": "Tea", USAGE_KEY: SUM}
+    assert remember(memory, usage=TURN).keys() == {USAGE_KEY}
+
+
+def test_a_turn_writes_only_the_part_that_it_changes() -> None:
+    memory = {USAGE_KEY: SUM, SUMMARY_KEY: OLD_SUMMARY}
+    assert remember(memory, usage=TURN).keys() == {USAGE_KEY}
+    assert remember(memory, summary=StoredSummary(9, "more")).keys() == {SUMMARY_KEY}
 
 
 JSON = st.recursive(
@@ -86,7 +90,7 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["usage", "summary", "through", "text", "calls", SERVER_KEY]), inner, max_size=4
+            st.sampled_from(["usage", "summary", "through", "text", "calls", USAGE_KEY]), inner, max_size=4
         )
     ),
     max_leaves=12,
@@ -94,7 +98,7 @@ JSON = st.recursive(
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.dictionaries(st.sampled_from(["usage", "summary", SERVER_KEY, "topic"]), JSON, max_size=4))
+@given(st.dictionaries(st.sampled_from(["usage", "summary", USAGE_KEY, SUMMARY_KEY, "topic"]), JSON, max_size=4))
 def test_whatever_is_stored_can_be_read_and_added_to(memory: dict[str, Any]) -> None:
     change = remember(memory, usage=TURN, summary=StoredSummary(1, "x"))
     after = read_server_memory(msgspec.json.decode(msgspec.json.encode(merge_memory(memory, change))))

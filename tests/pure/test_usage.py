@@ -31,9 +31,9 @@ def test_a_turn_keeps_what_it_took_and_the_session_the_sum() -> None:
     assert ended(commit).payload["usage"] == spent()["usage"]
     assert ended(commit).payload["trace"] == [{"name": "answer"}]
     total = {"input_tokens": 10, "output_tokens": 5, "cost_micro_usd": 30, "calls": 1}
-    assert ended(commit).payload["memory"] == {"topic": "tea", "@server": {"usage": total}}
+    assert ended(commit).payload["memory"] == {"topic": "tea", "@usage": total}
     assert commit.write.update is not None
-    assert commit.write.update.memory == {"topic": "tea", "@server": {"usage": total}}
+    assert commit.write.update.memory == {"topic": "tea", "@usage": total}
     effects = finish(machine, commit, 3)
     assert usage_frames(effects) == [{"turn": 3, **spent()["usage"], "total_tokens": 15, "session": total}]
 
