@@ -19,6 +19,7 @@ from server.records import (
     Duplicate,
     Event,
     Missing,
+    SessionKey,
     Settled,
     Snapshot,
     Write,
@@ -62,10 +63,10 @@ class Laws:
     # ------------------------------------------------------------ the log
 
     def log(self, session_id: str) -> list[Event]:
-        return self._store.logs.get(session_id, [])
+        return self._store.logs.get(SessionKey(user_id=USER, session_id=session_id), [])
 
     def snapshot(self, session_id: str) -> Snapshot | None:
-        return self._store.snapshots.get(session_id)
+        return self._store.snapshots.get(SessionKey(user_id=USER, session_id=session_id))
 
     def frames(self, session_id: str) -> list[Event]:
         """The log as it was when its events were first seen: nobody else has these payloads."""
