@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -24,6 +24,9 @@ from server.store.open import is_shared, open_store
 from server.web.health import Health, health_routes
 from server.web.pages import STATIC, pages
 from server.web.websocket import Gateway
+from server.wire.dialects import Dialect
+from server.wire.dialects.builder import Builder
+from server.wire.dialects.native import Native
 from server.workflows.registry import find_workflows
 from server.workflows.table import Workflow
 
@@ -45,9 +48,15 @@ class Application(Starlette):
 
 
 def create_app(
-    settings: Settings, *, workflows: Mapping[str, Workflow] | None = None, store: Store | None = None
+    settings: Settings,
+    *,
+    workflows: Mapping[str, Workflow] | None = None,
+    store: Store | None = None,
+    dialects: Sequence[Dialect] = (),
 ) -> Starlette:
     """The ASGI application. `workflows` and `store` replace those of the settings.
+
+    `dialects` are spoken besides the native one and the builder's, and come first in the choice.
 
     Raises ConfigError, and WorkflowError for a wrong table.
     """
@@ -69,7 +78,8 @@ def create_app(
         assistant=model,
     )
     rounds = Rounds(engine, settings, shared=shared)
-    gateway = Gateway(engine, settings)
+    builder = Builder(gap_ms=settings.builder_frame_gap_ms, replay_gap_ms=settings.builder_replay_gap_ms)
+    gateway = Gateway(engine, settings, (*dialects, Native(), builder))
     health = Health(kept, gateway, fanout.broker if settings.redis_url else None)
     exposed = Exposed(engine.figures, lambda: len(gateway.connections), engine.count_awake)
 

@@ -40,7 +40,7 @@ from server.records import UNKNOWN, Event, Loaded, SessionKey, Settled, Snapshot
 from server.settings import Settings
 from server.store import Store
 from server.tasks import Tasks
-from server.wire.protocol import Transient, encode_all
+from server.wire.protocol import Transient
 from server.workflows.table import Workflow
 
 log = structlog.get_logger()
@@ -268,7 +268,7 @@ class Engine:
                 if (waiting := self.replies.get(effect.reply_to)) is not None:
                     waiting.acked(effect)
             case effects.Publish():
-                self.broker.publish(key, effect.events, encode_all(effect.events))
+                self.broker.publish(key, effect.events)
             case effects.Append(message, write):
                 if not self.commit.submit(
                     write, lambda outcome: self._later(key, awake, inputs.Appended(message, outcome))
