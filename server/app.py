@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -11,8 +11,6 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from server.assistant.breaker import Breaker
-from server.assistant.guarded import Guarded
 from server.assistant.vendors import open_model
 from server.broker.open import open_fanout
 from server.engine.engine import Engine
@@ -26,6 +24,9 @@ from server.store.open import is_shared, open_store
 from server.web.health import Health, health_routes
 from server.web.pages import STATIC, pages
 from server.web.websocket import Gateway
+from server.wire.dialects import Dialect
+from server.wire.dialects.builder import Builder
+from server.wire.dialects.native import Native
 from server.workflows.registry import find_workflows
 from server.workflows.table import Workflow
 
@@ -47,9 +48,15 @@ class Application(Starlette):
 
 
 def create_app(
-    settings: Settings, *, workflows: Mapping[str, Workflow] | None = None, store: Store | None = None
+    settings: Settings,
+    *,
+    workflows: Mapping[str, Workflow] | None = None,
+    store: Store | None = None,
+    dialects: Sequence[Dialect] = (),
 ) -> Starlette:
     """The ASGI application. `workflows` and `store` replace those of the settings.
+
+    `dialects` are spoken besides the native one and the builder's, and come first in the choice.
 
     Raises ConfigError, and WorkflowError for a wrong table.
     """
@@ -68,10 +75,11 @@ def create_app(
         settings,
         leases=StoreLeases(kept, settings.takeover_ms) if shared else LocalLeases(),
         takeover_ms=settings.takeover_ms if shared else 0,
-        assistant=Guarded(model, Breaker()) if model is not None else None,
+        assistant=model,
     )
     rounds = Rounds(engine, settings, shared=shared)
-    gateway = Gateway(engine, settings)
+    builder = Builder(gap_ms=settings.builder_frame_gap_ms, replay_gap_ms=settings.builder_replay_gap_ms)
+    gateway = Gateway(engine, settings, (*dialects, Native(), builder))
     health = Health(kept, gateway, fanout.broker if settings.redis_url else None)
     exposed = Exposed(engine.figures, lambda: len(gateway.connections), engine.count_awake)
 

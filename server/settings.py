@@ -241,6 +241,13 @@ class Settings:
     delta_ms: Annotated[int, _whole(0, 10_000, "Pieces of a streamed answer that come so close go as one.")] = 40
     delta_max_chars: Annotated[int, _whole(1, MILLION, "A piece of this length goes at once.")] = 256
     step_timeout_ms: Annotated[int, _whole(1, DAY_MS, "How long a step may take.")] = 120_000
+    tool_timeout_ms: Annotated[int, _whole(1, DAY_MS, "How long a call of a tool may take, and its closing.")] = 30_000
+    tool_input_max_bytes: Annotated[int, _whole(2, 2**26, "The size of what a tool is given.")] = 65_536
+    tool_output_max_bytes: Annotated[int, _whole(2, 2**26, "The size of what a tool answers.")] = 262_144
+    tool_calls_max: Annotated[int, _whole(0, 1_000, "Calls of tools in one answer.")] = 20
+    trace_entry_chars: Annotated[
+        int, _whole(0, 10_000, "How much of a tool's input, and of its output, stands in the trace.")
+    ] = 200
     turn_max_frames: Annotated[int, _whole(1, 10_000, "Frames in one answer.")] = 100
     turn_max_bytes: Annotated[int, _whole(256, 2**28, "The size of one answer.")] = 1_048_576
     status_after_ms: Annotated[int, _whole(0, DAY_MS, "How long a step may be silent before a status is shown.")] = 400

@@ -16,7 +16,6 @@ past                 what of a conversation is in its summary, and when the rest
 retry, breaker       when to try again; `guarded` does it
 prices               what a call cost
 vendors, model       language models, through pydantic-ai
-account              what a turn's calls took, and their trace
 """
 
 from collections.abc import AsyncGenerator
@@ -113,4 +112,28 @@ class Assistant(Protocol):
         Closing or cancelling it stops the call, and the connection to the vendor with it; use
         `contextlib.aclosing`, as a generator that is merely dropped is closed some time later. Raises AssistantError.
         """
+        ...
+
+
+class Watch(Protocol):
+    """Hears how one call goes."""
+
+    def begins(self) -> None:
+        """The call goes out."""
+        ...
+
+    def heard(self, text: str) -> None:
+        """A piece of the answer came."""
+        ...
+
+    def ends(self, outcome: str, usage: Usage | None) -> None:
+        """The call ended; only the first end counts. `outcome` is `answered`, `cancelled` or the code of its error."""
+        ...
+
+
+class Watchable(Protocol):
+    """An Assistant that lets a caller watch a call, so that no further generator has to pass its pieces on."""
+
+    def stream(self, prompt: Prompt, watch: Watch) -> AsyncGenerator[str | Usage, None]:
+        """As in Assistant."""
         ...

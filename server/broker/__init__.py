@@ -11,9 +11,11 @@ from typing import Protocol
 
 import structlog
 
+from server.clock import new_id, now_ms
 from server.errors import CloseCode
 from server.records import Event, SessionKey
-from server.wire.protocol import Encoded, Transient
+from server.wire.protocol import Transient
+from server.wire.published import PublishedEvents, PublishedFrame
 
 log = structlog.get_logger()
 
@@ -21,15 +23,15 @@ log = structlog.get_logger()
 class Subscriber(Protocol):
     """Whoever hears of a session."""
 
-    def hear(self, frames: Sequence[Encoded]) -> None:
-        """Events that were just committed, as frames."""
+    def hear(self, events: PublishedEvents) -> None:
+        """Events that were just committed."""
         ...
 
     def hint(self, head: int) -> None:
         """How far the log goes: who has less reads the store."""
         ...
 
-    def hear_transient(self, frame: Transient) -> None:
+    def hear_transient(self, published: PublishedFrame) -> None:
         """Something that is not in the log."""
         ...
 
@@ -90,7 +92,7 @@ class Broker(Protocol):
         """Return when news of the session reach this process, or when waiting for that is of no use."""
         ...
 
-    def publish(self, key: SessionKey, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
+    def publish(self, key: SessionKey, events: Sequence[Event]) -> None:
         """Tell every subscriber of committed events, in their order. One that raises is no matter of the others."""
         ...
 
@@ -156,11 +158,12 @@ class LocalBroker:
     async def joined(self, key: SessionKey) -> None:
         """At once: there is no other process to hear of."""
 
-    def publish(self, key: SessionKey, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
+    def publish(self, key: SessionKey, events: Sequence[Event]) -> None:
         """Tell every subscriber of committed events, in their order."""
+        published = PublishedEvents(events)
         for subscriber in self.subscribers(key):
             try:
-                subscriber.hear(frames)
+                subscriber.hear(published)
             except Exception:  # as in `_alone`, which would cost more than all the rest
                 log.exception("subscriber_failed", session_id=key.session_id)
 
@@ -179,9 +182,11 @@ class LocalBroker:
 
     def tell_transient(self, key: SessionKey, frame: Transient) -> None:
         """Tell every subscriber something that is not in the log."""
-        for subscriber in self.subscribers(key):
-            with _alone(key):
-                subscriber.hear_transient(frame)
+        if subscribers := self.subscribers(key):
+            published = PublishedFrame(frame, key.session_id, new_id(), now_ms())
+            for subscriber in subscribers:
+                with _alone(key):
+                    subscriber.hear_transient(published)
 
 
 @contextlib.contextmanager

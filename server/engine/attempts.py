@@ -6,8 +6,7 @@ A call that broke off before it said anything was tried again by the assistant i
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -45,20 +44,18 @@ class Attempts:
         self._log = log.bind(session_id=key.session_id, user_id=key.user_id, turn=effect.turn)
 
     async def run(
-        self, begin: Callable[[effects.RunStep], AsyncGenerator[inputs.Input, None]]
-    ) -> AsyncGenerator[inputs.Input, None]:
-        """What the step yields from its beginning, with Again before each further attempt.
+        self, attempt_step: Callable[[effects.RunStep], Awaitable[None]], show: Callable[[inputs.Input], None]
+    ) -> None:
+        """Run the step until an attempt ends well; `show` gets Again before each further attempt.
 
-        `begin` begins the step; what it had gathered when it broke off goes with it. Raises what the step raises: the
-        AssistantError of the last attempt, when no other is to be made.
+        `attempt_step` runs the step from its beginning to its end. Raises what the step raises: the AssistantError of
+        the last attempt, when no other is to be made.
         """
         attempt = 0
         while True:
             attempt += 1
             try:
-                async with aclosing(begin(self.effect)) as outputs:
-                    async for output in outputs:
-                        yield output
+                await attempt_step(self.effect)
             except AssistantError as error:
                 wait = self._wait_ms(attempt, error)
                 if wait is None:
@@ -66,7 +63,7 @@ class Attempts:
                 self._log.warning("step_broke_off", attempt=self.effect.attempt, code=error.code, wait_ms=wait)
             else:
                 return
-            yield inputs.Again(self.effect.run)
+            show(inputs.Again(self.effect.run))
             self.effect = structs.replace(self.effect, attempt=self.effect.attempt + 1)
             await self._sleep(wait / 1000)
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
-from server.assistant.account import Account
+from server.engine.account import Account
 from server.engine.turn_log import TurnTimes
-from server.machines import effects, inputs
+from server.machines import effects
 from server.machines.session import Session
 from server.machines.standing import Phase
+from server.machines.trace import NOTHING_SPENT, Spent
 from server.ops.metrics import Figures
 
 
@@ -66,9 +66,12 @@ class Awake:
         steps = self.step is not None and not self.step.done()
         return self.machine.phase is Phase.COMMITTING or (self.machine.phase is Phase.RUNNING and steps)
 
-    def spent(self) -> Mapping[str, Any]:
-        """What the turn under way has taken until now; nothing for one whose step did not begin here."""
+    def spent(self, most_bytes: int) -> Spent:
+        """What the turn under way has taken until now; nothing for one whose step did not begin here.
+
+        `most_bytes` bounds its trace, together with the text that the turn has said.
+        """
         running = self.machine.running
         if self.account is None or running is None or running.run != self.run:
-            return inputs.NOTHING_SPENT
-        return self.account.spent()
+            return NOTHING_SPENT
+        return self.account.spent(most_bytes - len(running.text.encode(errors="replace")))

@@ -15,10 +15,12 @@ import structlog
 from msgspec import structs
 
 from server.assistant import Assistant
-from server.assistant.account import Account
+from server.assistant.breaker import Breaker
+from server.assistant.guarded import Guarded
 from server.assistant.prices import PRICES, parse_prices
 from server.broker import Broker
 from server.clock import new_ids, now_ms
+from server.engine.account import Account
 from server.engine.at_reconnect import name_legacy_state, summarise
 from server.engine.awake import Awake, Replies, monotonic_ms
 from server.engine.containment import Containment
@@ -38,7 +40,7 @@ from server.records import UNKNOWN, Event, Loaded, SessionKey, Settled, Snapshot
 from server.settings import Settings
 from server.store import Store
 from server.tasks import Tasks
-from server.wire.protocol import Transient, encode_all
+from server.wire.protocol import Transient
 from server.workflows.table import Workflow
 
 log = structlog.get_logger()
@@ -49,6 +51,8 @@ _NO_EVENTS = 0
 _POLL_SHARE = 3
 #: How many idle sessions are let go at once to make room for another.
 _ROOM = 16
+#: How long a step may take to end before it is cancelled again.
+_AGAIN_S = 1.0
 #: How long behind its time a step is given up that swallows its cancellation.
 OVERDUE_MS = 5_000
 
@@ -69,7 +73,8 @@ class Engine:
     ) -> None:
         """`takeover_ms` is how long a line of another process may lie; 0: there is no other process.
 
-        `assistant` is the language model; None: steps answer by their own rules.
+        `assistant` is the language model, which is guarded here by retries and a breaker; None: steps answer by their
+        own rules.
         """
         self.store = store
         self.broker = broker
@@ -79,7 +84,7 @@ class Engine:
         self.figures = Figures(workflows)
         self.commit = GroupCommit(store, batch_limit=settings.batch_limit, queue_limit=settings.commit_queue_limit)
         self.troubles = Containment(limit=settings.session_max_concurrent, retry_ms=settings.store_retry_ms)
-        self._means = Means(store, settings, assistant)
+        self._means = Means(store, settings, Guarded(assistant, Breaker()) if assistant is not None else None)
         self._prices = {**PRICES, **parse_prices(settings.assistant_prices)}
         self.replies: dict[int, Replies] = {}
         self.draining = False
@@ -96,6 +101,7 @@ class Engine:
         self._delivering = False
         self._moved = asyncio.Event()
         self._tasks = Tasks()
+        self._steps: set[asyncio.Task[None]] = set()
         self._rescue = Rescue(self)
         self._unguard: Callable[[], None] = lambda: None
 
@@ -118,11 +124,13 @@ class Engine:
     async def close(self) -> None:
         """Stop every task, then commit what is queued."""
         self.draining = True
-        steps = [awake.step for awake in self._awake.values() if awake.step is not None]
-        for step in steps:
+        for step in self._steps:
             step.cancel()
         await self._tasks.close()
-        await asyncio.gather(*steps, return_exceptions=True)
+        while self._steps:  # one that closes its tools hurries when it is cancelled again
+            await asyncio.wait(self._steps, timeout=_AGAIN_S)
+            for step in self._steps:
+                step.cancel()
         await self.commit.close()
         for awake in self._awake.values():
             for timer in awake.timers.values():
@@ -185,7 +193,7 @@ class Engine:
                     if type(received) in WATCHED:
                         awake.times.watch(key, machine, received, awake.touched_ms)
                         if isinstance(received, inputs.Cancel):
-                            received = structs.replace(received, spent=awake.spent())
+                            received = structs.replace(received, spent=awake.spent(self.settings.turn_max_bytes))
                     for effect in machine.deliver(received):
                         self._perform(key, awake, effect)
                     if machine.running is not None or awake.follows:
@@ -260,7 +268,7 @@ class Engine:
                 if (waiting := self.replies.get(effect.reply_to)) is not None:
                     waiting.acked(effect)
             case effects.Publish():
-                self.broker.publish(key, effect.events, encode_all(effect.events))
+                self.broker.publish(key, effect.events)
             case effects.Append(message, write):
                 if not self.commit.submit(
                     write, lambda outcome: self._later(key, awake, inputs.Appended(message, outcome))
@@ -314,7 +322,9 @@ class Engine:
     def _interrupt(self, key: SessionKey, awake: Awake, run: int) -> None:
         if awake.run != run:
             awake.times.step_ran(awake.touched_ms, awake.touched_ms)  # there is none
-        self._later(key, awake, inputs.Interrupted(run, new_ids(SPARE_IDS), now_ms(), awake.spent()))
+        self._later(
+            key, awake, inputs.Interrupted(run, new_ids(SPARE_IDS), now_ms(), awake.spent(self.settings.turn_max_bytes))
+        )
 
     def _set_timer(self, key: SessionKey, awake: Awake, name: str, number: int, wait_ms: int) -> None:
         if (before := awake.timers.pop(name, None)) is not None:
@@ -329,7 +339,10 @@ class Engine:
             return
         awake.account, awake.effect = Account(key.session_id, monotonic_ms, self._prices), effect
         step = Timed(self._step(key, awake, effect, awake.account), key, awake.machine.workflow.name)
+        # It may still close its tools when the next step takes its place here.
         awake.step = asyncio.create_task(step, name=f"step {key.session_id}")
+        self._steps.add(awake.step)
+        awake.step.add_done_callback(self._steps.discard)
 
     def _end_at_once(
         self, key: SessionKey, awake: Awake, step: effects.RunStep
@@ -340,7 +353,7 @@ class Engine:
             return inputs.MAY_WAIT
         token = IS_STEP.set(True)
         try:
-            ended = end_at_once(self._means, awake.machine.workflow, step, key)
+            ended = end_at_once(self._means, awake.machine.workflow, step, key, awake.touched_ms)
         finally:
             IS_STEP.reset(token)
         if isinstance(ended, inputs.MayWait):
@@ -361,17 +374,23 @@ class Engine:
         )
         IS_STEP.set(True)  # in this task's own context
         try:
-            outputs = run_step(self._means, awake.machine.workflow, effect, key, account)
-            async with contextlib.aclosing(outputs):
-                async for output in outputs:
-                    rolled.take(output)
+            await run_step(self._means, awake.machine.workflow, effect, key, account=account, show=rolled.take)
         except asyncio.CancelledError as error:
             if not self._is_wanted(key, awake, effect.run):
                 raise
             # Nobody here cancelled it: the step raised this, or cancelled its own task.
             workflow = awake.machine.workflow
             self._later(
-                key, awake, fail_step(effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=account.spent())
+                key,
+                awake,
+                fail_step(
+                    effect,
+                    key,
+                    workflow,
+                    ErrorCode.STEP_FAILED,
+                    error,
+                    spent=account.spent(self.settings.turn_max_bytes),
+                ),
             )
         finally:
             rolled.close()
@@ -392,7 +411,14 @@ class Engine:
             if awake.times.started_ms <= oldest_ms and awake.effect is not None and awake.effect.run == awake.run:
                 step.cancel()
                 late = StepError(ErrorCode.STEP_TIMEOUT, "the step swallows its cancellation")
-                failed = fail_step(awake.effect, key, awake.machine.workflow, late.code, late, spent=awake.spent())
+                failed = fail_step(
+                    awake.effect,
+                    key,
+                    awake.machine.workflow,
+                    late.code,
+                    late,
+                    spent=awake.spent(self.settings.turn_max_bytes),
+                )
                 self._later(key, awake, failed)
 
     async def _load(self, key: SessionKey, awake: Awake, number: int) -> None:

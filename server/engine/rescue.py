@@ -21,7 +21,6 @@ from server.machines.broken_turn import IDS, broken_turn
 from server.machines.inputs import Asked
 from server.machines.session import Session
 from server.records import UNSTORABLE, Committed, Event, Loaded, SessionKey, Settled
-from server.wire.protocol import encode_all
 from server.workflows.table import Workflow
 
 log = structlog.get_logger()
@@ -211,7 +210,7 @@ class Rescue:
         return self._engine.commit.submit(write, ended)
 
     def _publish(self, key: SessionKey, events: tuple[Event, ...]) -> None:
-        self._engine.broker.publish(key, events, encode_all(events))
+        self._engine.broker.publish(key, events)
         self._engine.hear(key, events[-1].seq, events)
 
     def _refuse(self, asked: Asked) -> None:

@@ -9,9 +9,9 @@ A step is foreign code. Whatever it does, its turn ends in an input: Done or Fai
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,19 +20,23 @@ import structlog
 from msgspec import structs
 
 from server.assistant import OUR_PROMPTS, Assistant, Message, Prompting
-from server.assistant.account import Account, Accounted
+from server.assistant.guarded import Guarded
 from server.clock import new_id, new_ids, now_ms
+from server.engine.account import Account, Accounted
 from server.engine.attempts import Attempts
 from server.engine.containment import brief, describe
 from server.engine.turn_context import CALLS_SHARE, Recall
+from server.engine.turn_tools import TurnTools
 from server.errors import ERROR_CODES, ErrorCode, StepError, StoreError
 from server.machines import effects, inputs
+from server.machines.trace import NOTHING_SPENT, Spent
 from server.records import Event, SessionKey, is_line
 from server.server_memory import workflow_memory
 from server.settings import Settings
 from server.store import Store
 from server.workflows.move import step, step_at_once
 from server.workflows.table import OPEN, Delta, Frame, Line, Progress, Result, Turn, Workflow
+from server.workflows.tools import NO_TOOLS, ToolContext, Tools
 
 log = structlog.get_logger()
 
@@ -53,88 +57,121 @@ class Means:
 
     store: Store
     settings: Settings
-    assistant: Assistant | None = None
+    assistant: Guarded | None = None
 
 
 def end_at_once(
-    means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey
+    means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey, at_ms: int
 ) -> inputs.Done | inputs.Failed | inputs.MayWait:
-    """The end of a step that does not wait."""
+    """The end of a step that does not wait. `at_ms` (UTC) is the present."""
     if means.assistant is not None or (effect.line is not None and workflow.context):
         return inputs.MAY_WAIT  # what was said before the line is read from the store
     try:
-        result = step_at_once(workflow, _see(means, workflow, effect, key), stale=effect.stale)
+        result = step_at_once(workflow, _see(means, workflow, effect, key, at_ms), stale=effect.stale)
         if result is None:
             return inputs.MAY_WAIT
-        stored = _as_stored(result, means.settings)
+        stored, _ = _as_stored(result, means.settings)
         return inputs.Done(effect.run, stored, new_ids(len(stored.frames) + 1), now_ms())
     except StepError as error:
-        return fail_step(effect, key, workflow, error.code, error, spent=inputs.NOTHING_SPENT)
+        return fail_step(effect, key, workflow, error.code, error, spent=NOTHING_SPENT)
     except BaseException as error:  # noqa: BLE001  as in `run_step`; nobody can cancel what does not wait
-        return fail_step(effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=inputs.NOTHING_SPENT)
+        return fail_step(effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=NOTHING_SPENT)
 
 
 async def run_step(
-    means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey, account: Account
-) -> AsyncGenerator[inputs.Input, None]:
-    """Run the step that `effect` asks for. Yields what it shows, and last Done or Failed; cancelling it is silent.
+    means: Means,
+    workflow: Workflow,
+    effect: effects.RunStep,
+    key: SessionKey,
+    *,
+    account: Account,
+    show: Callable[[inputs.Input], None],
+) -> None:
+    """Run the step that `effect` asks for. `show` gets what it shows, and last Done or Failed; cancelling is silent.
 
     Raises CancelledError alone, whether the task was cancelled or the step raised it.
 
-    Calls to the language model are entered into `account`. Where one breaks off in mid-answer the step is begun again
-    within its time, after Again.
+    Calls to the language model and to tools are entered into `account`. Where a model's answer breaks off in the
+    middle, the step is begun again within its time, after Again. The tools are closed before this returns.
     """
     settings = means.settings
-    turn_ms = round(settings.step_timeout_ms * CALLS_SHARE)
+    turn_ms, most_bytes = round(settings.step_timeout_ms * CALLS_SHARE), settings.turn_max_bytes
     attempts = Attempts(effect, key, lambda: turn_ms - account.elapsed_ms())
     recall = Recall(settings, effect, key, account)
+    assistant, tools = None, None
     if means.assistant is not None:
-        bounded = Accounted(means.assistant, account, max_tokens=settings.answer_max_tokens, turn_ms=turn_ms)
-        means = replace(means, assistant=recall.beside(bounded))
-    is_ours = False  # whether an exception comes from the caller and not from the step
+        assistant = Accounted(
+            means.assistant,
+            account,
+            max_tokens=settings.answer_max_tokens,
+            turn_ms=turn_ms,
+            on_call=recall.called,
+        )
+    if workflow.declared:
+        tools = TurnTools(workflow.declared, ToolContext(key, effect.turn), settings, account)
+    shown = _Shown(show)
     try:
         async with recall, asyncio.timeout(settings.step_timeout_ms / 1000):
-            turn = await _turn(means, workflow, effect, key, recall)
-            begin = partial(_attempt, workflow, turn, recall, account)
-            async with aclosing(attempts.run(begin)) as outputs:
-                async for output in outputs:
-                    is_ours = True
-                    yield output
-                    is_ours = False
+            turn = await _turn(means, workflow, effect, recall, key=key, assistant=assistant, tools=tools or NO_TOOLS)
+            await attempts.run(partial(_attempt, workflow, turn, recall, account=account, show=shown), shown)
     except TimeoutError as error:
-        yield fail_step(attempts.effect, key, workflow, ErrorCode.STEP_TIMEOUT, error, spent=account.spent())
+        show(fail_step(attempts.effect, key, workflow, ErrorCode.STEP_TIMEOUT, error, spent=account.spent(most_bytes)))
     except StepError as error:
-        yield fail_step(attempts.effect, key, workflow, error.code, error, spent=account.spent())
+        show(fail_step(attempts.effect, key, workflow, error.code, error, spent=account.spent(most_bytes)))
     except asyncio.CancelledError:
         raise
     except BaseException as error:  # a step is foreign code: whatever it raises must end its turn (L8)
-        if is_ours:
+        if shown.is_ours:
             raise
         # SystemExit and KeyboardInterrupt would end the process, with the turns of all other sessions.
-        yield fail_step(attempts.effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=account.spent())
+        show(fail_step(attempts.effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=account.spent(most_bytes)))
+    finally:
+        if tools is not None:
+            await tools.close()
+
+
+class _Shown:
+    """Passes on what a step shows. `is_ours`: what is raised now comes from the receiver, and not from the step."""
+
+    def __init__(self, show: Callable[[inputs.Input], None]) -> None:
+        self.is_ours = False
+        self._show = show
+
+    def __call__(self, output: inputs.Input) -> None:
+        self.is_ours = True
+        self._show(output)
+        self.is_ours = False
 
 
 async def _attempt(
-    workflow: Workflow, turn: Turn, recall: Recall, account: Account, effect: effects.RunStep
-) -> AsyncGenerator[inputs.Input, None]:
+    workflow: Workflow,
+    turn: Turn,
+    recall: Recall,
+    effect: effects.RunStep,
+    *,
+    account: Account,
+    show: Callable[[inputs.Input], None],
+) -> None:
     """The step from its beginning to Done. Raises what the step raises."""
-    run, said_bytes = effect.run, 0
-    async with aclosing(step(workflow, structs.replace(turn, attempt=effect.attempt), stale=effect.stale)) as outputs:
+    run, said_bytes, settings = effect.run, 0, recall.settings
+    account.attempt = effect.attempt
+    turn = structs.replace(turn, attempt=effect.attempt, now_ms=now_ms())
+    async with aclosing(step(workflow, turn, stale=effect.stale)) as outputs:
         async for output in outputs:
             match output:
                 case Progress():
-                    yield inputs.Shown(run, output)
+                    show(inputs.Shown(run, output))
                 case Delta(text):
                     encoded = text.encode(errors="replace")
                     said_bytes += len(encoded)
-                    _check_size(said_bytes, recall.settings)
+                    _check_size(said_bytes, settings)
                     # It is shown, and kept if the turn is stopped: half a character (a lone surrogate) becomes `?`.
-                    yield inputs.Streamed(run, text if text.isascii() else encoded.decode(), new_id())
+                    show(inputs.Streamed(run, text if text.isascii() else encoded.decode(), new_id()))
                 case Result():
-                    result = _as_stored(output, recall.settings)
+                    stored, size = _as_stored(output, settings)
                     summary = await recall.new_summary()
-                    ids = new_ids(len(output.frames) + 1)
-                    yield inputs.Done(run, result, ids, now_ms(), account.spent(), summary)
+                    spent = account.spent(settings.turn_max_bytes - size)
+                    show(inputs.Done(run, stored, new_ids(len(output.frames) + 1), now_ms(), spent, summary))
 
 
 def _check_size(said_bytes: int, settings: Settings) -> None:
@@ -149,7 +186,7 @@ def fail_step(
     code: ErrorCode,
     error: BaseException,
     *,
-    spent: Mapping[str, Any],
+    spent: Spent,
 ) -> inputs.Failed:
     """The end of a turn whose step broke for `error`, which goes to the log under the turn's correlation id."""
     correlation_id = uuid.uuid4().hex
@@ -171,10 +208,19 @@ def fail_step(
     return inputs.Failed(effect.run, code, words, correlation_id, row.temporary, new_ids(SPARE_IDS), now_ms(), spent)
 
 
-async def _turn(means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey, recall: Recall) -> Turn:
-    """What the step sees. Raises StepError when the last events cannot be read."""
+async def _turn(
+    means: Means,
+    workflow: Workflow,
+    effect: effects.RunStep,
+    recall: Recall,
+    *,
+    key: SessionKey,
+    assistant: Assistant | None,
+    tools: Tools,
+) -> Turn:
+    """What the step sees; each attempt sets its own time. Raises StepError when the last events cannot be read."""
     if effect.line is None:
-        return _see(means, workflow, effect, key)
+        return _see(means, workflow, effect, key, 0, assistant=assistant, tools=tools)
     events: Sequence[Event] = ()
     settings, snapshot = means.settings, effect.snapshot
     wanted = min(workflow.context, settings.chat_context_limit)
@@ -184,7 +230,7 @@ async def _turn(means: Means, workflow: Workflow, effect: effects.RunStep, key: 
             head = max(effect.turn - 1, snapshot.seq if snapshot else 0)
             after = max(0, head - wanted - min(head - effect.turn + 1, settings.inbox_limit))
             events = await means.store.read(key, after, head - after)
-        past = recall.past if means.assistant is None else await recall.read(means.store)
+        past = recall.past if assistant is None else await recall.read(means.store)
     except StoreError as error:
         raise StepError(ErrorCode.STEP_FAILED, f"context: {error}") from error
     before = [event for event in events if event.seq < effect.turn or not is_line(event)]
@@ -193,6 +239,9 @@ async def _turn(means: Means, workflow: Workflow, effect: effects.RunStep, key: 
         workflow,
         effect,
         key,
+        0,
+        assistant=assistant,
+        tools=tools,
         events=before[-wanted:] if wanted else (),
         messages=past.messages,
         summary=past.summary,
@@ -205,7 +254,10 @@ def _see(
     workflow: Workflow,
     effect: effects.RunStep,
     key: SessionKey,
+    at_ms: int,
     *,
+    assistant: Assistant | None = None,
+    tools: Tools = NO_TOOLS,
     events: Sequence[Event] = (),
     messages: Sequence[Message] = (),
     summary: str = "",
@@ -215,7 +267,7 @@ def _see(
     settings, snapshot, line = means.settings, effect.snapshot, effect.line
     said = _NOTHING_SAID
     if line is not None:
-        said = workflow.read_line(line.payload["text"], line.payload.get("action_value"))
+        said = workflow.read_line(line.payload["text"], line.payload.get("action_value"), line.created_at)
     state, known = (snapshot.state, snapshot.memory) if snapshot else (workflow.start, {})
     return Turn(
         session_id=key.session_id,
@@ -229,11 +281,13 @@ def _see(
         events=events,
         new_id=new_id,
         public_url=settings.public_url,
-        assistant=means.assistant,
+        now_ms=at_ms,
+        tools=tools,
+        assistant=assistant,
         messages=messages,
         summary=summary,
         prompting=OUR_PROMPTS
-        if means.assistant is None
+        if assistant is None
         else Prompting(
             chat_system=settings.chat_system_prompt,
             classifier_system=settings.classifier_system_prompt,
@@ -244,8 +298,10 @@ def _see(
     )
 
 
-def _as_stored(result: Result, settings: Settings) -> Result:
+def _as_stored(result: Result, settings: Settings) -> tuple[Result, int]:
     """The result as JSON keeps it, so that what is sent now is what a replay sends (tuples are lists, NaN is null).
+
+    And its size, in bytes.
 
     Raises StepError when it is too large, or is not JSON.
     """
@@ -259,7 +315,7 @@ def _as_stored(result: Result, settings: Settings) -> Result:
         raise StepError(ErrorCode.ANSWER_TOO_LARGE, f"the answer is nested more than {DEPTH_LIMIT} deep")
     payloads, memory = _decode(encoded)
     stored = [Frame(frame.type, kept, frame.message_id) for frame, kept in zip(result.frames, payloads, strict=True)]
-    return Result(result.intent, result.to, tuple(stored), memory)
+    return Result(result.intent, result.to, tuple(stored), memory), len(encoded)
 
 
 def _not_json(result: Result) -> str:

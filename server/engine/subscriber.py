@@ -15,10 +15,12 @@ from server.engine.run_step import SPARE_IDS
 from server.errors import ERROR_CODES, CloseCode, ErrorCode, StoreError, Unreadable
 from server.machines import connection, effects, inputs
 from server.machines.connection import Connection, Cursor
-from server.records import SessionKey
+from server.records import Event, SessionKey
 from server.tasks import Tasks
 from server.wire import protocol
-from server.wire.protocol import Dialect, Encoded, Transient, encode_all
+from server.wire.dialects import Dialect, EncodedEvents
+from server.wire.protocol import Transient
+from server.wire.published import PublishedEvents, PublishedFrame
 
 log = structlog.get_logger()
 
@@ -32,15 +34,15 @@ _DROPPABLE = frozenset({"status_update", "stream_delta", "ping", "presence"})
 class Outlet(Protocol):
     """Where frames go."""
 
-    def put(self, frames: Sequence[Encoded], *, gap_ms: int) -> int:
-        """Queue durable frames in their order; how many were taken: not all, when the queue takes no more.
+    def put(self, events: EncodedEvents, *, gap_ms: int) -> int:
+        """Queue events in their order; how many were taken: not all, when the queue takes no more.
 
-        Those that a person sees go at least `gap_ms` behind the one before.
+        Texts that a person sees go at least `gap_ms` behind the one before.
         """
         ...
 
-    def put_transient(self, text: bytes, *, droppable: bool) -> None:
-        """Queue a frame that is not in the log; a droppable one only where there is room."""
+    def put_transient(self, texts: Sequence[bytes], *, droppable: bool) -> None:
+        """Queue the texts of a frame that is not in the log; of a droppable one only where there is room for all."""
         ...
 
     @property
@@ -62,15 +64,12 @@ class Subscriber:
         settings = engine.settings
         self.number = next(_numbers)
         self.key = key
-        self.dialect = dialect
+        self.dialect = dialect.connect()
         self.workflow = workflow
         self.replayed = 0
         self._engine = engine
         self._outlet = outlet
         self._machine = Connection(cursor, page_limit=settings.replay_page_limit)
-        builder = dialect is Dialect.BUILDER
-        self._gap_ms = settings.builder_frame_gap_ms if builder else 0
-        self._replay_gap_ms = settings.builder_replay_gap_ms if builder else 0
         self._tasks = Tasks(failed=lambda: self.close(CloseCode.INTERNAL))
         # Lines that came before the session was read or started; None from then on.
         self._early: list[tuple[inputs.Message | inputs.Cancel, str | None]] | None = []
@@ -111,23 +110,22 @@ class Subscriber:
         self._perform(self._machine.drained())
 
     def refuse(self, code: ErrorCode, client_id: str | None = None, retry_ms: int | None = None) -> None:
-        """Tell the client that its frame was refused; the existing builder shows only chat messages.
+        """Tell the client that its frame was refused.
 
         A refusal for now says when to try again: after `retry_ms`, else after the store's own wait.
         """
         if retry_ms is None and ERROR_CODES[code].temporary:
             retry_ms = self._engine.settings.store_retry_ms
-        self.show(protocol.error(code, client_id, retry_ms))
-        if self.dialect is Dialect.BUILDER:
-            self.show(protocol.spoken_error(code))
+        for frame in self.dialect.refusals(code, client_id, retry_ms):
+            self.show(frame)
 
     def show(self, frame: Transient) -> None:
         """Send a transient frame."""
         self._outlet.put_transient(self.encode(frame), droppable=frame.type in _DROPPABLE)
 
-    def encode(self, frame: Transient) -> bytes:
-        """A transient frame of this session, stamped now."""
-        return protocol.encode_transient(frame, self.key.session_id, new_id(), now_ms())
+    def encode(self, frame: Transient) -> Sequence[bytes]:
+        """The texts of a transient frame of this session, stamped now."""
+        return self.dialect.encode_transient(frame, self.key.session_id, new_id(), now_ms())
 
     def _deliver(self, received: inputs.Message | inputs.Cancel, client_id: str | None) -> None:
         if self._early is not None and len(self._early) < self._engine.settings.inbox_limit:
@@ -141,22 +139,23 @@ class Subscriber:
 
     # ------------------------------------------------------------ from the session
 
-    def hear(self, frames: Sequence[Encoded]) -> None:
+    def hear(self, events: PublishedEvents) -> None:
         """Events that were just committed."""
-        self._perform(self._machine.live(frames))
+        self._perform(self._machine.live(events))
 
     def hint(self, head: int) -> None:
         """How far the log goes, as far as anybody knows."""
         self._perform(self._machine.hint(head))
 
-    def hear_transient(self, frame: Transient) -> None:
+    def hear_transient(self, published: PublishedFrame) -> None:
         """Something transient: only for those who are live, the others are told when they become so."""
         if self._machine.phase is connection.Phase.LIVE:
-            self.show(frame)
+            droppable = published.frame.type in _DROPPABLE
+            self._outlet.put_transient(published.texts(self.dialect), droppable=droppable)
 
     def acked(self, effect: effects.Ack) -> None:
         """A line of this client is durable."""
-        text = protocol.encode_ack(
+        texts = self.dialect.encode_ack(
             effect.client_id,
             effect.seq,
             duplicate=effect.duplicate,
@@ -164,7 +163,7 @@ class Subscriber:
             message_id=new_id(),
             now_ms=now_ms(),
         )
-        self._outlet.put_transient(text, droppable=False)
+        self._outlet.put_transient(texts, droppable=False)
 
     def rejected(self, effect: effects.Reject) -> None:
         """A line of this client was refused; a stale button gets the card that is open now."""
@@ -187,7 +186,10 @@ class Subscriber:
             self._log.warning("card_failed", error=str(error))
             return
         for card in (event for event in events if event.message_id == message_id):
-            self._outlet.put_transient(protocol.encode_again(card), droppable=True)
+            # Without its `seq`, which would look like a gap or a repetition, but with its id and its time.
+            again = Transient(card.type, card.payload, card.role)
+            texts = self.dialect.encode_transient(again, self.key.session_id, message_id, card.created_at)
+            self._outlet.put_transient(texts, droppable=True)
 
     # ------------------------------------------------------------ effects
 
@@ -195,7 +197,7 @@ class Subscriber:
         for effect in effects:
             match effect:
                 case connection.Send(items, replay):
-                    self._send(cast("Sequence[Encoded]", items), replay=replay)  # what the machine was given
+                    self._send(cast("Sequence[Event]", items), replay=replay)  # what the machine was given
                 case connection.Subscribe():
                     self._engine.broker.subscribe(self.key, self)
                 case connection.Load():
@@ -214,13 +216,19 @@ class Subscriber:
                 case _:
                     assert_never(effect)
 
-    def _send(self, items: Sequence[Encoded], *, replay: bool) -> None:
-        # The existing builder loses frames that arrive in one render, but only those that it renders.
-        gap_ms = self._replay_gap_ms if replay else self._gap_ms
-        taken = self._outlet.put(items, gap_ms=gap_ms)
+    def _send(self, events: Sequence[Event], *, replay: bool) -> None:
+        dialect = self.dialect
+        encode = dialect.encode_events
+        try:
+            encoded = events.encoded(encode) if isinstance(events, PublishedEvents) else EncodedEvents(encode(events))
+        except Exception:  # noqa: BLE001  a fault of one dialect, which must leave no hole (L7)
+            self._log.exception("encoding_failed", dialect=dialect.name)
+            self.close(CloseCode.INTERNAL)
+            return
+        taken = self._outlet.put(encoded, gap_ms=dialect.replay_gap_ms if replay else dialect.gap_ms)
         self.replayed += taken if replay else 0
-        if taken < len(items):
-            self._machine.full(items[taken].seq - 1)
+        if taken < len(events):
+            self._machine.full(events[taken].seq - 1)
             return
         if replay and self._outlet.has_room:
             self._perform(self._machine.drained())
@@ -232,7 +240,7 @@ class Subscriber:
             protocol.sync_response(
                 effect.action,
                 snapshot,
-                state=snapshot.state if self.dialect is Dialect.NATIVE else self._engine.legacy_state(snapshot),
+                state=self._engine.legacy_state(snapshot) if self.dialect.legacy_states else snapshot.state,
                 running=self._engine.running(self.key),
                 summary=self._engine.summary(snapshot.workflow, snapshot.memory),
                 heartbeat_ms=settings.heartbeat_ms,
@@ -249,8 +257,7 @@ class Subscriber:
             self._deliver(received, client_id)
 
     def _went_live(self, head: int) -> None:
-        if self.dialect is Dialect.NATIVE:
-            self.show(Transient("live", {"head": head}))
+        self.show(Transient("live", {"head": head}))
         machine = self._engine.machine(self.key)
         for frame in machine.catch_up() if machine else ():
             self.show(frame)
@@ -273,8 +280,8 @@ class Subscriber:
         if loaded is not None and loaded.inbox:
             # An interrupted turn runs again now, not at the next sweep.
             self._engine.open(self.key, loaded, loaded.snapshot.workflow)
-        items = encode_all(loaded.events) if loaded else []
-        self._perform(self._machine.loaded(effect.read_id, loaded.snapshot if loaded else None, items))
+        snapshot, events = (loaded.snapshot, loaded.events) if loaded is not None else (None, ())
+        self._perform(self._machine.loaded(effect.read_id, snapshot, events))
 
     def _unreadable(self, reason: str) -> None:
         """Say why, and send the client away for a while: the session is there, and an operator may mend it."""
@@ -292,4 +299,4 @@ class Subscriber:
                 return
             self._perform(self._machine.read_failed(effect.read_id))
             return
-        self._perform(self._machine.page(effect.read_id, encode_all(events)))
+        self._perform(self._machine.page(effect.read_id, events))

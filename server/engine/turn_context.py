@@ -5,17 +5,15 @@ at the latest. It is kept with the turn's commit. Where it fails, the older one 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from types import TracebackType
 from typing import Final, Self
 
 import structlog
 
-from server.assistant import Assistant, Prompt, Usage
-from server.assistant.account import Account
+from server.assistant import Assistant
 from server.assistant.past import Fold, Past, choose_fold, recall_said, recall_summary
 from server.assistant.summary import Summarised, summarise
+from server.engine.account import Account
 from server.machines import effects
 from server.records import Event, SessionKey
 from server.server_memory import StoredSummary
@@ -44,7 +42,7 @@ class Recall:
         self._effect = effect
         self._key = key
         self._account = account
-        self._tasks = Tasks()
+        self._tasks: Tasks | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_called = False
         self._summary: StoredSummary | None = None
@@ -55,7 +53,8 @@ class Recall:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._tasks.close()
+        if self._tasks is not None:
+            await self._tasks.close()
 
     async def read(self, store: Store) -> Past:
         """What was said before the turn's line. Raises StoreError.
@@ -86,12 +85,8 @@ class Recall:
         limit = self.settings.chat_context_limit
         return max(limit, min(len(self.past.said) + 1, 2 * max(limit, LEAST_MESSAGES)))
 
-    def beside(self, assistant: Assistant) -> "Recalling":
-        """The assistant, whose first call begins the summary if one is due."""
-        return Recalling(assistant, self)
-
     def called(self, assistant: Assistant, system: str) -> None:
-        """The step calls the assistant."""
+        """The step calls the assistant: its first call begins the summary, if one is due, by `assistant`."""
         line, settings = self._effect.line, self.settings
         if self._is_called or line is None:
             return
@@ -105,6 +100,7 @@ class Recall:
             token_budget=settings.context_token_budget,
         )
         if fold is not None:
+            self._tasks = Tasks()
             self._task = self._tasks.spawn(self._fold(assistant, fold), "summarise")
 
     async def _fold(self, assistant: Assistant, fold: Fold) -> None:
@@ -123,20 +119,5 @@ class Recall:
             return None
         left_ms = self.settings.step_timeout_ms * CALLS_SHARE - self._account.elapsed_ms()
         await asyncio.wait({self._task}, timeout=max(0.0, min(WAIT_MS, left_ms)) / 1000)
-        self._tasks.cancel()
+        self._task.cancel()
         return self._summary
-
-
-class Recalling:
-    """An Assistant that tells the turn's Recall of its calls."""
-
-    def __init__(self, assistant: Assistant, recall: Recall) -> None:
-        self._assistant = assistant
-        self._recall = recall
-
-    async def stream(self, prompt: Prompt) -> AsyncGenerator[str | Usage, None]:
-        """As the contract says."""
-        self._recall.called(self._assistant, prompt.system)
-        async with aclosing(self._assistant.stream(prompt)) as pieces:
-            async for piece in pieces:
-                yield piece

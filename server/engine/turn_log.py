@@ -1,11 +1,11 @@
 """What the log tells of a turn: one record a turn, one more when it moved the state."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import structlog
 
-from server.assistant.account import BESIDE
+from server.engine.account import BESIDE
 from server.machines import inputs
 from server.machines.session import Session
 from server.ops.metrics import Figures
@@ -71,6 +71,8 @@ class TurnTimes:
         }
         if "usage" in ended:
             record.update(_about_calls(ended))
+        if "trace" in ended and (uses := [entry for entry in ended["trace"] if entry["kind"] == "tool"]):
+            record.update(_about_uses(uses))
         if turn:  # a greeting answers nobody
             self._figures.count(workflow, outcome, record)
         if acked_after_ms is None:  # another process took the line
@@ -91,12 +93,18 @@ class TurnTimes:
             self._logger.info("state_persisted", state=ended["to"], version=committed.version)
 
 
+def _about_uses(uses: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the turn's calls of tools took together; those that run at once count each."""
+    return {"tool_calls": len(uses), "tool_ms": sum(use["ms"] for use in uses)}
+
+
 def _about_calls(ended: Mapping[str, Any]) -> dict[str, Any]:
-    """What the turn's calls to a model took, and the window of the last one for the answer."""
-    usage, trace = ended["usage"], ended["trace"]
-    last = ([entry for entry in trace if entry["name"] not in BESIDE] or trace)[-1]
+    """What the turn's calls to a model took, and the window of the last one for the answer, if the trace has it."""
+    usage, calls = ended["usage"], [entry for entry in ended.get("trace", ()) if entry["kind"] == "model"]
+    answers = [entry for entry in calls if entry["name"] not in BESIDE] or calls
     told = ("model", "input_tokens", "output_tokens", "cost_micro_usd", "calls", "first_token_ms")
-    window = {f"window_{name}": last[name] for name in ("messages", "chars", "tokens")}
+    fields = ("messages", "chars", "tokens")
+    window = {f"window_{name}": entry[name] for entry in answers[-1:] for name in fields}
     return {**{name: usage[name] for name in told}, **window, "call_attempts": usage["attempts"]}
 
 

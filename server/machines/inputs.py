@@ -3,19 +3,17 @@
 An input that answers an effect carries the effect's number. Nothing here does anything.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from msgspec import Struct
 
 from server.errors import ErrorCode
+from server.machines.trace import NOTHING_SPENT, Spent
 from server.records import Event, Loaded, Settled, Snapshot
 from server.server_memory import StoredSummary
 from server.wire.protocol import Say, Transient
 from server.workflows.table import Progress, Result
-
-#: The account of a turn that called no assistant; else what its state_update holds of it (`usage`, `trace`).
-NOTHING_SPENT: Final[Mapping[str, Any]] = {}
 
 
 class NotThere(Struct, frozen=True):
@@ -128,7 +126,7 @@ class Done(Struct, frozen=True):
     result: Result
     ids: Sequence[str]
     now_ms: int
-    spent: Mapping[str, Any] = NOTHING_SPENT
+    spent: Spent = NOTHING_SPENT
     summary: StoredSummary | None = None
 
 
@@ -142,7 +140,7 @@ class Failed(Struct, frozen=True):
     retryable: bool
     ids: Sequence[str]
     now_ms: int
-    spent: Mapping[str, Any] = NOTHING_SPENT
+    spent: Spent = NOTHING_SPENT
 
 
 class TurnCommitted(Struct, frozen=True):
@@ -160,7 +158,7 @@ class Cancel(Struct, frozen=True):
     turn: int
     ids: Sequence[str]
     now_ms: int
-    spent: Mapping[str, Any] = NOTHING_SPENT
+    spent: Spent = NOTHING_SPENT
 
 
 class Interrupted(Struct, frozen=True):
@@ -169,7 +167,7 @@ class Interrupted(Struct, frozen=True):
     run: int
     ids: Sequence[str]
     now_ms: int
-    spent: Mapping[str, Any] = NOTHING_SPENT
+    spent: Spent = NOTHING_SPENT
 
 
 #: What wants an Ack.

@@ -6,9 +6,11 @@ No I/O, clock or randomness here: ids and times arrive with the inputs.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from server.machines.inputs import NOTHING_SPENT, Cancel, Done, Failed, Interrupted, Message
+from server.machines.inputs import Cancel, Done, Failed, Interrupted, Message
+from server.machines.trace import NOTHING_SPENT, Spent
 from server.records import (
     CHAT_MESSAGE,
     STATE_UPDATE,
@@ -116,7 +118,7 @@ class Running(Struct):
 
 
 class Ending(Struct, frozen=True):
-    """How a turn ends: what is said, where it goes, what it remembers, what it took (`usage` and `trace`, if any).
+    """How a turn ends: what is said, where it goes, what it remembers, what it took.
 
     `client_id` is a cancellation's own, `summary` the new one of what was said long ago.
     """
@@ -126,7 +128,7 @@ class Ending(Struct, frozen=True):
     to: str
     memory: dict[str, Any]
     client_id: str | None = None
-    spent: Mapping[str, Any] = NOTHING_SPENT
+    spent: Spent = NOTHING_SPENT
     summary: StoredSummary | None = None
 
 
@@ -187,6 +189,12 @@ def tell_usage(ended: Event) -> Transient | None:
     return Transient("token_usage", payload)
 
 
+def _as_json(spent: Spent) -> dict[str, Any]:
+    """`usage` and `trace`, where there are any, as the log keeps them."""
+    kept: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(spent))
+    return kept
+
+
 def turn_write(
     ending: Ending,
     running: Running,
@@ -208,15 +216,16 @@ def turn_write(
     came_from = before.state if before else None
     known = before.memory if before else {}
     changes = ending.memory
-    if ending.spent or ending.summary is not None:
-        changes = {**changes, **remember(known, usage=ending.spent.get("usage"), summary=ending.summary)}
+    spent = _as_json(ending.spent) if ending.spent is not NOTHING_SPENT else {}
+    if spent or ending.summary is not None:
+        changes = {**changes, **remember(known, usage=spent.get("usage"), summary=ending.summary)}
     ended: dict[str, Any] = {
         "from": came_from,
         "to": ending.to,
         "intent": ending.intent,
         "turn": running.turn,
         "memory": changes,
-        **ending.spent,
+        **spent,
     }
     if before is None:
         ended["workflow"] = workflow.name

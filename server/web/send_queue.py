@@ -1,4 +1,4 @@
-"""The send queue of one WebSocket: bounded in bytes, with the pauses that the existing builder needs."""
+"""The send queue of one WebSocket: bounded in bytes, with the pauses that a dialect wants."""
 
 import asyncio
 from collections import deque
@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from server.errors import CloseCode
 from server.settings import Settings
-from server.wire.protocol import Encoded
+from server.wire.dialects import Encoded, EncodedEvents
 
 #: Frames that wait together go out with one write, up to about this many bytes.
 _WRITE_BYTES: Final = 65_536
@@ -58,35 +58,35 @@ class WebSocketOutlet:
         self.close_code: CloseCode | None = None
         self.sent = 0
 
-    def put(self, frames: Sequence[Encoded], *, gap_ms: int) -> int:
-        """Queue durable frames, as many as fit. One always fits into an empty queue. See `subscriber.Outlet`."""
+    def put(self, events: EncodedEvents, *, gap_ms: int) -> int:
+        """Queue events, as many as fit. One always fits into an empty queue. See `subscriber.Outlet`."""
         if self._is_over:
-            return len(frames)
-        texts = [frame.text for frame in frames]
-        size = sum(map(len, texts))
-        if gap_ms or self._bytes + size > self._hard_bytes:
-            return self._put_each(frames, gap_ms / 1000)
-        self._queue += texts
-        self._bytes += size
+            return len(events.frames)
+        if gap_ms or self._bytes + events.size > self._hard_bytes:
+            return self._put_each(events.frames, gap_ms / 1000)
+        self._queue += events.texts
+        self._bytes += events.size
         self._soon()
-        return len(texts)
+        return len(events.frames)
 
     def _put_each(self, frames: Sequence[Encoded], gap_s: float) -> int:
         for place, frame in enumerate(frames):
-            if self._queue and self._bytes + len(frame.text) > self._hard_bytes:
+            if self._queue and self._bytes + sum(map(len, frame.texts)) > self._hard_bytes:
                 self._was_full = True
                 return place
-            if gap_s and frame.visible:
-                if self._gaps is None:
-                    self._gaps = deque()
-                self._gaps.append((self.sent + len(self._queue), gap_s))
-            self._append(frame.text)
+            for text in frame.texts:
+                if gap_s and frame.visible:
+                    if self._gaps is None:
+                        self._gaps = deque()
+                    self._gaps.append((self.sent + len(self._queue), gap_s))
+                self._append(text)
         return len(frames)
 
-    def put_transient(self, text: bytes, *, droppable: bool) -> None:
-        """Queue a transient frame; a droppable one only where there is room."""
-        if not self._is_over and (not droppable or self._bytes + len(text) <= self._hard_bytes):
-            self._append(text)
+    def put_transient(self, texts: Sequence[bytes], *, droppable: bool) -> None:
+        """Queue the texts of a transient frame; of a droppable one only where there is room for all."""
+        if not self._is_over and (not droppable or self._bytes + sum(map(len, texts)) <= self._hard_bytes):
+            for text in texts:
+                self._append(text)
 
     def put_urgent(self, text: bytes) -> None:
         """Queue a frame ahead of all others: a heartbeat's answer. Only one waits at a time."""

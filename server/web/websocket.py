@@ -10,7 +10,7 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, MutableMapping, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
@@ -29,7 +29,8 @@ from server.web.send_queue import WebSocketOutlet
 from server.web.send_queue import Wire as Written
 from server.web.uvicorn_socket import WIRE_EXTENSION
 from server.wire import protocol
-from server.wire.protocol import SUBPROTOCOL, SUBPROTOCOL_FAMILY, Dialect, Transient
+from server.wire.dialects import Dialect, choose
+from server.wire.protocol import Transient
 
 ASGIReceive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 ASGISend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -47,7 +48,7 @@ _CLOSE_S = 3
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What a client asks for when it connects."""
+    """What a client asks for when it connects; without a dialect, it speaks a version that we lack."""
 
     principal: Principal
     session_id: str
@@ -73,9 +74,10 @@ class Refusal(msgspec.Struct, frozen=True):
 class Gateway:
     """The WebSocket endpoint, and every connection that it holds."""
 
-    def __init__(self, engine: Engine, settings: Settings) -> None:
+    def __init__(self, engine: Engine, settings: Settings, dialects: Sequence[Dialect]) -> None:
         self._engine = engine
         self._settings = settings
+        self._dialects = dialects
         self.connections: set[WebSocketConnection] = set()
         self.draining = False
         self._left = asyncio.Event()
@@ -92,10 +94,9 @@ class Gateway:
                 await send({"type": "websocket.accept"})
                 await send({"type": "websocket.close", "code": int(CloseCode.VERSION)})
                 return
-            native = request.dialect is Dialect.NATIVE
             wire = scope["extensions"][WIRE_EXTENSION]["wire"]
             connection = WebSocketConnection(self._engine, request, receive, send, wire)
-            await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if native else None})
+            await send({"type": "websocket.accept", "subprotocol": request.dialect.subprotocol})
             self.connections.add(connection)
             del request  # an idle connection keeps nothing that it does not need
             try:
@@ -128,7 +129,8 @@ class Gateway:
             return Refusal(503, ErrorCode.DRAINING, retry_after_s=1)
         if len(self.connections) >= self._settings.connection_limit:
             return Refusal(503, ErrorCode.OVERLOADED, retry_after_s=5)
-        request = read_request(scope["query_string"], scope["subprotocols"], self._engine.workflows.keys())
+        dialect = choose(self._dialects, scope["subprotocols"])
+        request = read_request(scope["query_string"], dialect, self._engine.workflows.keys())
         if isinstance(request, Request):
             others = self._engine.broker.subscribers(request.key)
             if len(others) >= self._settings.connections_per_session_limit:
@@ -159,7 +161,8 @@ class WebSocketConnection:
             engine, self._outlet, key, request.cursor, workflow=request.workflow, dialect=request.dialect
         )
         self._outlet.on_drained = self._subscriber.drained
-        self._native = request.dialect is Dialect.NATIVE
+        dialect = self._subscriber.dialect
+        self._pings, self._parse = dialect.pings, dialect.parse
         self._lines = TokenBucket(settings.line_rate_per_s, settings.line_burst)
         self._frames = TokenBucket(settings.frame_rate_per_s, settings.frame_burst)
         self._heard = self._opened = time.monotonic()
@@ -171,14 +174,14 @@ class WebSocketConnection:
             session_id=key.session_id,
             user_id=key.user_id,
             connection_id=self._subscriber.number,
-            dialect=request.dialect.value,
+            dialect=dialect.name,
         )
         wire.on_text, wire.on_writable = self._take, self._outlet.flush
 
     async def run(self) -> None:
         """Serve until either side closes."""
         self._log.info("connection_opened")
-        if self._native:
+        if self._pings:
             self._schedule_beat()
         self._subscriber.open()
         try:
@@ -206,9 +209,7 @@ class WebSocketConnection:
 
     def tell_drain(self, spread_ms: int) -> None:
         """Tell the client to come back elsewhere, at a moment of its own so that not all come at once."""
-        if self._native:
-            after_ms = random.randrange(spread_ms)
-            self._subscriber.show(Transient("drain", {"after_ms": after_ms}))
+        self._subscriber.show(Transient("drain", {"after_ms": random.randrange(spread_ms)}))
 
     def _say_goodbye(self, code: CloseCode) -> None:
         self._goodbye = asyncio.create_task(self._close(code), name=f"close {self._subscriber.number}")
@@ -237,7 +238,7 @@ class WebSocketConnection:
             self._subscriber.refuse(ErrorCode.BINARY_FRAME)
             return
         try:
-            frame = protocol.parse(text, frame_max_bytes=self._frame_max_bytes, text_max_chars=self._text_max_chars)
+            frame = self._parse(text, frame_max_bytes=self._frame_max_bytes, text_max_chars=self._text_max_chars)
         except ProtocolError as error:
             self._subscriber.refuse(error.code, error.client_id)
             return
@@ -252,7 +253,8 @@ class WebSocketConnection:
             case protocol.Ping(bare=True):
                 self._outlet.put_urgent(b"pong")
             case protocol.Ping(n):
-                self._outlet.put_urgent(self._subscriber.encode(Transient("pong", {"n": n})))
+                for answer in self._subscriber.encode(Transient("pong", {"n": n})):
+                    self._outlet.put_urgent(answer)
             case protocol.Authenticate():
                 self._subscriber.refuse(ErrorCode.AUTH_NOT_ENABLED)
             case protocol.Pong():
@@ -275,8 +277,8 @@ class WebSocketConnection:
         self._schedule_beat()
 
 
-def read_request(query_string: bytes, subprotocols: list[str], workflows: Collection[str]) -> Request | Refusal:
-    """What the client asks for, from its query and its subprotocols; or why that cannot be."""
+def read_request(query_string: bytes, dialect: Dialect | None, workflows: Collection[str]) -> Request | Refusal:
+    """What the client asks for, from its query; or why that cannot be."""
     try:
         pairs = parse_qs(query_string.decode("ascii"), errors="strict")
         query = {name: values[-1] for name, values in pairs.items()}
@@ -300,7 +302,7 @@ def read_request(query_string: bytes, subprotocols: list[str], workflows: Collec
         skip_history=skip,
         message_count=int(shown) if skip and shown.isascii() and shown.isdigit() and len(shown) < 10 else None,
     )
-    return Request(principal, session_id, workflow, cursor, _dialect(subprotocols))
+    return Request(principal, session_id, workflow, cursor, dialect)
 
 
 def _nobody(_text: str) -> None:
@@ -325,13 +327,6 @@ def _count(text: str | None) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 16):
         raise ValueError
     return int(text)
-
-
-def _dialect(subprotocols: list[str]) -> Dialect | None:
-    """None: the client speaks a version of ours that we do not."""
-    if SUBPROTOCOL in subprotocols:
-        return Dialect.NATIVE
-    return None if any(name.startswith(SUBPROTOCOL_FAMILY) for name in subprotocols) else Dialect.BUILDER
 
 
 async def _refuse(send: ASGISend, refusal: Refusal) -> None:

@@ -5,7 +5,8 @@ Server → client, always `{type, message_id, session_id, timestamp, role, paylo
     durable (with `seq`, in the log, replayed verbatim)
         chat_message      a line of the user or the assistant
         action_request    a question with buttons
-        state_update      ends every turn: {from, to, intent, turn, memory}, and {usage, trace} if it called a model
+        state_update      ends every turn: {from, to, intent, turn, memory}, {usage, trace} if it called a model,
+                          and {trace} if it called tools alone
         turn_cancelled    the turn was stopped: {turn}, and {reason: "interrupted"} if a newer line did it
         turn_failed       the turn broke: {turn, code, correlation_id, retryable}
         …                 what a workflow says in frames of its own
@@ -39,9 +40,7 @@ same moment may both be taken; they are answered in their order.
 No asyncio, clock or randomness here: ids and times arrive from outside.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from enum import Enum
 from functools import lru_cache
 from typing import Any, Final
 
@@ -49,20 +48,11 @@ import msgspec
 from msgspec import Struct
 
 from server.errors import ERROR_CODES, ErrorCode, ProtocolError
-from server.records import SYSTEM, Event, EventType, Snapshot
+from server.records import Snapshot
 
-SUBPROTOCOL: Final = "rejoinder.v1"
-SUBPROTOCOL_FAMILY: Final = "rejoinder."
 CLIENT_ID_MAX_CHARS: Final = 64
 #: The largest whole number that every client and every store can hold.
 NUMBER_MAX: Final = 2**53 - 1
-
-
-class Dialect(Enum):
-    """Which client is at the other end: one that offered the subprotocol, or the existing builder."""
-
-    NATIVE = "native"
-    BUILDER = "builder"
 
 
 class Say(Struct, frozen=True):
@@ -132,7 +122,6 @@ class _Received(Struct):
 
 
 _decoder = msgspec.json.Decoder(_Received)
-_encode = msgspec.json.Encoder().encode
 
 
 def parse(raw: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
@@ -204,49 +193,6 @@ def _natural(number: int | None, frame: _Received) -> int:
     return number
 
 
-class Encoded(Struct, frozen=True):
-    """A durable frame as text (UTF-8), made once per event and shared by every tab and by the replay."""
-
-    seq: int
-    message_id: str
-    visible: bool
-    text: bytes
-
-
-class _Envelope(Struct, omit_defaults=True):
-    """What every frame of ours is; only a durable one has a `seq`."""
-
-    type: str
-    message_id: str
-    session_id: str
-    timestamp: str
-    role: str
-    payload: dict[str, Any]
-    seq: int = 0
-
-
-def encode_event(event: Event, *, visible: bool) -> Encoded:
-    """The durable frame of an event."""
-    return Encoded(event.seq, event.message_id, visible, _encode_event(event, event.seq))
-
-
-def encode_all(events: Sequence[Event]) -> list[Encoded]:
-    """The frames of events, each made once."""
-    return [
-        Encoded(event.seq, event.message_id, event.role != SYSTEM, _encode_event(event, event.seq)) for event in events
-    ]
-
-
-def encode_again(event: Event) -> bytes:
-    """An event out of its order, as a transient frame: with a `seq` it would look like a gap, or like a repetition."""
-    return _encode_event(event, 0)
-
-
-def _encode_event(event: Event, seq: int) -> bytes:
-    at = timestamp(event.created_at)
-    return _encode(_Envelope(event.type, event.message_id, event.session_id, at, event.role, event.payload, seq))
-
-
 class Transient(Struct, frozen=True):
     """A frame that is not in the log. `message_id` is given where it announces one (a stream's deltas)."""
 
@@ -254,12 +200,6 @@ class Transient(Struct, frozen=True):
     payload: dict[str, Any]
     role: str = "system"
     message_id: str | None = None
-
-
-def encode_transient(frame: Transient, session_id: str, message_id: str, now_ms: int) -> bytes:
-    """The text of a transient frame (UTF-8), stamped with a fresh id and the present time."""
-    at = timestamp(now_ms)
-    return _encode(_Envelope(frame.type, frame.message_id or message_id, session_id, at, frame.role, frame.payload))
 
 
 @lru_cache(maxsize=64)  # what is committed together has few times, which go to the log, too
@@ -276,14 +216,6 @@ def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def encode_ack(
-    client_id: str | None, seq: int, *, duplicate: bool, session_id: str, message_id: str, now_ms: int
-) -> bytes:
-    """The text of the promise that a line is durable, with a fresh id and the present time."""
-    payload = {"id": client_id, "seq": seq, "duplicate": duplicate}
-    return _encode(_Envelope("ack", message_id, session_id, timestamp(now_ms), "system", payload))
-
-
 def error(code: ErrorCode, client_id: str | None = None, retry_ms: int | None = None) -> Transient:
     """A refusal; nothing was stored."""
     row = ERROR_CODES[code]
@@ -291,18 +223,6 @@ def error(code: ErrorCode, client_id: str | None = None, retry_ms: int | None = 
     if retry_ms is not None:
         payload["retry_ms"] = retry_ms
     return Transient("error", payload)
-
-
-def spoken_error(code: ErrorCode) -> Transient:
-    """The same refusal for the existing builder, which shows nothing but chat messages."""
-    payload = {
-        "text": ERROR_CODES[code].message,
-        "sub_title": None,
-        "list_items": None,
-        "format": "plain",
-        "ephemeral": True,
-    }
-    return Transient(EventType.CHAT_MESSAGE, payload, role="assistant")
 
 
 def status(

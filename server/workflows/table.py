@@ -1,7 +1,7 @@
 """The vocabulary of workflows: states, intents, buttons, and the step that answers one line.
 
 A workflow is a table; it is checked when it is imported. A step sees a Turn and yields outputs; it never sees the
-store, a socket or another session. No clock and no randomness here: they arrive with the Turn.
+store, a socket or another session. No clock, randomness or I/O here: they arrive with the Turn, I/O as its tools.
 
 How a line becomes a move:
 
@@ -13,6 +13,7 @@ How a line becomes a move:
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
 
 from msgspec import Struct
@@ -23,6 +24,7 @@ from server.errors import ErrorCode, StepError, WorkflowError
 from server.records import CHAT_MESSAGE, Event
 from server.workflows.complaints import find_complaints, find_wrong_types
 from server.workflows.page import Page
+from server.workflows.tools import NO_TOOLS, OpenTool, Tools, ToolSpec, complain_of_tools, declared_tools
 
 #: Target of an intent that leaves the state as it is; the workflow's `answer` runs.
 STAY: Final = "@stay"
@@ -37,12 +39,14 @@ class Line(Struct, frozen=True):
     """A user's line as a step sees it.
 
     `action` is the value of the button that was pressed, if one was. `words` is what the person wrote themselves: the
-    text, or "" when the text is merely a button's label or value.
+    text, or "" when the text is merely a button's label or value. `at_ms` (UTC) is when the server received the line,
+    the same in every attempt; 0 in the turn that opens a session, which answers no line.
     """
 
     text: str
     words: str
     action: str | None = None
+    at_ms: int = 0
 
 
 class Frame(Struct, frozen=True):
@@ -94,6 +98,10 @@ class Turn(Struct, frozen=True):
     turn. `new_id` makes a fresh message id; `public_url` is this server's address as browsers know it, without a slash
     at the end.
 
+    `now_ms` (UTC) is when this attempt began; it does not move while the step runs, and is another one in each attempt.
+    What must be the same in every attempt counts from `line.at_ms`. `tools` are those that the workflow declares, for
+    a step that may wait; one that never waits has none.
+
     `assistant` is the language model, None where there is only what the workflow knows by itself; with one, `messages`
     is what was said before the turn, oldest first, `summary` that of what was said before them, and `prompting` what
     the settings say of prompts.
@@ -110,10 +118,17 @@ class Turn(Struct, frozen=True):
     events: Sequence[Event]
     new_id: Callable[[], str]
     public_url: str
+    now_ms: int = 0
+    tools: Tools = NO_TOOLS
     assistant: Assistant | None = None
     messages: Sequence[Message] = ()
     summary: str = ""
     prompting: Prompting = OUR_PROMPTS
+
+    @property
+    def now(self) -> datetime:
+        """`now_ms` as a time in UTC."""
+        return datetime.fromtimestamp(self.now_ms / 1000, UTC)
 
     def window(self, system: str = "") -> tuple[Message, ...]:
         """The messages of a prompt: the summary, the last messages before the line within the bounds, and the line.
@@ -184,7 +199,8 @@ class Workflow:
     frames, each with a function that puts its payload into one line for operators; `page` says which of them is
     published, and how. `context` is how many of the last events a step wants. `when_busy` is what becomes of a line
     that comes while an answer is under way. `legacy_state` makes of a state's name and the memory the name that clients
-    without the subprotocol know.
+    without the subprotocol know. `tools` are those that its steps may call: a name and how to open it, or
+    ToolSpecs.
     """
 
     name: str
@@ -200,10 +216,12 @@ class Workflow:
     context: int = 0
     when_busy: WhenBusy = "queue"
     legacy_state: Callable[[str, Mapping[str, Any]], str] = lambda state, _: state
+    tools: Mapping[str, OpenTool] | Sequence[ToolSpec] = ()
     _states: dict[str, State] = field(default_factory=dict, init=False, repr=False)
     _allowed: dict[str, Mapping[str, str]] = field(default_factory=dict, init=False, repr=False)
     _buttons: dict[str, Button] = field(default_factory=dict, init=False, repr=False)
     _values: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+    _tools: dict[str, ToolSpec] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if wrong_types := find_wrong_types(self, State, Button):
@@ -214,8 +232,15 @@ class Workflow:
         for button in (button for state in self.states for button in state.buttons):
             self._buttons.setdefault(button.value, button)
             self._values.setdefault(_fold(button.value), button.value)
-        if complaints := find_complaints(self, stay=STAY, policies=get_args(WhenBusy)):
+        self._tools.update((tool.name, tool) for tool in declared_tools(self.tools))
+        complaints = find_complaints(self, stay=STAY, policies=get_args(WhenBusy))
+        if complaints := complaints + complain_of_tools(self.tools):
             raise WorkflowError(self.name, complaints)
+
+    @property
+    def declared(self) -> Mapping[str, ToolSpec]:
+        """Name → tool, for every tool that the steps may call."""
+        return self._tools
 
     def state(self, name: str) -> State:
         """The state of this name. Raises StepError when the table has none (a stored state of an older table)."""
@@ -236,11 +261,11 @@ class Workflow:
         pressed = {button.intent for button in state.buttons}
         return [intent for intent in state.on if intent not in pressed and intent != self.fallback]
 
-    def read_line(self, text: str, action: str | None) -> Line:
-        """A line with its own words told apart from a button's label or value."""
+    def read_line(self, text: str, action: str | None, at_ms: int = 0) -> Line:
+        """A line with its own words told apart from a button's label or value; received at `at_ms` (UTC)."""
         button = self.button(action) if action else None
         spoken = button is not None and _fold(text) in (_fold(button.label), _fold(button.value))
-        return Line(text=text, words="" if spoken else text, action=action)
+        return Line(text=text, words="" if spoken else text, action=action, at_ms=at_ms)
 
     def decide(self, state: State, line: Line) -> str | None:
         """The intent of a button, pressed or typed; STALE for a button of another state; None for free text."""

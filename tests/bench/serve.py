@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,7 @@ from server.app import create_app
 from server.settings import Settings
 from server.store import Store
 from server.store.open import open_store
+from server.wire.dialects import Dialect
 from server.workflows.registry import find_workflows
 from server.workflows.table import Workflow
 from tests.support import example_workflows
@@ -39,7 +40,11 @@ class CountedStore(PassingStore):
 
 
 def create_counted_app(
-    settings: Settings, *, workflows: Mapping[str, Workflow] | None = None, store: Store | None = None
+    settings: Settings,
+    *,
+    workflows: Mapping[str, Workflow] | None = None,
+    store: Store | None = None,
+    dialects: Sequence[Dialect] = (),
 ) -> Starlette:
     """The application over a counted store."""
     counted = CountedStore(store or open_store(settings))
@@ -50,7 +55,7 @@ def create_counted_app(
         path.with_suffix(".new").rename(path)  # whole, or not there
 
     signal.signal(signal.SIGUSR1, write)
-    return create_app(settings, workflows=workflows, store=counted)
+    return create_app(settings, workflows=workflows, store=counted, dialects=dialects)
 
 
 def main() -> int:

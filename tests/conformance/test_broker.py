@@ -1,12 +1,12 @@
 """What a broker promises: whoever subscribed hears, in order, and nobody else does."""
 
 import asyncio
-from collections.abc import Sequence
 
 from server.broker import Broker
 from server.errors import CloseCode
 from server.records import Event, SessionKey
-from server.wire.protocol import Encoded, Transient, encode_event
+from server.wire.protocol import Transient
+from server.wire.published import PublishedEvents, PublishedFrame
 from tests.support.writes import event
 
 KEY: SessionKey = SessionKey("ann", "session")
@@ -16,18 +16,18 @@ class Listener:
     """Keeps what it hears; `then` is what it does on hearing."""
 
     def __init__(self) -> None:
-        self.heard: list[Encoded] = []
+        self.heard: list[Event] = []
         self.heads: list[int] = []
         self.transient: list[Transient] = []
 
-    def hear(self, frames: Sequence[Encoded]) -> None:
-        self.heard += frames
+    def hear(self, events: PublishedEvents) -> None:
+        self.heard += events
 
     def hint(self, head: int) -> None:
         self.heads.append(head)
 
-    def hear_transient(self, frame: Transient) -> None:
-        self.transient.append(frame)
+    def hear_transient(self, published: PublishedFrame) -> None:
+        self.transient.append(published.frame)
 
     def close(self, code: CloseCode) -> None:
         raise AssertionError(f"closed with {code}")
@@ -40,38 +40,37 @@ class Leaver(Listener):
         super().__init__()
         self.broker, self.leaves = broker, leaves or self
 
-    def hear(self, frames: Sequence[Encoded]) -> None:
-        super().hear(frames)
+    def hear(self, events: PublishedEvents) -> None:
+        super().hear(events)
         self.broker.unsubscribe(KEY, self.leaves)
 
 
 class Breaker(Listener):
     """Cannot hear."""
 
-    def hear(self, frames: Sequence[Encoded]) -> None:
+    def hear(self, events: PublishedEvents) -> None:
         raise ValueError("cannot hear")
 
     def hint(self, head: int) -> None:
         raise ValueError("cannot hear")
 
-    def hear_transient(self, frame: Transient) -> None:
+    def hear_transient(self, published: PublishedFrame) -> None:
         raise ValueError("cannot hear")
 
 
-def published(broker: Broker, count: int, key: SessionKey = KEY) -> list[Encoded]:
-    """Publish `count` events at once; their frames."""
+def published(broker: Broker, count: int, key: SessionKey = KEY) -> list[Event]:
+    """Publish `count` events at once."""
     events: list[Event] = [event(key.session_id, seq=number) for number in range(1, count + 1)]
-    frames = [encode_event(said, visible=True) for said in events]
-    broker.publish(key, events, frames)
-    return frames
+    broker.publish(key, events)
+    return events
 
 
 def test_every_subscriber_hears_in_order(broker: Broker) -> None:
     listeners = [Listener() for _ in range(3)]
     for listener in listeners:
         broker.subscribe(KEY, listener)
-    frames = published(broker, 3) + published(broker, 2)
-    assert [listener.heard for listener in listeners] == [frames] * 3
+    events = published(broker, 3) + published(broker, 2)
+    assert [listener.heard for listener in listeners] == [events] * 3
 
 
 def test_what_was_published_before_is_not_heard(broker: Broker) -> None:
@@ -79,8 +78,8 @@ def test_what_was_published_before_is_not_heard(broker: Broker) -> None:
     listener = Listener()
     broker.subscribe(KEY, listener)
     assert listener.heard == []
-    frames = published(broker, 1)
-    assert listener.heard == frames
+    events = published(broker, 1)
+    assert listener.heard == events
 
 
 def test_only_the_session_of_the_user_is_heard(broker: Broker) -> None:
@@ -88,11 +87,11 @@ def test_only_the_session_of_the_user_is_heard(broker: Broker) -> None:
     listeners = {key: Listener() for key in (KEY, SessionKey("eve", "session"), SessionKey("ann", "other"))}
     for key, listener in listeners.items():
         broker.subscribe(key, listener)
-    frames = published(broker, 1)
+    events = published(broker, 1)
     broker.publish_transient(KEY, Transient("status_update", {}))
     broker.tell_transient(KEY, Transient("status_update", {}))
     broker.tell_head(KEY, 1)
-    assert [listener.heard for listener in listeners.values()] == [frames, [], []]
+    assert [listener.heard for listener in listeners.values()] == [events, [], []]
     assert [len(listener.transient) for listener in listeners.values()] == [2, 0, 0]
     assert [listener.heads for listener in listeners.values()] == [[1], [], []]
 
@@ -175,9 +174,9 @@ def test_who_unsubscribed_hears_nothing(broker: Broker) -> None:
     broker.subscribe(KEY, leaving)
     broker.subscribe(KEY, staying)
     broker.unsubscribe(KEY, leaving)
-    frames = published(broker, 1)
+    events = published(broker, 1)
     broker.publish_transient(KEY, Transient("status_update", {}))
-    assert (leaving.heard, leaving.transient, staying.heard) == ([], [], frames)
+    assert (leaving.heard, leaving.transient, staying.heard) == ([], [], events)
 
 
 def test_unsubscribing_what_is_unknown_does_nothing(broker: Broker) -> None:
@@ -197,8 +196,8 @@ def test_hearing_may_end_a_subscription(broker: Broker) -> None:
     first, second = Leaver(broker), Leaver(broker, last)
     for listener in (first, second, last):
         broker.subscribe(KEY, listener)
-    frames = published(broker, 1)
-    assert first.heard == second.heard == frames
+    events = published(broker, 1)
+    assert first.heard == second.heard == events
     assert list(broker.subscribers(KEY)) == [second]
 
 
@@ -206,10 +205,10 @@ def test_one_that_cannot_hear_costs_the_others_nothing(broker: Broker) -> None:
     listener = Listener()
     broker.subscribe(KEY, Breaker())
     broker.subscribe(KEY, listener)
-    frames = published(broker, 2)
+    events = published(broker, 2)
     broker.publish_transient(KEY, Transient("status_update", {}))
     broker.tell_transient(KEY, Transient("status_update", {}))
     broker.tell_head(KEY, 2)
-    assert listener.heard == frames
+    assert listener.heard == events
     assert len(listener.transient) == 2
     assert listener.heads == [2]

@@ -11,7 +11,8 @@ from server.broker.redis.broker import RedisBroker
 from server.broker.redis.pool import open_pool
 from server.errors import CloseCode
 from server.records import Event, SessionKey
-from server.wire.protocol import Encoded, Transient, encode_all, status
+from server.wire.protocol import Transient, status
+from server.wire.published import PublishedEvents, PublishedFrame
 from tests.conformance.test_owners import ODD
 from tests.services.redis import RedisServer, empty_server, redis_server
 from tests.support.writes import event
@@ -25,18 +26,18 @@ QUEUE_LIMIT = 50
 
 class Listener:
     def __init__(self) -> None:
-        self.heard: list[Encoded] = []
+        self.heard: list[Event] = []
         self.transient: list[Transient] = []
         self.heads: list[int] = []
 
-    def hear(self, frames: Sequence[Encoded]) -> None:
-        self.heard += frames
+    def hear(self, events: PublishedEvents) -> None:
+        self.heard += events
 
     def hint(self, head: int) -> None:
         self.heads.append(head)
 
-    def hear_transient(self, frame: Transient) -> None:
-        self.transient.append(frame)
+    def hear_transient(self, published: PublishedFrame) -> None:
+        self.transient.append(published.frame)
 
     def close(self, code: CloseCode) -> None:
         raise AssertionError(f"closed with {code}")
@@ -72,9 +73,8 @@ class Process:
                 await asyncio.sleep(0.005)  # what another program does has no event here
 
 
-def news(*seqs: int, text: str = "hello", key: SessionKey = KEY) -> tuple[list[Event], list[Encoded]]:
-    events = [event(key.session_id, seq=seq, payload={"text": text}) for seq in seqs]
-    return events, encode_all(events)
+def news(*seqs: int, text: str = "hello", key: SessionKey = KEY) -> list[Event]:
+    return [event(key.session_id, seq=seq, payload={"text": text}) for seq in seqs]
 
 
 @pytest.fixture
@@ -105,10 +105,10 @@ async def pair(server: RedisServer) -> AsyncIterator[tuple[Process, Process]]:
 async def test_news_reach_the_subscribers_and_the_engine_of_another_process(pair: tuple[Process, Process]) -> None:
     one, two = pair
     await two.listen()
-    events, frames = news(3, 4)
-    one.broker.publish(KEY, events, frames)
+    events = news(3, 4)
+    one.broker.publish(KEY, events)
     await two.until(lambda: len(two.listener.heard) == 2)
-    assert two.listener.heard == frames
+    assert two.listener.heard == events
     assert two.remote == [(KEY, 4, tuple(events))]
     assert one.remote == []  # its own come back, and are not news
 
@@ -118,7 +118,7 @@ async def test_what_the_first_process_subscribed_to_is_heard_there_once(pair: tu
     await one.listen()
     await two.listen()
     for seq in range(1, 30):
-        one.broker.publish(KEY, *news(seq))
+        one.broker.publish(KEY, news(seq))
     await two.until(lambda: len(two.listener.heard) == 29)
     assert [frame.seq for frame in one.listener.heard] == list(range(1, 30))
     assert [frame.seq for frame in two.listener.heard] == list(range(1, 30))
@@ -127,8 +127,8 @@ async def test_what_the_first_process_subscribed_to_is_heard_there_once(pair: tu
 async def test_nobody_hears_of_somebody_elses_session(pair: tuple[Process, Process]) -> None:
     one, two = pair
     await two.listen(OTHER)
-    one.broker.publish(KEY, *news(1))
-    one.broker.publish(OTHER, *news(1, key=OTHER))
+    one.broker.publish(KEY, news(1))
+    one.broker.publish(OTHER, news(1, key=OTHER))
     await two.until(lambda: bool(two.listener.heard))
     assert [key for key, *_ in two.remote] == [OTHER]
     assert len(two.listener.heard) == 1
@@ -137,7 +137,7 @@ async def test_nobody_hears_of_somebody_elses_session(pair: tuple[Process, Proce
 async def test_news_that_are_too_long_go_as_a_number(pair: tuple[Process, Process]) -> None:
     one, two = pair
     await two.listen()
-    one.broker.publish(KEY, *news(7, text="x" * HINT_MAX_BYTES))
+    one.broker.publish(KEY, news(7, text="x" * HINT_MAX_BYTES))
     await two.until(lambda: bool(two.remote))
     assert two.remote == [(KEY, 7, ())]
     assert (two.listener.heads, two.listener.heard) == ([7], [])
@@ -161,8 +161,8 @@ async def test_a_process_that_follows_a_session_hears_of_it_without_a_subscriber
     await two.listen()
     two.broker.follow(KEY)
     two.broker.unsubscribe(KEY, two.listener)  # its last tab goes to the other process, and the turn runs on
-    events, frames = news(3)
-    one.broker.publish(KEY, events, frames)
+    events = news(3)
+    one.broker.publish(KEY, events)
     await two.until(lambda: bool(two.remote))
     assert two.remote == [(KEY, 3, tuple(events))]
     assert two.listener.heard == []
@@ -191,7 +191,7 @@ async def test_a_lost_connection_is_noticed_mended_and_told(nemesis: str) -> Non
             await _strike(server, two, nemesis)
             await two.until(lambda: two.broker.connected and two.changes[-2:] == [False, True])
             await two.until(lambda: one.broker.connected)
-            one.broker.publish(KEY, *news(1))
+            one.broker.publish(KEY, news(1))
             await two.until(lambda: bool(two.listener.heard))
 
 
@@ -215,7 +215,7 @@ async def test_without_redis_publishing_costs_nothing_and_keeps_nothing(server: 
     async with running(url) as one:
         await one.listen()  # returns: waiting for Redis would be of no use
         for seq in range(1, 2 * QUEUE_LIMIT):
-            one.broker.publish(KEY, *news(seq))
+            one.broker.publish(KEY, news(seq))
         assert len(one.listener.heard) == 2 * QUEUE_LIMIT - 1
         assert not one.broker.connected
 
@@ -229,7 +229,7 @@ async def test_what_waits_goes_together_also_when_redis_has_forgotten_how(
         server.command("SCRIPT", "FLUSH")
         server.command("CONFIG", "RESETSTAT")
         for seq in range(20 * turn + 1, 20 * turn + 21):
-            one.broker.publish(KEY, *news(seq))
+            one.broker.publish(KEY, news(seq))
         await two.until(lambda: len(two.listener.heard) == 20 * turn + 20)  # noqa: B023
         assert [frame.seq for frame in two.listener.heard] == list(range(1, 20 * turn + 21))
         calls = {name: told["calls"] for name, told in server.command("INFO", "commandstats").items()}
@@ -243,11 +243,11 @@ async def test_what_comes_soon_after_a_message_is_gathered_and_the_first_does_no
     monkeypatch.setattr(outbox, "_PAUSE_S", 2.0)
     one, two = pair
     await two.listen()
-    one.broker.publish(KEY, *news(1))
+    one.broker.publish(KEY, news(1))
     await two.until(lambda: len(two.listener.heard) == 1)
     server.command("CONFIG", "RESETSTAT")
     for seq in range(2, 12):
-        one.broker.publish(KEY, *news(seq))
+        one.broker.publish(KEY, news(seq))
         await asyncio.sleep(0)  # each in a turn of its own
     await two.until(lambda: len(two.listener.heard) == 11)
     assert server.command("INFO", "commandstats")["cmdstat_evalsha"]["calls"] == 1
@@ -257,10 +257,10 @@ async def test_the_queue_to_redis_has_a_bound(pair: tuple[Process, Process]) -> 
     one, two = pair
     await two.listen()
     for seq in range(1, 3 * QUEUE_LIMIT):  # at once: the task that sends has no turn in between
-        one.broker.publish(KEY, *news(seq))
+        one.broker.publish(KEY, news(seq))
     await two.until(lambda: len(two.listener.heard) == QUEUE_LIMIT)
     assert one.broker.lost == 2 * QUEUE_LIMIT - 1
-    one.broker.publish(KEY, *news(999))
+    one.broker.publish(KEY, news(999))
     await two.until(lambda: two.listener.heard[-1].seq == 999)
 
 
@@ -305,7 +305,7 @@ async def test_ids_of_every_kind_reach_their_session_alone(pair: tuple[Process, 
         await two.listen(key)
     for place in range(0, len(keys), QUEUE_LIMIT // 2):
         for number, key in enumerate(keys[place : place + QUEUE_LIMIT // 2], place + 1):
-            one.broker.publish(key, *news(number, key=key))
+            one.broker.publish(key, news(number, key=key))
         await two.until(lambda: len(two.remote) == min(place + QUEUE_LIMIT // 2, len(keys)))  # noqa: B023
     assert [(key, head) for key, head, _ in two.remote] == [(key, number) for number, key in enumerate(keys, 1)]
     assert one.broker.lost == 0

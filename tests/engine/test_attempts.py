@@ -1,7 +1,7 @@
 """When a step that broke off is begun again, and when it is not."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 
 import pytest
 
@@ -23,6 +23,7 @@ class Steps:
 
     def __init__(self, *errors: Exception | None, left_ms: int = 60_000) -> None:
         self.begun: list[int] = []
+        self.shown: list[Input] = []
         self.closed = 0
         self.waits_ms: list[int] = []
         self._errors = list(errors)
@@ -30,12 +31,13 @@ class Steps:
         self.attempts = Attempts(EFFECT, key, lambda: left_ms, PATIENCE, sleep=self._sleep, chance=lambda: 1.0)
 
     async def outputs(self) -> Sequence[Input]:
-        return [output async for output in self.attempts.run(self._begin)]
+        await self.attempts.run(self._attempt, self.shown.append)
+        return self.shown
 
-    async def _begin(self, effect: RunStep) -> AsyncGenerator[Input, None]:
+    async def _attempt(self, effect: RunStep) -> None:
         self.begun.append(effect.attempt)
         try:
-            yield Streamed(effect.run, f"attempt {effect.attempt}", "s")
+            self.shown.append(Streamed(effect.run, f"attempt {effect.attempt}", "s"))
             if (error := self._errors.pop(0)) is not None:
                 raise error
         finally:

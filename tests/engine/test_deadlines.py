@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from server.assistant import Prompt, Usage
-from server.assistant.account import Account
+from server.assistant.breaker import Breaker
 from server.assistant.errors import AssistantError, Fault
+from server.assistant.guarded import Guarded
+from server.engine.account import Account
 from server.engine.run_step import Means, run_step
 from server.machines.effects import RunStep
 from server.machines.inputs import Failed, Input
@@ -50,10 +52,14 @@ def test_a_call_ends_before_its_step_so_that_its_own_code_is_told(
     assistant: Slow | Endless, code: str, after_ms: int
 ) -> None:
     async def play() -> tuple[list[Input], int]:
-        means = Means(DictStore(), replace(Settings(), step_timeout_ms=2000), assistant)
+        means = Means(
+            DictStore(), replace(Settings(), step_timeout_ms=2000), Guarded(assistant, Breaker(), now_ms=now_ms)
+        )
         effect = RunStep(1, 3, 1, line(3), snapshot(workflow="chat", state=CHAT.start, seq=3, lined=3), stale=False)
-        outputs = run_step(means, CHAT, effect, SessionKey(USER, SESSION), Account(SESSION, now_ms, {}))
-        return [output async for output in outputs], now_ms()
+        outputs: list[Input] = []
+        account = Account(SESSION, now_ms, {})
+        await run_step(means, CHAT, effect, SessionKey(USER, SESSION), account=account, show=outputs.append)
+        return outputs, now_ms()
 
     outputs, ended_ms = virtual_time.run(play())
     failed = outputs[-1]
@@ -70,10 +76,10 @@ def test_a_step_that_waits_for_something_else_is_ended_at_its_time() -> None:
     async def play() -> tuple[list[Input], int]:
         means = Means(DictStore(), replace(Settings(), step_timeout_ms=2000))
         effect = RunStep(1, 3, 1, line(3), snapshot(seq=3, lined=3), stale=False)
-        outputs = run_step(
-            means, replace(ECHO, answer=wait), effect, SessionKey(USER, SESSION), Account(SESSION, now_ms, {})
-        )
-        return [output async for output in outputs], now_ms()
+        outputs: list[Input] = []
+        account, workflow = Account(SESSION, now_ms, {}), replace(ECHO, answer=wait)
+        await run_step(means, workflow, effect, SessionKey(USER, SESSION), account=account, show=outputs.append)
+        return outputs, now_ms()
 
     outputs, ended_ms = virtual_time.run(play())
     [failed] = outputs

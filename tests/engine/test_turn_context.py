@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from server.assistant import Prompt, Usage
-from server.assistant.account import Account
 from server.assistant.past import Past
 from server.engine import turn_context
+from server.engine.account import Account
 from server.engine.turn_context import Recall
 from server.machines.effects import RunStep
 from server.records import SessionKey

@@ -15,7 +15,8 @@ from server.engine.upkeep import Rounds
 from server.errors import CloseCode
 from server.records import SessionKey
 from server.settings import Settings
-from server.wire.protocol import Encoded, Transient
+from server.wire.protocol import Transient
+from server.wire.published import PublishedEvents, PublishedFrame
 from tests.support import virtual_time
 from tests.support.dict_store import DictStore
 from tests.support.example_workflows import WORKFLOWS
@@ -70,13 +71,13 @@ class Tab:
         self.heads: list[int] = []
         self.told = told
 
-    def hear(self, frames: Sequence[Encoded]) -> None:
+    def hear(self, events: PublishedEvents) -> None:
         assert self.told, "nothing is published"
 
     def hint(self, head: int) -> None:
         self.heads.append(head)
 
-    def hear_transient(self, frame: Transient) -> None:
+    def hear_transient(self, published: PublishedFrame) -> None:
         assert self.told, "nothing is shown"
 
     def close(self, code: CloseCode) -> None:

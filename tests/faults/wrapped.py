@@ -11,7 +11,7 @@ from server.engine.awake import Replies
 from server.machines import effects
 from server.records import Event, Loaded, Outcome, SessionKey, Write
 from server.store import Store
-from server.wire.protocol import Encoded, Transient
+from server.wire.protocol import Transient
 from server.workflows.table import Output, Step, Turn, Workflow
 from tests.faults.points import Points
 from tests.support.passing_store import PassingStore
@@ -77,9 +77,9 @@ class FaultyBroker:
     async def joined(self, key: SessionKey) -> None:
         await self._broker.joined(key)
 
-    def publish(self, key: SessionKey, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
+    def publish(self, key: SessionKey, events: Sequence[Event]) -> None:
         if self._points.reach_at_once("publish:before"):
-            self._broker.publish(key, events, frames)
+            self._broker.publish(key, events)
 
     def publish_transient(self, key: SessionKey, frame: Transient) -> None:
         self._broker.publish_transient(key, frame)

@@ -7,7 +7,7 @@ from server.errors import ERROR_CODES
 from server.machines import connection, effects, inputs
 from server.machines.connection import Cursor
 from server.records import SYSTEM, Event
-from server.wire.protocol import Cancel, Encoded, Say, Transient
+from server.wire.protocol import Cancel, Say, Transient
 from tests.model.laws import POISON
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Client:
         self.name = name
         self.session_id = session_id
         self.tab: Tab | None = None
-        self.applied: list[Encoded] = []
+        self.applied: list[Event] = []
         self.outbox: dict[str, Say | Cancel] = {}
         self.said: dict[str, Say] = {}
         self.running: int | None = None
@@ -60,7 +60,7 @@ class Client:
 
     def shown(self) -> int:
         """How many items a person sees."""
-        return sum(frame.visible for frame in self.applied)
+        return sum(frame.role != SYSTEM for frame in self.applied)
 
     # ------------------------------------------------------------ to the server
 
@@ -100,7 +100,7 @@ class Client:
         match frame:
             case connection.Sync(action, snapshot):
                 self._begin(action, snapshot.seq)
-            case Encoded():
+            case Event():
                 self._apply(tab, frame)
             case effects.Ack(_, client_id):
                 self.outbox.pop(client_id or "", None)
@@ -115,14 +115,14 @@ class Client:
         laws = self.world.laws
         if action == "skip_history":
             log = laws.frames(self.session_id)[:head]
-            same = [frame for frame in self.applied if frame.visible] == [frame for frame in log if frame.visible]
-            laws.hold(same, f"{self.name} skipped a history that it does not have")
+            seen, kept = ([event for event in events if event.role != SYSTEM] for events in (self.applied, log))
+            laws.hold(seen == kept, f"{self.name} skipped a history that it does not have")
             self.applied = log
         elif action != "send_delta":
             self.applied = []
             self._streams.clear()
 
-    def _apply(self, tab: "Tab", frame: Encoded) -> None:
+    def _apply(self, tab: "Tab", frame: Event) -> None:
         last, laws = len(self.applied), self.world.laws
         if frame.seq <= last:
             laws.hold(self.applied[frame.seq - 1] == frame, f"{self.name} has another event {frame.seq}")

@@ -7,6 +7,9 @@ what is raised.
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
+
+from msgspec import structs
 
 from server.machines import connection, effects
 from server.machines.connection import Cursor, Numbered
@@ -24,7 +27,7 @@ from server.records import (
     fold,
     is_line,
 )
-from server.wire.protocol import Cancel, Encoded, Say, encode_all
+from server.wire.protocol import Cancel, Say
 from server.workflows.table import Workflow
 from tests.support.builders import USER
 from tests.support.dict_store import DictStore
@@ -44,7 +47,7 @@ class Laws:
     def __init__(self, store: DictStore, workflow: Workflow) -> None:
         self._store = store
         self.when_busy = workflow.when_busy
-        self._frames: dict[str, list[Encoded]] = defaultdict(list)
+        self._frames: dict[str, list[Event]] = defaultdict(list)
         self._seen: dict[str, list[Event]] = defaultdict(list)
         self._published: Counter[tuple[str, int]] = Counter()
         self._asked: dict[tuple[int, str | None], list[Request]] = defaultdict(list)
@@ -65,10 +68,10 @@ class Laws:
     def snapshot(self, session_id: str) -> Snapshot | None:
         return self._store.snapshots.get(SessionKey(user_id=USER, session_id=session_id))
 
-    def frames(self, session_id: str) -> list[Encoded]:
-        """The log as frames, each made once."""
+    def frames(self, session_id: str) -> list[Event]:
+        """The log as it was when its events were first seen: nobody else has these payloads."""
         frames, log = self._frames[session_id], self.log(session_id)
-        frames += encode_all(log[len(frames) :])
+        frames += [structs.replace(event, payload=deepcopy(event.payload)) for event in log[len(frames) :]]
         return frames
 
     def look_at_log(self, session_id: str) -> None:
@@ -145,7 +148,7 @@ class Laws:
         stored = {event.message_id for event in self.log(session_id)}
         match outcome:
             case Committed(events):
-                self.are_durable(session_id, encode_all(events), "committed")
+                self.are_durable(session_id, events, "committed")
             case Conflict():
                 # All of it: two processes that stop one turn both keep what it had said, under the id of that.
                 happened = all(event.message_id in stored for event in write.events)
@@ -156,7 +159,7 @@ class Laws:
                 self.hold(False, "a session is missing")
 
     def published(self, session_id: str, events: Sequence[Event]) -> None:
-        self.are_durable(session_id, encode_all(events), "published")
+        self.are_durable(session_id, events, "published")
         for event in events:
             self._published[session_id, event.seq] += 1
             self.hold(self._published[session_id, event.seq] == 1, f"event {event.seq} was published twice")

@@ -12,7 +12,7 @@ from server.machines.session import Session
 from server.machines.standing import Limits
 from server.machines.turn import Running
 from server.records import UNKNOWN, Committed, Event, Loaded, SessionKey, Settled, Unknown, Unstorable, Write
-from server.wire.protocol import Encoded, Say, Transient, encode_all
+from server.wire.protocol import Say, Transient
 from tests.model.awake import Awake
 from tests.model.laws import POISON
 from tests.model.network import Packet
@@ -135,7 +135,7 @@ class Process:
                     tab.put(effect)
             case effects.Publish(events):
                 laws.published(session_id, events)
-                self.hear(session_id, encode_all(events))
+                self.hear(session_id, events)
                 self.world.network.publish(self, session_id, events)
             case effects.Show(frame, here):
                 self.hear_transient(session_id, frame)
@@ -239,10 +239,10 @@ class Process:
 
     # ------------------------------------------------------------ what else reaches it
 
-    def hear(self, session_id: str, frames: Sequence[Encoded]) -> None:
+    def hear(self, session_id: str, events: Sequence[Event]) -> None:
         """Committed events reach the connections of this process."""
         for tab in list(self.subscribers[session_id]):
-            tab.hear(frames)
+            tab.hear(events)
 
     def hear_head(self, session_id: str, head: int) -> None:
         """How far the log goes reaches the connections of this process."""
@@ -270,7 +270,7 @@ class Process:
                 self.hear_transient(session_id, packet.frame)
             return
         if packet.events:
-            self.hear(session_id, encode_all(packet.events))
+            self.hear(session_id, packet.events)
         else:
             self.hear_head(session_id, packet.head)
         self.answer(session_id, inputs.Remote(packet.head, packet.events))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from server.records import Event, Snapshot
-from server.wire.protocol import Encoded
 from server.workflows.table import Progress, Result
 from tests.model.calm import calm_down
 from tests.model.world import SAYINGS, Action, Plan, World
@@ -133,8 +132,6 @@ def _brief(what: object) -> str:
     match what:
         case Event():
             return f"{what.seq} {what.type} {what.client_id or what.message_id} of turn {what.turn}"
-        case Encoded():
-            return str(what.seq)
         case Snapshot():
             return f"version {what.version} head {what.seq} cursor {what.cursor} {what.state} card {what.card}"
         case Result() | Progress():

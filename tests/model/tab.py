@@ -8,7 +8,7 @@ from server.errors import CloseCode
 from server.machines import connection, effects, inputs
 from server.machines.connection import Connection, Cursor, Phase
 from server.records import Event, Loaded, SessionKey
-from server.wire.protocol import Encoded, Transient, encode_all
+from server.wire.protocol import Transient
 from tests.model.process import PAGE_LIMIT, Process
 from tests.support.builders import USER
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HARD_FRAMES = 4
 SOFT_FRAMES = 1
 
-Frame = connection.Sync | Encoded | effects.Ack | effects.Reject | Transient
+Frame = connection.Sync | Event | effects.Ack | effects.Reject | Transient
 
 
 class Tab:
@@ -87,9 +87,9 @@ class Tab:
         if not isinstance(frame, Transient) or len(self.queue) < HARD_FRAMES:
             self.queue.append(frame)
 
-    def hear(self, frames: Sequence[Encoded]) -> None:
-        self.heard = max(self.heard, frames[-1].seq)
-        self.perform(self.machine.live(frames))
+    def hear(self, events: Sequence[Event]) -> None:
+        self.heard = max(self.heard, events[-1].seq)
+        self.perform(self.machine.live(events))
 
     def hint(self, head: int) -> None:
         self.heard = max(self.heard, head)
@@ -154,10 +154,10 @@ class Tab:
         """Everything behind the cursor, and nothing else, in order."""
         self._laws.are_durable(self.session_id, items, "sent")
         for item in items:
-            assert isinstance(item, Encoded)
+            assert isinstance(item, Event)
             expected = self._next or (self._cursor.after or 0) + 1
             self._laws.hold(item.seq == expected, f"event {item.seq} was sent where {expected} must follow")
-            if sum(isinstance(frame, Encoded) for frame in self.queue) >= HARD_FRAMES:
+            if sum(isinstance(frame, Event) for frame in self.queue) >= HARD_FRAMES:
                 self._was_full = True
                 self.machine.full(item.seq - 1)
                 self._next = item.seq
@@ -183,7 +183,7 @@ class Tab:
             if found is not None and found.inbox:
                 self.process.open(self.session_id, found)
             self._found_nothing = self._found_nothing or found is None
-            items = encode_all(found.events) if found else []
+            items = found.events if found else []
             self._be_resumed(found)
             self.perform(self.machine.loaded(effect.read_id, found.snapshot if found else None, items))
 
@@ -203,7 +203,7 @@ class Tab:
             if isinstance(page, Exception):
                 self.perform(self.machine.read_failed(effect.read_id))
             elif self.machine.phase is not Phase.CLOSED:
-                self.perform(self.machine.page(effect.read_id, encode_all(page)))
+                self.perform(self.machine.page(effect.read_id, page))
 
         self.process.store.ask(
             "read", lambda: store.read(SessionKey(USER, self.session_id), effect.after, effect.limit), read

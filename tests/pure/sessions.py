@@ -1,13 +1,11 @@
 """A conversation in small steps: a session machine, and what goes into it."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from server.errors import ErrorCode
 from server.machines.effects import AnswerAtOnce, Append, Commit, Effect, Load, RunStep
 from server.machines.inputs import (
     MAY_WAIT,
-    NOTHING_SPENT,
     Appended,
     AtOnce,
     Cancel,
@@ -22,6 +20,7 @@ from server.machines.inputs import (
 )
 from server.machines.session import Session
 from server.machines.standing import Limits
+from server.machines.trace import NOTHING_SPENT, Spent
 from server.records import Event, Loaded
 from server.wire.protocol import Say
 from server.workflows.table import Frame, Result, Workflow, chat
@@ -78,7 +77,7 @@ def running(client_id: str = "c3", seq: int = 3, workflow: Workflow = ECHO, **li
     return machine, the(accept(machine, say(client_id=client_id), seq), RunStep)
 
 
-def done(step: RunStep, *frames: Frame, spent: Mapping[str, Any] = NOTHING_SPENT, **fields: Any) -> Done:
+def done(step: RunStep, *frames: Frame, spent: Spent = NOTHING_SPENT, **fields: Any) -> Done:
     known: dict[str, Any] = {"intent": "Say", "to": "HELLO", "memory": {}}
     return Done(step.run, Result(frames=frames or (chat("answer"),), **{**known, **fields}), IDS, T0_MS, spent)
 
@@ -87,7 +86,7 @@ def broken(step: RunStep) -> Failed:
     return Failed(step.run, ErrorCode.STEP_FAILED, "It broke.", "corr", True, IDS, T0_MS)
 
 
-def cancel(turn: int = 3, client_id: str = "x1", spent: Mapping[str, Any] = NOTHING_SPENT) -> Cancel:
+def cancel(turn: int = 3, client_id: str = "x1", spent: Spent = NOTHING_SPENT) -> Cancel:
     return Cancel(8, client_id, turn, IDS, T0_MS, spent)
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from msgspec import structs
 
 from server.assistant import Message, Prompting
-from server.errors import StepError
+from server.errors import StepError, WorkflowError
 from server.workflows.move import step
 from server.workflows.page import Page
 from server.workflows.table import (
@@ -30,6 +31,7 @@ from server.workflows.table import (
     Workflow,
     chat,
 )
+from server.workflows.tools import ToolContext, ToolLimits, ToolSpec
 from tests.support.builders import SESSION
 
 LEFT = Button("go_left", "Go left", "Left", primary=True)
@@ -106,6 +108,50 @@ def result(workflow: Workflow, turn: Turn, *, stale: bool = False) -> Result:
 def test_a_table_that_works_is_taken() -> None:
     assert WALK.state("ROOM") is ROOM
     assert WALK.summary({"a": 1}) == {}
+
+
+def test_tools_are_declared_by_name_or_whole() -> None:
+    def opening(context: ToolContext) -> Any:
+        raise AssertionError("a table opens nothing")
+
+    spec = ToolSpec("clock", opening, "What time it is.")
+    assert table(HALL, ROOM, ROOF).declared == {}
+    assert table(HALL, ROOM, ROOF, tools={"clock": opening}).declared == {"clock": ToolSpec("clock", opening)}
+    assert table(HALL, ROOM, ROOF, tools=[spec]).declared == {"clock": spec}
+    no_function: Any = "y"
+    with pytest.raises(WorkflowError) as raised:
+        table(
+            HALL,
+            ROOM,
+            ROOF,
+            tools=[spec, spec, ToolSpec("", opening), ToolSpec("x", no_function, limits=ToolLimits(timeout_ms=0))],
+        )
+    assert raised.value.complaints == [
+        "tool clock is there twice: give each a name",
+        "a tool has no name: give it one",
+        "tool x: `open` is a str: it is a function that takes a ToolContext",
+        "tool x: timeout_ms is 0: it is 1 or more, or None",
+    ]
+
+
+@pytest.mark.parametrize("tools", [5, ["clock"], None])
+def test_what_is_no_list_of_tools_is_told(tools: Any) -> None:
+    with pytest.raises(WorkflowError, match="`tools` maps names to functions that open a tool"):
+        table(HALL, ROOM, ROOF, tools=tools)
+
+
+def test_a_step_without_tools_is_told_so() -> None:
+    tools = turn().tools
+    for call in (tools.call("clock"), tools.call_all(("clock", None))):
+        with pytest.raises(StepError) as raised:
+            call.send(None)
+        assert str(raised.value) == "there is no tool 'clock'; this step can call: none"
+
+
+def test_a_turn_has_its_time_and_its_line_the_one_of_its_receipt() -> None:
+    one = structs.replace(turn(), now_ms=1_750_000_000_500)
+    assert one.now == datetime(2025, 6, 15, 15, 6, 40, 500_000, tzinfo=UTC)
+    assert WALK.read_line("Go on", None, 1_750_000_000_000).at_ms == 1_750_000_000_000
 
 
 def test_a_stored_state_that_the_table_lacks_breaks_the_step_not_the_server() -> None:

@@ -62,14 +62,16 @@ PURE: Final = {
     # The vocabulary, and these workflows. One of an author's own may wait, and may hold the tools that it needs.
     *(
         f"workflows.{name}"
-        for name in ("builder", "chat", "complaints", "defaults", "move", "outputs", "page", "table")
+        for name in ("builder", "chat", "complaints", "defaults", "move", "outputs", "page", "table", "tools")
     ),
+    "engine.account",
     *("ops.diagnosis", "store.inspect.contract", "store.redis.durability", "store.redis.rows", "store.schema"),
 }
-#: The packages whose own file alone is pure.
-PURE_FILES: Final = {"", "store"}
-#: What calls a model waits for it, and reads its prompts.
+#: The packages whose own file alone is pure: it is the contract, and what does the I/O are the files beside it.
+PURE_FILES: Final = {"", "store", "workflows.tools"}
+#: What calls a model waits for it, and reads its prompts. A tool is all the I/O that a step may do.
 NOT_PURE: Final = {
+    "workflows.tools",
     *("assistant.guarded", "assistant.model", "assistant.model_errors", "assistant.prompts", "assistant.vendors"),
     "workflows.builder.prompts",
 }
@@ -241,6 +243,10 @@ def test_a_module_imports_only_what_is_below_it(module: str) -> None:
         ("wire.protocol", "def f():\n    import random", "pure and imports random"),
         ("workflows.builder.rules.topic", "import logging", "pure and imports logging"),
         ("workflows.builder", "import asyncio", "pure and imports asyncio"),
+        ("workflows.chat", "import asyncio", "pure and imports asyncio"),
+        ("workflows.tools", "import asyncio", "pure and imports asyncio"),
+        ("workflows.tools.weather", "from server.engine.turn_tools import TurnTools", "not below"),
+        ("engine.account", "import time", "pure and imports time"),
         ("settings", "from urllib.request import urlopen", "pure and imports urllib.request"),
         ("store", "import asyncio", "pure and imports asyncio"),
         ("wire.protocol", "import datetime\ndatetime.datetime.now()", "pure and calls datetime.datetime.now"),
@@ -268,6 +274,8 @@ def test_a_broken_rule_is_found(module: str, source: str, complaint: str) -> Non
         ("store.redis.inspector", "from server.store.inspect.contract import Inspector"),
         ("workflows.builder", "from server.workflows.table import x\nfrom server.assistant.window import y"),
         ("workflows.builder.by_rules", "from server.workflows.builder.rules.topic import x"),
+        ("workflows.tools.weather", "import asyncio\nimport httpx2\nfrom server.workflows.tools import Tool"),
+        ("workflows.builder", "from server.workflows.tools.weather import open_weather"),
         ("workflows.table", "from collections.abc import AsyncIterator\nfrom datetime import datetime"),
         ("workflows.coffee", "import asyncio\nfrom server.workflows.table import chat"),
         ("settings", "from urllib.parse import urlsplit\nimport msgspec.json"),

@@ -4,17 +4,18 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pytest
 
-from server.engine.turn_log import _about_calls
+from server.engine.turn_log import _about_calls, _about_uses
 from tests.support.process import ROOT
 
 SERVER: Final = ROOT / "server"
 LEVELS: Final = {"debug", "info", "warning", "error", "critical", "exception"}
-#: What a turn's record has besides when the turn called a language model.
-OF_CALLS: Final = frozenset(_about_calls({"usage": defaultdict(int), "trace": [defaultdict(int)]}))
+#: What a turn's record has besides when the turn called a language model, or a tool.
+_CALL: Final = defaultdict[str, Any](int, kind="model")
+OF_CALLS: Final = frozenset({*_about_calls({"usage": defaultdict(int), "trace": [_CALL]}), *_about_uses([{"ms": 1}])})
 #: Records that come only after their logger was bound once more: these fields of it are always there.
 BOUND_BEFORE: Final = {"session_restored": frozenset({"state", "action"})}
 

@@ -135,10 +135,10 @@ BREAKAGES: Final = {
         (
             Change(
                 "server/engine/subscriber.py",
-                "        items = encode_all(loaded.events) if loaded else []\n",
+                "        snapshot, events = (loaded.snapshot, loaded.events) if loaded is not None else (None, ())\n",
                 "        from msgspec.structs import replace\n"
-                "        events = loaded.events if loaded else []\n"
-                "        items = encode_all([replace(event, message_id=new_id()) for event in events])\n",
+                "        snapshot, stored = (loaded.snapshot, loaded.events) if loaded is not None else (None, ())\n"
+                "        events = [replace(event, message_id=new_id()) for event in stored]\n",
             ),
         ),
     ),

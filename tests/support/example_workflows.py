@@ -10,6 +10,7 @@ from pathlib import Path
 
 from server.workflows.chat import CHAT
 from server.workflows.table import STAY, Ask, Button, Delta, Output, Progress, Remember, State, Turn, Workflow, chat
+from tests.support.example_tools import WEATHER
 
 
 def _note(path: Path) -> None:
@@ -124,5 +125,9 @@ RECALL = replace(ECHO, name="recall", context=1_000_000)
 ECHO_INTERRUPT = replace(ECHO, name="echo-interrupt", when_busy="interrupt")
 ECHO_REJECT = replace(ECHO, name="echo-reject", when_busy="reject")
 CHAT_INTERRUPT = replace(CHAT, name="chat-interrupt", when_busy="interrupt")
+WEATHER_INTERRUPT = replace(WEATHER, name="weather-interrupt", when_busy="interrupt")
 
-WORKFLOWS = {workflow.name: workflow for workflow in (ECHO, RECALL, ECHO_INTERRUPT, ECHO_REJECT, CHAT_INTERRUPT)}
+WORKFLOWS = {
+    workflow.name: workflow
+    for workflow in (ECHO, RECALL, ECHO_INTERRUPT, ECHO_REJECT, CHAT_INTERRUPT, WEATHER, WEATHER_INTERRUPT)
+}

@@ -19,7 +19,9 @@ from server.machines.connection import Cursor
 from server.records import SessionKey
 from server.settings import Settings
 from server.store import Store
-from server.wire.protocol import Dialect, Encoded, Say
+from server.wire.dialects import EncodedEvents
+from server.wire.dialects.native import Native
+from server.wire.protocol import Say
 from server.workflows.table import Workflow
 from tests.support.dict_store import DictStore
 from tests.support.example_workflows import ECHO
@@ -38,15 +40,15 @@ class Person:
         self.frames: list[dict[str, Any]] = []
         self.code: CloseCode | None = None
         self._changed = asyncio.Event()
-        self.subscriber = Subscriber(engine, self, key, Cursor(), workflow=workflow, dialect=Dialect.NATIVE)
+        self.subscriber = Subscriber(engine, self, key, Cursor(), workflow=workflow, dialect=Native())
         self.subscriber.open()
 
-    def put(self, frames: Sequence[Encoded], *, gap_ms: int) -> int:
-        self._take([frame.text for frame in frames])
-        return len(frames)
+    def put(self, events: EncodedEvents, *, gap_ms: int) -> int:
+        self._take(events.texts)
+        return len(events.frames)
 
-    def put_transient(self, text: bytes, *, droppable: bool) -> None:
-        self._take([text])
+    def put_transient(self, texts: Sequence[bytes], *, droppable: bool) -> None:
+        self._take(texts)
 
     def close(self, code: CloseCode) -> None:
         self.code = self.code or code

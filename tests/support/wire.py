@@ -21,21 +21,20 @@ Frame = dict[str, Any]
 class Client:
     """One connection. `frames` is what came, in order; texts that are not JSON are there as {"raw": …}."""
 
-    def __init__(self, port: int, *, native: bool = True, **query: Any) -> None:
+    def __init__(self, port: int, *, native: bool = True, subprotocol: str = "rejoinder.v1", **query: Any) -> None:
         query.setdefault("workflow", "echo")
         self.url = f"ws://127.0.0.1:{port}/ws?{urlencode({k: str(v) for k, v in query.items()})}"
         self.frames: list[Frame] = []
         self.close_code: int | None = None
-        self._native = native
+        self._subprotocols = [Subprotocol(subprotocol)] if native else None
         self._socket: ClientConnection | None = None
         self._seen = 0
         self._arrived = asyncio.Condition()
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        subprotocols = [Subprotocol("rejoinder.v1")] if self._native else None
         self._socket = await connect(
-            self.url, subprotocols=subprotocols, compression=None, max_size=None, proxy=None, close_timeout=1
+            self.url, subprotocols=self._subprotocols, compression=None, max_size=None, proxy=None, close_timeout=1
         )
         self._reader = asyncio.create_task(self._read())
         return self

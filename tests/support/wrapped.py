@@ -13,6 +13,7 @@ from server.settings import Settings
 from server.store import Store
 from server.web.uvicorn_socket import BoundedWebSocketProtocol
 from server.web.websocket import Gateway
+from server.wire.dialects import Dialect
 from server.workflows.table import Workflow
 from tests.support.passing_store import PassingStore
 from tests.support.process import free_port
@@ -60,11 +61,15 @@ class Served(int):
 
 @contextlib.asynccontextmanager
 async def serve(
-    store: Store, workflows: Mapping[str, Workflow], settings: Settings | None = None
+    store: Store,
+    workflows: Mapping[str, Workflow],
+    settings: Settings | None = None,
+    *,
+    dialects: Sequence[Dialect] = (),
 ) -> AsyncIterator["Served"]:
     """A server in this event loop."""
     settings = settings or Settings()
-    app = create_app(settings, workflows=workflows, store=store)
+    app = create_app(settings, workflows=workflows, store=store, dialects=dialects)
     port = free_port()
     config = uvicorn.Config(
         app,

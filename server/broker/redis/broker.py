@@ -17,7 +17,7 @@ from server.broker import Listener, LocalBroker, Subscriber
 from server.broker.redis.channels import Channels
 from server.broker.redis.outbox import Outbox
 from server.records import Event, SessionKey
-from server.wire.protocol import Encoded, Transient, encode_all
+from server.wire.protocol import Transient
 
 log = structlog.get_logger()
 
@@ -110,9 +110,9 @@ class RedisBroker(LocalBroker):
         """Return when news of the session reach this process, or when waiting for that is of no use."""
         await self._channels.joined(self._channel(key))
 
-    def publish(self, key: SessionKey, events: Sequence[Event], frames: Sequence[Encoded]) -> None:
+    def publish(self, key: SessionKey, events: Sequence[Event]) -> None:
         """Tell the subscribers here, then the other processes."""
-        super().publish(key, events, frames)
+        super().publish(key, events)
         head = events[-1].seq
         message = msgspec.json.encode(News(self.node, head, tuple(events)))
         if len(message) > self._hint_max_bytes:
@@ -167,7 +167,7 @@ class RedisBroker(LocalBroker):
         match message:
             case News(_, head, events):
                 if events:
-                    super().publish(key, events, encode_all(events))
+                    super().publish(key, events)
                 else:
                     self.tell_head(key, head)
                 self._listener.hear(key, head, events)

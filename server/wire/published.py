@@ -1,0 +1,48 @@
+"""What goes to many subscribers at once, encoded once for all that are spoken to alike."""
+
+from collections.abc import Callable, Sequence
+
+from server.records import Event
+from server.wire.dialects import Dialect, Encoded, EncodedEvents
+from server.wire.protocol import Transient
+
+EncodeEvents = Callable[[Sequence[Event]], Sequence[Encoded]]
+
+
+class PublishedEvents(tuple[Event, ...]):
+    """Committed events on their way to the subscribers. Nothing is encoded before one of them sends it."""
+
+    _encoded: dict[EncodeEvents, EncodedEvents] | None = None
+
+    def encoded(self, encode: EncodeEvents) -> EncodedEvents:
+        """The events as `encode` has them; it is called the first time only."""
+        if self._encoded is None:
+            self._encoded = {}
+        encoded = self._encoded.get(encode)
+        if encoded is None:
+            encoded = self._encoded[encode] = EncodedEvents(encode(self))
+        return encoded
+
+
+class PublishedFrame:
+    """A transient frame on its way to the subscribers of a session; the same id and time for all of them.
+
+    `message_id` is a fresh id, for a frame that has none of its own; `now_ms` is UTC.
+    """
+
+    __slots__ = ("_message_id", "_now_ms", "_session_id", "_texts", "frame")
+
+    def __init__(self, frame: Transient, session_id: str, message_id: str, now_ms: int) -> None:
+        self.frame = frame
+        self._session_id = session_id
+        self._message_id = message_id
+        self._now_ms = now_ms
+        self._texts: dict[Dialect, Sequence[bytes]] = {}
+
+    def texts(self, dialect: Dialect) -> Sequence[bytes]:
+        """The frame's texts in a dialect, which is asked the first time only."""
+        texts = self._texts.get(dialect)
+        if texts is None:
+            texts = dialect.encode_transient(self.frame, self._session_id, self._message_id, self._now_ms)
+            self._texts[dialect] = texts
+        return texts
