@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Shows a stored session and checks it: scripts/check_session_state.py SESSION_ID [--json] [--store URL].
+"""Shows a stored session and checks it: scripts/check_session_state.py SESSION_ID [--user ID] [--json] [--store URL].
 
 Reads the settings that the server reads, so it looks where the server looks: SQLite, PostgreSQL, Supabase or Redis. It
 changes nothing, so it is safe beside a running server.
@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 try:
     import argparse
+    import shlex
     import shutil
     import textwrap
     import time
@@ -24,6 +25,7 @@ try:
 
     from server.errors import ConfigError, StoreError, WorkflowError
     from server.ops.diagnosis import TEXT_CHARS, Entry, Report, diagnose, one_line, utc
+    from server.records import SessionKey
     from server.settings import Settings
     from server.store.inspect.contract import Damaged
     from server.store.inspect.open import open_inspector
@@ -97,6 +99,7 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("session_id", metavar="SESSION_ID")
+    parser.add_argument("--user", metavar="ID", help="the owner, where several users have a session of this id")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument(
         "--store",
@@ -105,11 +108,11 @@ def main(arguments: Sequence[str]) -> int:
         " or sqlite:///var/x.db, a file in this repository's folder",
     )
     wanted = parser.parse_args(arguments)
-    session_id = wanted.session_id.strip()
+    session_id = wanted.session_id
     os.chdir(ROOT)  # where scripts/serve runs the server: a relative path means the same file
     began = time.perf_counter()
     try:
-        report = examine(session_id, {"STORE_URL": wanted.store} if wanted.store is not None else {})
+        report = examine(session_id, wanted.user, {"STORE_URL": wanted.store} if wanted.store is not None else {})
     except ConfigError as error:
         return complain(UNREACHABLE, "; ".join(error.complaints))
     except (StoreError, WorkflowError) as error:
@@ -119,6 +122,9 @@ def main(arguments: Sequence[str]) -> int:
     if isinstance(report, Damaged):
         where = f"event {report.seq}" if report.seq else "its row in sessions"
         return complain(BROKEN, f"session {session_id} is damaged: {where}: {report.reason}")
+    if isinstance(report, list):
+        names = ", ".join(shlex.quote(owner) for owner in report)
+        return complain(USAGE, f"several users have a session {session_id}: add --user with one of: {names}")
     if report is None:
         return complain(NOT_FOUND, f"there is no session {session_id}")
     if wanted.json:
@@ -128,15 +134,21 @@ def main(arguments: Sequence[str]) -> int:
     return SOUND if report.is_sound else BROKEN
 
 
-def examine(session_id: str, overrides: dict[str, str]) -> Report | Damaged | None:
-    """Read the session and diagnose it. Raises ConfigError, StoreError and WorkflowError."""
+def examine(session_id: str, user_id: str | None, overrides: dict[str, str]) -> Report | Damaged | list[str] | None:
+    """Read the session and diagnose it; its owners where that is several.
+
+    Raises ConfigError, StoreError and WorkflowError.
+    """
     from server.workflows.registry import find_workflows  # reads every workflow: one of them may be wrong
 
-    if not is_text(session_id):
+    if not is_text(f"{session_id}{user_id or ''}"):
         return None
     settings = Settings.from_env({**os.environ, **overrides})
     with open_inspector(settings) as inspector:
-        snapshot, log, lease_ms = inspector.look(session_id)
+        owners = list(inspector.owners(session_id)) if user_id is None else [user_id]
+        if len(owners) != 1:
+            return owners or None
+        snapshot, log, lease_ms = inspector.look(SessionKey(user_id=owners[0], session_id=session_id))
         if snapshot is None:
             orphan = next(log, None)
             return Damaged(orphan.seq, "it is in the log, but sessions has no such session") if orphan else None

@@ -43,12 +43,29 @@ COMMON_TYPES: Final = frozenset({CHAT_MESSAGE, ACTION_REQUEST})
 #: The largest number of a column, in every database.
 INTEGER_MAX: Final = 2**63 - 1
 
+#: Characters of an id of a session or of a user.
+ID_MAX_CHARS: Final = 255
+#: Format characters that make another sign of their neighbours: joiners (families of emoji, Persian), and the tags of
+#: flags. Others, the bidirectional overrides among them, can make an id look like another one.
+_JOINERS: Final = dict.fromkeys((0x200C, 0x200D, *range(0xE0020, 0xE0080)))
+
 
 class SessionKey(NamedTuple):
     """The identity of a session: its owner, and the id that is unique among this owner's sessions."""
 
     user_id: str
     session_id: str
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` can be the id of a session or of a user: 1 to 255 printable characters.
+
+    Printable is what Unicode calls so (letters, marks, digits, signs, the space), and the joiners. Control characters,
+    line separators, bidirectional overrides and lone surrogates are not.
+    """
+    if not 1 <= len(text) <= ID_MAX_CHARS:
+        return False
+    return text.isprintable() or text.translate(_JOINERS).isprintable()
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -95,7 +112,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> SessionKey:
         """The session's identity."""
-        return SessionKey(self.user_id, self.session_id)
+        return SessionKey(user_id=self.user_id, session_id=self.session_id)
 
 
 class Update(Struct, frozen=True, kw_only=True):
@@ -129,7 +146,7 @@ class Write(Struct, frozen=True, kw_only=True):
     @property
     def key(self) -> SessionKey:
         """The identity of the session that it is for."""
-        return SessionKey(self.user_id, self.session_id)
+        return SessionKey(user_id=self.user_id, session_id=self.session_id)
 
 
 class Committed(Struct, frozen=True):
@@ -152,7 +169,7 @@ class Conflict(Struct, frozen=True):
 
 
 class Missing(Struct, frozen=True):
-    """There is no such session for this user; nothing was written."""
+    """This user has no such session; nothing was written."""
 
 
 class Failed(Struct, frozen=True):

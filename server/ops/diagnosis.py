@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct, field
 
-from server.records import SYSTEM, Event, EventType, Snapshot, fold, is_line
+from server.records import SYSTEM, Event, EventType, Snapshot, fold, is_id, is_line
 from server.server_memory import read_server_memory
 from server.store.inspect.contract import Damaged
 from server.wire.protocol import timestamp
@@ -139,7 +139,7 @@ def diagnose(
 def one_line(value: object, chars: int = TEXT_CHARS) -> str:
     """A text, or another value as JSON, on one line; what could steer a terminal is left out."""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    shown = "".join(filter(str.isprintable, " ".join(text[: 4 * chars].split())))
+    shown = "".join(filter(is_id, " ".join(text[: 4 * chars].split())))
     return shown if len(shown) <= chars and len(text) <= 4 * chars else shown[: chars - 1] + "…"
 
 

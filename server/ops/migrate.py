@@ -66,7 +66,7 @@ async def migrate(settings: Settings, *, dry_run: bool) -> list[str]:
     """
     match kind(settings):
         case scheme if scheme in REDIS:
-            return ["nothing to do: Redis has no schema to migrate"]
+            return ["nothing to do: a server moves the keys of a Redis itself, when it starts"]
         case scheme if scheme in (*POSTGRES, SUPABASE):
             return await _postgres(settings, dry_run=dry_run)
         case _:

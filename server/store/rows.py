@@ -3,7 +3,7 @@
 No I/O here. JSON has no NaN and no infinity: they are stored as null, which is also what the wire makes of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -38,15 +38,17 @@ def decode(text: str) -> dict[str, Any]:
         raise Unreadable(f"what is stored is damaged: {error}") from error
 
 
-def event_rows(events: Sequence[Event], nothing: Any = None) -> list[tuple[Any, ...]]:
-    """EVENT_COLUMNS of each event, `nothing` in the place of a client id that there is not.
+def event_rows(logs: Iterable[tuple[str | int, Sequence[Event]]], nothing: Any = None) -> list[tuple[Any, ...]]:
+    """EVENT_COLUMNS of each event of some sessions; the first one is what the store knows the session by.
+
+    `nothing` is put in the place of a client id that there is not.
 
     Raises InvalidWrite as `encode` does.
     """
     try:
         return [
             (
-                event.session_id,
+                session,
                 event.seq,
                 event.type,
                 event.role,
@@ -56,6 +58,7 @@ def event_rows(events: Sequence[Event], nothing: Any = None) -> list[tuple[Any, 
                 _encoder.encode(event.payload).decode(),
                 event.created_at,
             )
+            for session, events in logs
             for event in events
         ]
     except _NO_JSON as error:

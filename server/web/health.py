@@ -13,8 +13,8 @@ from server.records import SessionKey
 from server.store import Store
 from server.web.problem import problem
 
-#: A session that cannot exist: reading it asks the store whether it answers.
-_NOBODY = "00000000-0000-0000-0000-000000000000"
+#: A session that cannot exist, for no id is empty: reading it asks the store whether it answers.
+_NO_SESSION = SessionKey(user_id="", session_id="")
 
 
 class Draining(Protocol):
@@ -47,7 +47,7 @@ class Health:
         if self._gateway.draining:
             return problem(503, ErrorCode.DRAINING)
         try:
-            await self._store.load(SessionKey(user_id="", session_id=_NOBODY), 0, 0)
+            await self._store.load(_NO_SESSION, 0, 0)
         except StoreError:
             return problem(503, ErrorCode.STORE_UNAVAILABLE)
         if self._broker is None:

@@ -7,10 +7,11 @@ whatever the session does.
 import asyncio
 import contextlib
 import random
+import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qs
 
 import msgspec
@@ -20,9 +21,9 @@ from server.engine.engine import Engine
 from server.engine.subscriber import Subscriber
 from server.errors import CloseCode, ErrorCode, ProtocolError, describe_problem
 from server.machines.connection import Cursor
-from server.records import SessionKey
+from server.records import ID_MAX_CHARS, SessionKey, is_id
 from server.settings import Settings
-from server.web.access.identity import identify
+from server.web.access.identity import Principal, identify
 from server.web.rate_limit import TokenBucket
 from server.web.send_queue import WebSocketOutlet
 from server.web.send_queue import Wire as Written
@@ -36,6 +37,7 @@ ASGISend = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 log = structlog.get_logger()
 
 DEFAULT_WORKFLOW = "builder"
+_UUID: Final = re.compile("[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _JITTER = 0.2
 #: At a drain, over how long the clients are spread: as many as a fresh process takes in comfort.
 _SPREAD_MIN_MS = 500
@@ -47,8 +49,8 @@ _CLOSE_S = 3
 class Request(msgspec.Struct, frozen=True):
     """What a client asks for when it connects."""
 
+    principal: Principal
     session_id: str
-    user_id: str
     workflow: str
     cursor: Cursor
     dialect: Dialect | None
@@ -56,7 +58,7 @@ class Request(msgspec.Struct, frozen=True):
     @property
     def key(self) -> SessionKey:
         """The session's identity."""
-        return SessionKey(user_id=self.user_id, session_id=self.session_id)
+        return self.principal.session(self.session_id)
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -275,14 +277,17 @@ class WebSocketConnection:
 def read_request(query_string: bytes, subprotocols: list[str], workflows: Collection[str]) -> Request | Refusal:
     """What the client asks for, from its query and its subprotocols; or why that cannot be."""
     try:
-        query = {name: values[-1] for name, values in parse_qs(query_string.decode("ascii")).items()}
-        session_id = str(uuid.UUID(query["session_id"])) if "session_id" in query else str(uuid.uuid4())
+        pairs = parse_qs(query_string.decode("ascii"), errors="strict")
+        query = {name: values[-1] for name, values in pairs.items()}
         after = _count(query.get("after"))
     except ValueError:
-        return Refusal(400, ErrorCode.BAD_REQUEST, "session_id is a UUID, after is a whole number")
-    user_id = identify(query)
-    if user_id is None:
-        return Refusal(400, ErrorCode.BAD_REQUEST, "user_id has 1 to 256 printable characters")
+        return Refusal(400, ErrorCode.BAD_REQUEST, "the query is UTF-8, percent-encoded, and after is a whole number")
+    session_id = _session_id(query.get("session_id"))
+    if session_id is None:
+        return Refusal(400, ErrorCode.BAD_REQUEST, f"session_id has 1 to {ID_MAX_CHARS} printable characters")
+    principal = identify(query)
+    if principal is None:
+        return Refusal(400, ErrorCode.BAD_REQUEST, f"user_id has 1 to {ID_MAX_CHARS} printable characters")
     workflow = query.get("workflow", DEFAULT_WORKFLOW)
     if workflow not in workflows:
         return Refusal(400, ErrorCode.BAD_REQUEST, "there is no such workflow")
@@ -294,11 +299,23 @@ def read_request(query_string: bytes, subprotocols: list[str], workflows: Collec
         skip_history=skip,
         message_count=int(shown) if skip and shown.isascii() and shown.isdigit() and len(shown) < 10 else None,
     )
-    return Request(session_id, user_id, workflow, cursor, _dialect(subprotocols))
+    return Request(principal, session_id, workflow, cursor, _dialect(subprotocols))
 
 
 def _nobody(_text: str) -> None:
     """What still comes of a connection that is over."""
+
+
+def _session_id(text: str | None) -> str | None:
+    """The id that a client gave, or a new one; None for what cannot be an id.
+
+    To the letter, but for a UUID in capitals: the same UUID in small letters, as sessions of such clients are stored.
+    """
+    if text is None:
+        return str(uuid.uuid4())
+    if _UUID.fullmatch(text):
+        return text.lower()
+    return text if is_id(text) else None
 
 
 def _count(text: str | None) -> int | None:

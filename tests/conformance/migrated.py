@@ -10,7 +10,8 @@ import pytest
 
 from server.errors import StoreUnavailable
 from server.records import Snapshot
-from server.store.sqlite.migrate import MIGRATIONS, Migration
+from server.store.rows import EVENT_COLUMNS, SESSION_COLUMNS
+from server.store.sqlite.migrate import MIGRATIONS, Migration, _apply
 from server.store.sqlite.store import SqliteStore
 from tests.support.next_schemas import ADDED, OWN
 from tests.support.writes import accept, committed, open_session, snapshot
@@ -37,9 +38,26 @@ async def old_file(path: str, migrations: Sequence[Migration] = MIGRATIONS) -> S
         return await snapshot(store, before.session_id)
 
 
+async def earlier_file(path: str, schema: int) -> Snapshot:
+    """A file of a server of a schema that knew sessions by their ids alone; one unanswered line is in it."""
+    present = Path(path).with_name("present.db")
+    before = await old_file(str(present))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        for one in MIGRATIONS[:schema]:
+            _apply(connection, one)
+        connection.execute("attach ? as present", (str(present),))
+        connection.execute(f"insert into main.sessions select {SESSION_COLUMNS} from present.sessions")
+        columns = ", ".join(f"e.{name}" for name in EVENT_COLUMNS.split(", ")[1:])
+        events = f"select s.session_id, {columns} from present.events e join present.sessions s on s.number = e.session"
+        connection.execute(f"insert into main.events {events}")
+    present.unlink()
+    return before
+
+
 async def first_file(path: str) -> Snapshot:
     """A file as the first servers left it, before files said what they are compatible with."""
-    before = await old_file(path, MIGRATIONS[:1])
+    before = await earlier_file(path, 1)
     rows(path, "drop table rejoinder_schema")
     return before
 

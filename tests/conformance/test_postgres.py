@@ -1,6 +1,7 @@
 """What only the PostgreSQL store promises: its transactions and locks, its connections, and what it starts on."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -114,7 +115,7 @@ def test_every_function_keeps_the_rules(database: Database) -> None:
     names = [line.split("|")[0] for line in functions]
     assert len(names) == len(set(names))  # no overloads: PostgREST could not tell them apart
     assert len(names) >= 14
-    assert all(name.startswith("rejoinder_") and name.endswith("_v1") for name in names)
+    assert all(re.fullmatch(r"rejoinder_[a-z]+_v[1-9]", name) for name in names)
     assert {line.split("|", 1)[1] for line in functions} == {'f|search_path=""|f'}
 
 
@@ -275,7 +276,7 @@ async def test_an_id_that_no_database_keeps_is_not_there(database: Database, odd
 def test_a_published_page_is_found_by_an_index(database: Database) -> None:
     database.sql(
         "insert into rejoinder_events select 's', n, case when n % 20 = 0 then 'drawing' else 'chat_message' end,"
-        " 'assistant', 'm' || n, null, 0, '{}', n from generate_series(1, 20000) n"
+        " 'assistant', 'm' || n, null, 0, '{}', n, 'u' from generate_series(1, 20000) n"
     )
     database.sql("analyze rejoinder_events")
     body = database.sql("select prosrc from pg_proc where proname = 'rejoinder_published_v1'")

@@ -69,15 +69,16 @@ async def test_a_bad_write_fails_alone(database: Database) -> None:
 
 
 async def test_a_session_is_made_by_the_first_write_that_can(database: Database) -> None:
-    """A stranger's, even: an id belongs to nobody until something stands under it."""
+    """Of each owner: a write of one makes nothing for the other."""
     async with opened(database.dsn) as store:
         database.sql("alter table rejoinder_events add constraint polite check (payload not like '%rude%')")
         session_id = new_session()
         bad = turn(None, event(session_id, payload={"text": "rude"}), session_id=session_id)
         good = greeting(session_id, user_id="eve")
-        outcomes = await store.commit([accept(session_id), bad, good, greeting(session_id)])
-        assert [type(outcome) for outcome in outcomes] == [Missing, Failed, Committed, Missing]
+        outcomes = await store.commit([accept(session_id), bad, good, accept(session_id), greeting(session_id)])
+        assert [type(outcome) for outcome in outcomes] == [Missing, Failed, Committed, Missing, Committed]
         assert (await snapshot(store, session_id, user_id="eve")).version == 1
+        assert (await snapshot(store, session_id)).version == 1
 
 
 @pytest.mark.parametrize("code", ["53100", "40P01", "57P01", "XX001"])
@@ -169,7 +170,7 @@ async def test_who_greets_waits_for_who_greets_and_takes_over_from_who_gave_up(d
         transaction = other.transaction()
         await transaction.start()
         await other.execute(
-            "insert into rejoinder_sessions values ($1, 'eve', '', '', '{}', 1, 0, 0, 0, 0, null, 0, 0)", session_id
+            "insert into rejoinder_sessions values ($1, 'ann', '', '', '{}', 1, 0, 0, 0, 0, null, 0, 0)", session_id
         )
         greeted = asyncio.create_task(commit(store, greeting(session_id)))
         await waiting(database.dsn)

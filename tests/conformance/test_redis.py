@@ -107,15 +107,15 @@ async def test_what_is_behind_less_than_nothing_is_everything(server: RedisServe
 
 
 WRONG: dict[str, tuple[str, ...]] = {
-    "session": ("SET", "rejoinder:session:{}", "x"),
-    "log": ("SET", "rejoinder:log:{}", "x"),
-    "clients": ("SET", "rejoinder:clients:{}", "x"),
-    "decks": ("SET", "rejoinder:decks:{}", "x"),
-    "user": ("SET", "rejoinder:user:eve", "x"),
-    "another hash": ("HSET", "rejoinder:session:{}", "colour", "blue"),
-    "a hash without numbers": ("HSET", "rejoinder:session:{}", "user_id", "eve", "seq", "many"),
-    "a longer log": ("RPUSH", "rejoinder:log:{}", "x"),
-    "ids of a session that is gone": ("HSET", "rejoinder:clients:{}", "c1", "1"),
+    "session": ("SET", "rejoinder:2:session:eve:{}", "x"),
+    "log": ("SET", "rejoinder:2:log:eve:{}", "x"),
+    "clients": ("SET", "rejoinder:2:clients:eve:{}", "x"),
+    "decks": ("SET", "rejoinder:2:decks:eve:{}", "x"),
+    "user": ("SET", "rejoinder:2:user:eve", "x"),
+    "another hash": ("HSET", "rejoinder:2:session:eve:{}", "colour", "blue"),
+    "a hash without numbers": ("HSET", "rejoinder:2:session:eve:{}", "user_id", "eve", "seq", "many"),
+    "a longer log": ("RPUSH", "rejoinder:2:log:eve:{}", "x"),
+    "ids of a session that is gone": ("HSET", "rejoinder:2:clients:eve:{}", "c1", "1"),
 }
 
 
@@ -140,12 +140,12 @@ async def test_what_is_under_our_keys_and_not_ours_fails_one_write_alone(server:
 async def test_a_list_of_the_waiting_that_is_none_stops_everybody_and_writes_nothing(server: RedisServer) -> None:
     async with opened(server) as store:
         before = await open_session(store)
-        server.command("SET", "rejoinder:waiting", "x")
+        server.command("SET", "rejoinder:2:waiting", "x")
         with pytest.raises(StoreUnavailable):
             await commit(store, accept(before.session_id, "c1"))
         with pytest.raises(StoreUnavailable):
             await store.delete(SessionKey(USER, before.session_id))
-        server.command("DEL", "rejoinder:waiting")
+        server.command("DEL", "rejoinder:2:waiting")
         assert await snapshot(store, before.session_id) == before
         await committed(store, accept(before.session_id, "c1"))
 
@@ -153,18 +153,18 @@ async def test_a_list_of_the_waiting_that_is_none_stops_everybody_and_writes_not
 @pytest.mark.parametrize(
     "command",
     [
-        ("LSET", "rejoinder:log:{}", "1", "no JSON"),
-        ("LSET", "rejoinder:log:{}", "1", '[1,2,3,"chat_message"]'),
+        ("LSET", "rejoinder:2:log:ann:{}", "1", "no JSON"),
+        ("LSET", "rejoinder:2:log:ann:{}", "1", '[1,2,3,"chat_message"]'),
         (
             "LSET",
-            "rejoinder:log:{}",
+            "rejoinder:2:log:ann:{}",
             "1",
             '[7,1,0,"chat_message","assistant","m",null,{"a":1}]',
         ),  # not the second event
-        ("SET", "rejoinder:log:{}", "x"),
-        ("HSET", "rejoinder:session:{}", "memory", "{"),
-        ("HSET", "rejoinder:session:{}", "version", "one"),
-        ("HDEL", "rejoinder:session:{}", "state"),
+        ("SET", "rejoinder:2:log:ann:{}", "x"),
+        ("HSET", "rejoinder:2:session:ann:{}", "memory", "{"),
+        ("HSET", "rejoinder:2:session:ann:{}", "version", "one"),
+        ("HDEL", "rejoinder:2:session:ann:{}", "state"),
     ],
 )
 async def test_what_was_damaged_is_never_taken_for_an_answer(server: RedisServer, command: tuple[str, ...]) -> None:

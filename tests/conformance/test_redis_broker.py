@@ -12,6 +12,7 @@ from server.broker.redis.pool import open_pool
 from server.errors import CloseCode
 from server.records import Event, SessionKey
 from server.wire.protocol import Encoded, Transient, encode_all, status
+from tests.conformance.test_owners import ODD
 from tests.services.redis import RedisServer, empty_server, redis_server
 from tests.support.writes import event
 
@@ -294,3 +295,17 @@ async def test_who_missed_the_beginning_of_a_turn_asks_the_process_that_runs_it(
     two.broker.ask(KEY)
     await two.until(lambda: bool(one.wished))
     assert (one.wished, two.wished) == ([KEY], [])  # its own wish is not its to grant
+
+
+async def test_ids_of_every_kind_reach_their_session_alone(pair: tuple[Process, Process]) -> None:
+    """What could be part of a channel's name is in the ids; each session's news come under its key."""
+    one, two = pair
+    keys = [SessionKey(user_id=user_id, session_id=session_id) for user_id in ODD for session_id in ODD]
+    for key in keys:
+        await two.listen(key)
+    for place in range(0, len(keys), QUEUE_LIMIT // 2):
+        for number, key in enumerate(keys[place : place + QUEUE_LIMIT // 2], place + 1):
+            one.broker.publish(key, *news(number, key=key))
+        await two.until(lambda: len(two.remote) == min(place + QUEUE_LIMIT // 2, len(keys)))  # noqa: B023
+    assert [(key, head) for key, head, _ in two.remote] == [(key, number) for number, key in enumerate(keys, 1)]
+    assert one.broker.lost == 0

@@ -149,7 +149,7 @@ async def test_an_error_does_not_quote_what_was_sent() -> None:
 
 async def test_another_schema_is_refused_and_left_alone(server: RedisServer) -> None:
     server.command("SET", "rejoinder:schema", "99")
-    assert "its schema 99 is not this server's 1" in await _refusal(server)
+    assert "its schema 99 is not this server's 2" in await _refusal(server)
     assert server.command("KEYS", "*") == ["rejoinder:schema"]
 
 

@@ -178,7 +178,7 @@ async def test_a_batch_of_more_values_than_a_statement_takes_is_written_all_the_
 async def test_a_batch_of_any_size_has_few_statements(path: str) -> None:
     async with opened(path, known_limit=0) as store:
         expected = ["begin immediate", "select json_group_array(json_array(session_id, user_id,"]
-        expected += ["select json_group_array(json_array(session_id, seq,"]
+        expected += ["select json_group_array(json_array(session, seq,"]
         expected += ["insert into events", "insert into sessions", "commit"]
         assert await _statements(store, await _batch(store, 1)) == (expected, 2 + 1)  # two events, one session
         # 200 events by 64, 64, 64, 4 and 4 of them; 100 sessions by 64, 16, 16 and 4.

@@ -1,7 +1,10 @@
 """An SQLite file of an older version: copied first, then migrated, or left as it was."""
 
 import os
+import sqlite3
 from pathlib import Path
+
+import pytest
 
 from server.store.sqlite.inspector import SqliteInspector
 from server.store.sqlite.migrate import COPIES_LIMIT, MIGRATIONS, Migration
@@ -9,6 +12,7 @@ from tests.conformance.migrated import (
     COPY,
     beside,
     content,
+    earlier_file,
     first_file,
     is_refused,
     migrated,
@@ -24,7 +28,18 @@ from tests.conformance.opened import opened
 from tests.durability.soundness import sound_logs
 from tests.durability.troubles import small_disk, wal
 from tests.support.next_schemas import ADDED, ADDS, FAILED, OWN, TAKEN
-from tests.support.writes import committed, event, log_of, open_session, snapshot, turn
+from tests.support.writes import (
+    STRANGER,
+    USER,
+    accept,
+    committed,
+    event,
+    greeting,
+    log_of,
+    open_session,
+    snapshot,
+    turn,
+)
 
 # ---------------------------------------------------------------- forward
 
@@ -80,7 +95,39 @@ async def test_a_file_of_the_first_servers_becomes_one_of_this(path: str) -> Non
     copy = str(Path(path).with_name("store.db.backup-v1"))
     assert version(copy) == 1
     with SqliteInspector(copy) as inspector:  # a copy can be looked into as it is
-        assert inspector.look(before.session_id).snapshot == before
+        assert inspector.look(before.key).snapshot == before
+        assert [one.seq for one in inspector.look(before.key).log] == [1, 2, 3]
+
+
+async def test_a_file_that_knew_sessions_by_their_ids_becomes_one_of_this(path: str) -> None:
+    """The log stays in the order in which it was written, and another owner may use the id from then on."""
+    before = await earlier_file(path, 3)
+    log = rows(path, "select seq, type, role, message_id, client_id, turn, payload, created_at from events")
+    async with opened(path) as store:
+        assert steps(store) == ["copied store.db, schema 3, to store.db.backup-v3", *names(MIGRATIONS[3:])]
+        assert await snapshot(store, before.session_id) == before
+        await committed(store, greeting(before.session_id, user_id=STRANGER))
+        await committed(store, accept(before.session_id, "c1", user_id=STRANGER))
+        assert await snapshot(store, before.session_id) == before
+        line = await store.find(before.key, "c1")
+        assert line is not None
+        assert line.seq == 3
+    columns = "select seq, type, role, message_id, client_id, turn, payload, created_at from events where session = 1"
+    assert rows(path, columns) == log
+    with SqliteInspector(path) as inspector:
+        assert inspector.owners(before.session_id) == [USER, STRANGER]
+
+
+async def test_a_server_that_knew_sessions_by_their_ids_must_not_open_it(path: str) -> None:
+    """Nor can one that had it open write into it: the columns that it names are gone."""
+    async with opened(path) as store:
+        before = await open_session(store)
+    await is_refused(path, "takes no server older than 5", MIGRATIONS[:4])
+    for statement in ("insert into events (session_id) values ('s')", "select session_id from events"):
+        with pytest.raises(sqlite3.OperationalError, match="session_id"):
+            rows(path, statement)
+    async with opened(path) as store:
+        assert await snapshot(store, before.session_id) == before
 
 
 async def test_the_copy_has_what_is_in_the_log_only(path: str, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ async def test_an_old_server_starts_beside_a_new_schema(path: str) -> None:
         assert await old.find(SessionKey(USER, before.session_id), "c2") == line
     assert (version(path), tables(path), beside(path)) == (OWN + 1, schema, ["store.db", COPY])
     with SqliteInspector(path) as inspector:
-        assert inspector.look(before.session_id).snapshot is not None
+        assert inspector.look(before.key).snapshot is not None
 
 
 async def test_a_schema_that_takes_no_old_server_is_left_alone(path: str) -> None:

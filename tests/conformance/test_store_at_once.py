@@ -95,10 +95,11 @@ async def test_a_line_that_was_accepted_alone_is_not_answered_by_it(store: Store
     before = await open_session(store)
     [line] = await committed(store, accept(before.session_id, "c1"))
     assert await commit(store, at_once(before)) == Duplicate(line)
-    assert await store.pending(2**52, 10) == [before.key]
+    assert (await store.pending(2**52, 10)) == [before.key]
 
 
 async def test_a_stranger_learns_nothing(store: Store) -> None:
+    """Of somebody else's id: it is one that this user has not used."""
     before = await open_session(store)
     assert await commit(store, structs.replace(at_once(before), user_id=STRANGER)) == Missing()
     assert await commit(store, structs.replace(at_once(before, place=9), user_id=STRANGER)) == Missing()

@@ -200,7 +200,7 @@ async def test_after_delete_the_session_begins_anew_and_its_ids_are_free(store: 
 
 def _strange_writes(session_id: str) -> list[Write]:
     stop = event(session_id, "turn_cancelled", client_id="c1")
-    known = greeting(session_id, user_id=STRANGER)
+    known = structs.replace(greeting(session_id, user_id=STRANGER), expected_version=2)
     return [
         accept(session_id, "new", user_id=STRANGER),
         accept(session_id, "c1", user_id=STRANGER),
@@ -212,6 +212,7 @@ def _strange_writes(session_id: str) -> list[Write]:
 
 
 async def test_a_stranger_sees_nothing_and_changes_nothing(store: Store) -> None:
+    """Somebody else's id is an unknown id: what is for a session that is there finds none."""
     before = await open_session(store)
     await committed(store, accept(before.session_id, "c1"))
     seen, log = await store.load(SessionKey(USER, before.session_id), 0, 10), await log_of(store, before.session_id)

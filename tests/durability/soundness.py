@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from server.ops.diagnosis import diagnose
-from server.records import Event
+from server.records import Event, SessionKey
 from server.store.inspect.contract import Damaged
 from server.store.sqlite.inspector import SqliteInspector
 
@@ -17,13 +17,19 @@ def sound_logs(database: Path, only: Collection[str] | None = None) -> Logs:
     """The log of every session (or of `only` these) of a file that is sound: each page, each session, each law."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
         assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
-        ids = [session_id for (session_id,) in connection.execute("select session_id from sessions order by rowid")]
-        orphans = "select count(*) from events where session_id not in (select session_id from sessions)"
+        keys = [
+            SessionKey(user_id=user_id, session_id=session_id)
+            for user_id, session_id in connection.execute("select user_id, session_id from sessions order by rowid")
+        ]
+        orphans = "select count(*) from events where session not in (select number from sessions)"
         assert connection.execute(orphans).fetchone() == (0,)
     logs: Logs = {}
     with SqliteInspector(str(database)) as inspector:
-        for session_id in ids if only is None else only:
-            look = inspector.look(session_id)
+        for key in keys:
+            session_id = key.session_id
+            if only is not None and session_id not in only:
+                continue
+            look = inspector.look(key)
             snapshot, log = look.snapshot, list(look.log)
             assert snapshot is not None
             assert not isinstance(snapshot, Damaged), snapshot

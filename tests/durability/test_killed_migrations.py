@@ -12,8 +12,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from server.records import SessionKey
+from server.records import SessionKey, Snapshot
+from server.store.sqlite.inspector import SqliteInspector
 from server.store.sqlite.store import SqliteStore
+from tests.conformance.migrated import earlier_file
 from tests.durability.soundness import Logs, sound_logs
 from tests.durability.syscalls import strace
 from tests.durability.troubles import wal
@@ -26,6 +28,11 @@ import asyncio, sys
 from server.store.sqlite.store import SqliteStore
 from tests.support.next_schemas import ADDED
 asyncio.run(SqliteStore(sys.argv[1], migrations=ADDED).open())
+"""
+RENEW: Final = """
+import asyncio, sys
+from server.store.sqlite.store import SqliteStore
+asyncio.run(SqliteStore(sys.argv[1]).open())
 """
 #: What touches a file. Which of them a Python uses for a rename or a change of mode is its own affair.
 TOUCHES: Final = ("pwrite64", "fsync", "fdatasync", "unlink", "rename", "renameat", "chmod", "fchmodat", "fchmodat2")
@@ -52,21 +59,21 @@ def copy_of(database: Path) -> Path:
     return database.with_name(f"{database.name}.backup-v{OWN}")
 
 
-def traced_migration(database: Path, *options: str) -> int:
+def traced_migration(database: Path, *options: str, program: str = MIGRATE) -> int:
     """Migrate in a process of which `trace` beside the file says what it did to files; its exit status."""
     copy = copy_of(database)
     touched = [database, wal(database), copy, f"{copy}.part", database.parent]
     files = [option for file in touched for option in ("-P", str(file))]
     traced = strace(database.with_name("trace"), *options, *files)
-    command = [*traced, sys.executable, "-c", MIGRATE, str(database)]
+    command = [*traced, sys.executable, "-c", program, str(database)]
     return subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=False).returncode
 
 
-def killed_migration(database: Path, touch: str, nth: int) -> bool:
+def killed_migration(database: Path, touch: str, nth: int, program: str = MIGRATE) -> bool:
     """Migrate in a process that is killed at the nth of its calls of that name; whether it came to that."""
     # `?`: not every machine has every one of the calls.
     kill = ("-e", f"trace=?{touch}", "-e", f"inject=?{touch}:signal=SIGKILL:when={nth}")
-    return traced_migration(database, *kill) == -9
+    return traced_migration(database, *kill, program=program) == -9
 
 
 def version_and_columns(database: Path) -> tuple[int, bool]:
@@ -117,6 +124,40 @@ async def migrate_again(database: Path, logs: Logs) -> None:
     await store.close()
     assert left_by_a_kill(database, logs) == (ADDS.version, True)
     assert [file.name for file in database.parent.glob("*backup*")] == [copy_of(database).name]
+
+
+async def test_the_change_of_the_keys_may_end_at_any_write_of_the_log(tmp_path: Path) -> None:
+    """A file of schema 3, which knew sessions by their ids, is one of that or of this schema, and whole."""
+    (tmp_path / "old").mkdir()
+    before = await earlier_file(str(tmp_path / "old" / "store.db"), 3)
+    kills = 0
+    for nth in range(1, TOUCHES_MOST):
+        folder = tmp_path / str(nth)
+        shutil.copytree(tmp_path / "old", folder)
+        was_killed = killed_migration(folder / "store.db", "pwrite64", nth, RENEW)
+        assert sound(folder / "store.db", before) in range(3, OWN + 1)
+        if not was_killed:
+            break
+        kills += 1
+        store = SqliteStore(str(folder / "store.db"))
+        await store.open()
+        await store.close()
+        assert sound(folder / "store.db", before) == OWN
+        assert sound(folder / "store.db.backup-v3", before) == 3
+        shutil.rmtree(folder)
+    assert kills >= TOUCHES_LEAST / 2
+
+
+def sound(database: Path, before: Snapshot) -> int:
+    """The schema of a file in which every page is whole and the session is as it was, with all of its log."""
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
+        [version] = connection.execute("pragma user_version").fetchone()
+    with SqliteInspector(str(database)) as inspector:
+        look = inspector.look(before.key)
+        assert look.snapshot == before
+        assert [one.seq for one in look.log] == [1, 2, 3]
+    return int(version)
 
 
 async def test_the_copy_is_on_the_disk_before_the_migration_begins(tmp_path: Path) -> None:

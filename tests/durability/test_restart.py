@@ -62,8 +62,9 @@ async def test_every_line_is_answered_once_after_a_crash(tmp_path: Path, prepare
     assert client.texts() == ["Welcome.", "you said hello"]
     assert await server.stop() == 0
     with contextlib.closing(sqlite3.connect(server.database)) as connection:
-        answers = "select count(*), count(distinct session_id) from events where type = 'state_update' and turn = 3"
-        swept = f"{answers} and session_id in (select value from json_each(?))"
+        answers = "select count(*), count(distinct session) from events where type = 'state_update' and turn = 3"
+        named = "select number from sessions where session_id in (select value from json_each(?))"
+        swept = f"{answers} and session in ({named})"
         ids = "[" + ",".join(f'"{session_id}"' for session_id in waiting) + "]"
         assert connection.execute(swept, (ids,)).fetchone() == (UNANSWERED, UNANSWERED)
         versions = "select version, count(*) from sessions group by version order by version"

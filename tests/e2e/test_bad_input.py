@@ -64,7 +64,17 @@ async def test_the_existing_builder_reads_a_refusal_as_a_message(server: ServerP
 
 @pytest.mark.parametrize(
     "query",
-    ["session_id=nonsense", "after=-1", "after=x", "workflow=none", "user_id=" + "u" * 300, "user_id=a%0Ab"],
+    [
+        "session_id=" + "s" * 256,
+        "session_id=a%00b",
+        "session_id=%E2%80%AEb",
+        "user_id=%ff",
+        "after=-1",
+        "after=x",
+        "workflow=none",
+        "user_id=" + "u" * 300,
+        "user_id=a%0Ab",
+    ],
 )
 async def test_a_bad_query_is_refused_before_the_upgrade(server: ServerProcess, query: str) -> None:
     with pytest.raises(InvalidStatus) as refused:
@@ -90,16 +100,48 @@ async def test_an_unknown_version_is_told_so(server: ServerProcess) -> None:
         assert socket.close_code == 4010
 
 
-async def test_a_session_of_somebody_else_is_not_there(server: ServerProcess) -> None:
-    session_id = str(uuid.uuid4())
+async def test_two_users_of_one_id_have_a_session_each(server: ServerProcess) -> None:
+    """Each is greeted once, and hears, resumes and finds again what is their own."""
+    session_id = "session_456"
+    family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
     async with Client(server.port, session_id=session_id, user_id="alice") as alice:
         await alice.until_type("live")
         await alice.turn("my secret")
-        async with Client(server.port, session_id=session_id, user_id="mallory") as mallory:
-            assert await mallory.until_closed() == 4003
-            assert mallory.durable == []
-            assert "secret" not in str(mallory.frames)
-        await alice.turn("still mine")
+        async with Client(server.port, session_id=session_id, user_id=family) as mallory:
+            await mallory.until_type("live")
+            await mallory.turn("my own words")
+            await alice.turn("still mine")
+            assert mallory.texts() == ["Welcome.", "you said my own words"]
+            assert mallory.texts("user") == ["my own words"]
+            assert [frame["seq"] for frame in mallory.durable] == list(range(1, len(mallory.durable) + 1))
+        assert alice.texts() == ["Welcome.", "you said my secret", "you said still mine"]
+        assert {frame["session_id"] for frame in [*alice.frames, *mallory.frames]} == {session_id}
+    for user_id, said in (("alice", ["my secret", "still mine"]), (family, ["my own words"])):
+        async with Client(server.port, session_id=session_id, user_id=user_id) as again:
+            await again.until_type("live")
+            assert again.texts("user") == said
+            assert again.texts().count("Welcome.") == 1
+
+
+@pytest.mark.parametrize("session_id", ["e2e-ingest:chromium:17-ab", " a 'b' %41 {*} ", "\U0001f469" * 255])
+async def test_an_id_is_taken_to_the_letter(server: ServerProcess, session_id: str) -> None:
+    for said in ([], ["one"]):
+        async with Client(server.port, session_id=session_id, user_id=session_id) as client:
+            await client.until_type("live")
+            assert client.texts("user") == said
+            await client.turn("one")
+            assert {frame["session_id"] for frame in client.frames} == {session_id}
+
+
+async def test_a_uuid_in_capitals_is_the_one_in_small_letters(server: ServerProcess) -> None:
+    """As it always was: sessions of clients that write it so are stored in small letters."""
+    session_id = uuid.uuid4()
+    async with Client(server.port, session_id=session_id) as client:
+        await client.turn("one")
+    async with Client(server.port, session_id=str(session_id).upper()) as client:
+        await client.until_type("live")
+        assert client.texts("user") == ["one"]
+        assert {frame["session_id"] for frame in client.frames} == {str(session_id)}
 
 
 async def test_a_page_of_a_foreign_site_may_not_connect(start: Start) -> None:

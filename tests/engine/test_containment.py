@@ -277,6 +277,12 @@ ODDITIES = {
 }
 
 
+def _of(statement: str, key: SessionKey) -> str:
+    """The condition that the session's rows fulfil in the table of a statement."""
+    its = f"session_id = '{key.session_id}'"
+    return its if statement.startswith("update sessions") else f"session in (select number from sessions where {its})"
+
+
 async def with_damage(path: Path, statement: str, key: SessionKey) -> None:
     """A session whose line has no answer yet, changed by hand."""
     async with room(tea(never), store=SqliteStore(str(path))) as here:
@@ -284,7 +290,7 @@ async def with_damage(path: Path, statement: str, key: SessionKey) -> None:
         user.say("left over", "c1")
         await user.until("ack")
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
-        changed = connection.execute(statement.format(f"session_id = '{key.session_id}'"))
+        changed = connection.execute(statement.format(_of(statement, key)))
         assert changed.rowcount == 1
 
 

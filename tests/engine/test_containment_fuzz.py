@@ -158,7 +158,9 @@ def test_random_rows(changes: list[tuple[str, str, int, Any]]) -> None:
         with contextlib.closing(sqlite3.connect(path)) as connection, connection:
             for table, column, seq, value in changes:
                 place = f"and seq = {seq}" if seq else ""
-                statement = f"update or ignore {table} set {column} = ? where session_id = ? {place}"
+                numbers = "number" if table == "sessions" else "session"
+                whose = f"{numbers} in (select number from sessions where session_id = ?)"
+                statement = f"update or ignore {table} set {column} = ? where {whose} {place}"
                 connection.execute(statement, (value, KEY.session_id))
         step = script([chat("fine")], waits=False)
         async with room(tea(step), store=SqliteStore(str(path), synchronous="NORMAL")) as here:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.model.mutant import BATCH, BATCH_STATEMENT, COMMIT, DICT, GROUP, RECORDS, STORES, mutant
+from tests.model.mutant import BATCH, BATCH_STATEMENT, COMMIT, DICT, GROUP, OWNERS, RECORDS, STORES, mutant
 
 STORE_MUTANTS: Final = (
     mutant(
@@ -27,8 +27,7 @@ STORE_MUTANTS: Final = (
     ),
     mutant(
         "dedupe-sqlite", "SQLite takes a client id twice", BATCH,
-        "        if write.client_id is not None and (before := self._used.get((write.session_id, write.client_id)))"
-        " is not None:\n",
+        "        if write.client_id is not None and (before := self._used.get((key, write.client_id))) is not None:\n",
         "        if (before := None) is not None:\n", STORES, model=False,
     ),
     mutant(
@@ -38,13 +37,20 @@ STORE_MUTANTS: Final = (
     ),
     mutant(
         "dedupe-batch", "SQLite takes a client id twice within a batch", BATCH,
-        "                self._used[event.session_id, event.client_id] = event\n",
+        "                self._used[key, event.client_id] = event\n",
         "                pass\n", STORES, model=False,
     ),
     mutant(
-        "owner-sqlite", "SQLite appends to anybody's session", BATCH,
-        "        if head.user_id != write.user_id:\n",
-        "        if False:\n", STORES, model=False,
+        "owner-sqlite", "SQLite appends to anybody's session of that id", BATCH,
+        "        head = self.heads.get(key)\n",
+        "        head = next((head for one, head in self.heads.items() if one.session_id == key.session_id), None)\n",
+        OWNERS, model=False,
+    ),
+    mutant(
+        "owner-dict", "the dict store finds a client id in anybody's session of that id", DICT,
+        "        log = self.logs.get(write.key, [])\n",
+        "        log = next((log for key, log in self.logs.items() if key.session_id == write.session_id), [])\n",
+        OWNERS,
     ),
     mutant(
         "cursor-dict", "the cursor does not move with the turn in the dict store", DICT,

@@ -16,6 +16,7 @@ from server.records import (
     Duplicate,
     Event,
     Missing,
+    SessionKey,
     Settled,
     Snapshot,
     Write,
@@ -59,10 +60,10 @@ class Laws:
     # ------------------------------------------------------------ the log
 
     def log(self, session_id: str) -> list[Event]:
-        return self._store.logs.get(session_id, [])
+        return self._store.logs.get(SessionKey(user_id=USER, session_id=session_id), [])
 
     def snapshot(self, session_id: str) -> Snapshot | None:
-        return self._store.snapshots.get(session_id)
+        return self._store.snapshots.get(SessionKey(user_id=USER, session_id=session_id))
 
     def frames(self, session_id: str) -> list[Encoded]:
         """The log as frames, each made once."""

@@ -43,6 +43,7 @@ STORES: Final = (
     "tests/conformance/test_store_reads.py",
     "tests/conformance/test_store_at_once.py",
 )
+OWNERS: Final = ("tests/conformance/test_owners.py",)
 GROUP: Final = ("tests/engine/test_group_commit.py",)
 
 

@@ -16,6 +16,8 @@ from tests.support.builders import SESSION, USER, ended, event, line
 from tests.support.dict_store import DictStore
 from tests.support.example_workflows import WORKFLOWS
 
+KEY = SessionKey(user_id=USER, session_id=SESSION)
+
 
 @pytest.fixture
 async def store() -> DictStore:
@@ -49,7 +51,7 @@ async def answers(store: DictStore, count: int) -> list[Event]:
     """The turns that ended, once there are so many."""
     async with asyncio.timeout(5):
         while True:
-            turns = [event for event in store.logs[SESSION] if event.type == "state_update"][1:]
+            turns = [event for event in store.logs[KEY] if event.type == "state_update"][1:]
             if len(turns) >= count:
                 return turns
             await asyncio.sleep(0.005)
@@ -59,7 +61,7 @@ async def test_a_line_that_was_left_is_answered_at_the_start(store: DictStore, r
     await leave_a_line(store, 1)
     rounds.start()
     [turn] = await answers(store, 1)
-    assert turn.turn == store.logs[SESSION][2].seq
+    assert turn.turn == store.logs[KEY][2].seq
 
 
 async def test_a_line_that_was_left_later_is_answered_too(
@@ -80,4 +82,4 @@ async def test_a_line_that_was_left_later_is_answered_too(
     assert await answers(store, 0) == []
     await leave_a_line(store, 1)
     await answers(store, 1)
-    assert [event.type for event in store.logs[SESSION] if is_line(event)] == ["chat_message"]
+    assert [event.type for event in store.logs[KEY] if is_line(event)] == ["chat_message"]

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,6 +24,7 @@ from server.records import (
     check_write,
     count_visible,
     fold,
+    is_id,
     is_line,
     is_own_frame,
     merge_memory,
@@ -229,3 +231,61 @@ def test_a_snapshot_and_a_write_name_their_session_with_its_owner() -> None:
     key = SessionKey(user_id=USER, session_id=snapshot().session_id)
     assert snapshot().key == key
     assert Write(session_id=key.session_id, user_id=USER, events=(line(1),)).key == key
+
+
+# ---------------------------------------------------------------- ids
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "session_456",
+        "e2e-ingest:chromium:17-ab",
+        "5f1c8a52-0d5e-4f0e-9a55-1c6f6f0f8a01",
+        "ann@example.com",
+        " ",
+        "Jörg Müller",
+        "e\u0301",  # a combining mark
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # Persian, with a joiner that does not join
+        "👨\u200d👩\u200d👧\u200d👦",
+        "👁️\u200d🗨️",
+        "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",  # the flag of England
+        "\U0001f469" * 255,
+    ],
+)
+def test_what_people_are_called_is_an_id(text: str) -> None:
+    assert is_id(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x" * 256, "a\0", "a\nb", "a\tb", "\x7f", "\x85", "\u2028", "\u2029", "\ud800", "\ufeff", "\u00ad",
+     "a\u202eb", "\u202a", "\u2066", "\u2069", "\u200e", "\u200f", "\u061c", "\u200b", "\u00a0", "\ue000", "\uffff"],
+)  # fmt: skip
+def test_what_cannot_be_seen_or_shows_another_text_is_no_id(text: str) -> None:
+    assert not is_id(text)
+    assert not is_id(f"ann{text}ann" if text else text * 2)
+
+
+@given(st.text(st.characters(exclude_categories=("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs")), max_size=300))
+def test_an_id_is_any_text_of_visible_characters(text: str) -> None:
+    assert is_id(text) == (1 <= len(text) <= 255)
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    st.characters(categories=("Cc", "Cf", "Co", "Cs", "Zl", "Zp")),
+    st.text(max_size=20),
+)
+def test_no_other_character_gets_in_but_the_joiners(before: str, bad: str, after: str) -> None:
+    joins = bad in "\u200c\u200d" or 0xE0020 <= ord(bad) <= 0xE007F
+    assert is_id(before + bad + after) == (joins and (not before + after or is_id(before + after)))
+
+
+@given(st.text(max_size=300))
+def test_every_id_can_be_stored_and_sent(text: str) -> None:
+    if is_id(text):
+        check_write(Write(session_id=text, user_id=text, events=(event(1, session_id=text),)))
+        assert msgspec.json.decode(msgspec.json.encode(text)) == text
+        assert text.encode().decode() == text
+        assert len(text.splitlines()) == 1

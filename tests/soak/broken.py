@@ -63,14 +63,14 @@ def _answers_first(writes: str) -> tuple[Change, ...]:
         ),
         Change(
             "server/store/sqlite/writer.py",
-            "def _rows(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[list[Any]]:\n",
+            "def _ask(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[Any]:\n",
             "def foresee(connection, writes):\n"
-            "    heads = _rows(connection, _HEADS, list({one.session_id for one in writes}))\n"
-            "    keys = {(one.session_id, one.client_id) for one in writes if one.client_id is not None}\n"
-            "    used = _rows(connection, _USED, list(keys))\n"
-            "    batch = Batch({row[0]: Head(row[1:]) for row in heads}, map(event_of, used))\n"
-            "    return [batch.apply(one) for one in writes]\n\n\n"
-            "def _rows(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[list[Any]]:\n",
+            "    keys = [one.key for one in writes]\n"
+            "    rows, next_number = _ask(connection, _HEADS, list(set(keys)))\n"
+            "    heads = {SessionKey(user_id=user_id, session_id=name): Head(row) for name, user_id, *row in rows}\n"
+            "    batch = Batch(heads, _used(connection, heads, writes), next_number)\n"
+            "    return list(map(batch.apply, writes, keys))\n\n\n"
+            "def _ask(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[Any]:\n",
         ),
         Change(
             "server/store/sqlite/store.py",
@@ -123,7 +123,7 @@ BREAKAGES: Final = {
                 "            before = None\n",
             ),
             Change(
-                "server/store/sqlite/log.sql",
+                "server/store/sqlite/owners.sql",
                 "create unique index events_by_client",
                 "create index events_by_client",
             ),
@@ -169,7 +169,7 @@ BREAKAGES: Final = {
         frozenset({"answered twice", "turn on an old state"}),
         (
             Change(
-                "server/store/postgres/migrations/20261121000001_rejoinder_commit.sql",
+                "server/store/postgres/migrations/20261201000020_rejoinder_owner_identity.sql",
                 "when n.expects <> s.version then 'conflict'",
                 "when n.expects = 0 and s.version > 0 then 'conflict'",
             ),

@@ -11,6 +11,8 @@ from tests.soak.tab import Frame, Tab
 GARBAGE: Final = ('{"type":', "[]", "null", '{"type":"dance"}', '{"type":"user_message","id":"e","data":{"text":" "}}')
 #: How long a user waits for something before doing without it.
 PATIENCE_S: Final = 1.5
+#: How long somebody else looks at a session of the same id.
+INTRUDE_S: Final = 0.2
 
 
 def random_habits(rng: random.Random) -> Habits:
@@ -157,9 +159,9 @@ class Talk:
         await conversation.main.send({"type": "user_message", "data": {"text": text}})
 
     async def intrude(self, conversation: Conversation) -> None:
-        """Somebody else tries to open the session."""
+        """Somebody else opens a session of the same id."""
         if conversation.heard.answered:
-            await self._visit(conversation.stranger("a-stranger"), {}, PATIENCE_S)
+            await self._visit(conversation.stranger("a-stranger"), {}, INTRUDE_S)
 
     # ------------------------------------------------------------ how
 

@@ -9,7 +9,6 @@ from tests.soak.view import FINAL, LOST, REORDERED, STORE, UNEXPLAINED, VISIBLE,
 
 #: Closes that a client of good will may see. 4103 and 4201 are weather; 4200 belongs to a drain.
 CLOSES: Final = frozenset({4101, 4103, 4200, 4201})
-NOT_YOURS: Final = 4003
 CUT: Final = 1006
 #: Refusals before the upgrade: too many connections of this session, draining.
 REFUSALS: Final = frozenset({429, 503})
@@ -47,7 +46,7 @@ class Wire:
 def durable(wire: Wire) -> Iterator[Violation]:
     """Every frame with a `seq` is in the final log, byte for byte."""
     for record, frame in wire.received:
-        if "seq" not in frame or wire.is_stranger:
+        if "seq" not in frame:
             continue
         seq = frame["seq"]
         entry = wire.view.at(seq)
@@ -195,21 +194,21 @@ def ended(wire: Wire) -> Iterator[Violation]:
         code = record.q["code"]
         if code == CUT and wire.processes.was_killed(number, until):
             continue
-        if code == NOT_YOURS and wire.is_stranger:
-            continue
         drained = wire.processes.had(number, "term", until)
         if code not in CLOSES or (code == 4200 and not drained):
             yield wire.broken(UNEXPLAINED, "close code", f"was closed with {code} by process {number}")
 
 
 def private(wire: Wire) -> Iterator[Violation]:
-    """Somebody else learns nothing of the session."""
+    """Another owner of the id has a session of their own, without a line, and learns nothing of this one."""
+    theirs = {entry.frame["message_id"] for entry in wire.view.log}
     for _, frame in wire.received:
-        if wire.is_stranger and frame.get("type") not in ("error", "ping", "drain"):
+        if frame.get("message_id") in theirs or frame.get("role") == "user":
             yield wire.broken(UNEXPLAINED, "told a stranger", f"received a {frame.get('type')}")
 
 
-CONNECTION_LAWS: Final[tuple[ConnectionLaw, ...]] = (durable, shown_again, exact, ended, private)
+CONNECTION_LAWS: Final[tuple[ConnectionLaw, ...]] = (durable, shown_again, exact, ended)
+STRANGER_LAWS: Final[tuple[ConnectionLaw, ...]] = (ended, private)
 
 
 def check_wires(view: View, processes: Processes) -> Iterator[Violation]:
@@ -227,7 +226,7 @@ def check_wires(view: View, processes: Processes) -> Iterator[Violation]:
         if name[0] == STORE:
             continue
         wire = Wire(records, view, processes, floors.get(name, 0), owner)
-        for law in CONNECTION_LAWS:
+        for law in STRANGER_LAWS if wire.is_stranger else CONNECTION_LAWS:
             yield from law(wire)
         if not wire.is_stranger:
             yield from (wire.broken(UNEXPLAINED, "stream", says) for says in streams(records))

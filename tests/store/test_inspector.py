@@ -12,7 +12,7 @@ from server.store.inspect.contract import PAGE_LIMIT
 from server.store.sqlite.inspector import SqliteInspector
 from tests.support.absent import without_power_over_files
 from tests.support.process import ROOT, ServerProcess
-from tests.support.stored import SESSION, Talk, check, check_file, opened, stopped, talk_until_plan
+from tests.support.stored import KEY, SESSION, Talk, check, check_file, opened, stopped, talk_until_plan
 from tests.support.wire import Client
 
 
@@ -71,7 +71,7 @@ def test_a_relative_path_is_the_servers(tmp_path: Path) -> None:
 
 async def test_a_file_that_a_server_opens_meanwhile(database: Path) -> None:
     with SqliteInspector(str(database)) as inspector:
-        look = inspector.look(SESSION)
+        look = inspector.look(KEY)
         assert isinstance(look.snapshot, Snapshot)
         async with opened(database):
             with pytest.raises(StoreUnavailable, match="changed while it was read"):
@@ -83,12 +83,12 @@ async def test_one_moment_is_seen_beside_a_writer(tmp_path: Path) -> None:
         talk = Talk(store)
         await talk_until_plan(talk)
         with SqliteInspector(str(tmp_path / "x.db")) as inspector:
-            look = inspector.look(SESSION)
+            look = inspector.look(KEY)
             await talk.say("one more")
             assert [event.seq for event in look.log] == list(range(1, 10))
-            assert inspector.look(SESSION).snapshot == look.snapshot
+            assert inspector.look(KEY).snapshot == look.snapshot
         with SqliteInspector(str(tmp_path / "x.db")) as inspector:
-            assert len(list(inspector.look(SESSION).log)) == 10
+            assert len(list(inspector.look(KEY).log)) == 10
 
 
 async def test_a_log_of_several_pages(tmp_path: Path) -> None:

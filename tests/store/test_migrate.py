@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from server.errors import StoreUnavailable
-from server.records import SessionKey
+from server.records import Duplicate, Missing, SessionKey
 from server.store.postgres.migrate import Migration, migrate, shipped
 from tests.services.postgres import postgres_server, running_server
 from tests.services.supabase import BOOTSTRAP, EXPOSE_ALL
@@ -28,8 +28,21 @@ from tests.support.databases import (
     untimed,
 )
 from tests.support.process import ROOT
-from tests.support.writes import USER, accept, committed, log_of, open_session, snapshot, turn
+from tests.support.writes import (
+    STRANGER,
+    USER,
+    accept,
+    commit,
+    committed,
+    greeting,
+    log_of,
+    open_session,
+    snapshot,
+    turn,
+)
 
+#: What made schema 2, in which a session is known by its id alone.
+BEFORE_OWNERS = [one for one in shipped() if one.version < "20261201000020"]
 TOOK_OVER = "found tables without a record of migrations: all of them run again"
 
 
@@ -232,6 +245,46 @@ async def test_an_old_server_works_beside_a_new_schema(empty: str) -> None:
     sentence = f"nothing to do, the schema is {OWN + 1}: newer than this server's {OWN}, and fit for it"
     assert await migrate(dsn(empty)) == [sentence]
     assert contents(empty) == before
+
+
+async def test_sessions_known_by_their_ids_become_their_owners(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every session that was there, under a server of before that goes on: its calls mean what they meant."""
+    monkeypatch.setattr("server.store.postgres.functions.SCHEMA_VERSION", 2)
+    await migrate(dsn(empty), migrations=BEFORE_OWNERS, own=2)
+    async with opened(empty) as old:
+        session, other = await open_session(old), await open_session(old, user_id=STRANGER)
+        [line] = await committed(old, accept(session.session_id, "c1"))
+        assert await commit(old, greeting(session.session_id, user_id=STRANGER)) == Missing()  # as it was
+        running_server().sql(empty, "update rejoinder_sessions set session_id = 'x' where user_id = 'eve'")  # an orphan
+        kept = await old.load(session.key, 0, 10)
+        await migrate(dsn(empty))
+        monkeypatch.undo()
+        async with opened(empty) as new:
+            assert await old.load(session.key, 0, 10) == await new.load(session.key, 0, 10) == kept
+            assert await new.find(session.key, "c1") == line
+            assert await commit(old, accept(session.session_id, "c1")) == Duplicate(line)
+            await committed(new, greeting(session.session_id, user_id=STRANGER))
+            await committed(old, accept(session.session_id, "c1", user_id=STRANGER))
+            await committed(old, turn(session, answers=line.seq))
+            assert list(await new.heads([session.key, session.key._replace(user_id=STRANGER)])) == [4, 3]
+            assert await old.pending(2**52, 10) == [session.key._replace(user_id=STRANGER)]
+            assert await old.delete(session.key._replace(user_id=STRANGER))
+            assert list(await old.heads([session.key])) == [4]
+    owners = f"select rejoinder_owners_v1('{other.session_id}', 9)"
+    assert running_server().sql(empty, owners) == '[""]'  # events of no session: an operator still finds them
+
+
+async def test_the_files_may_run_again_where_two_owners_have_one_id(empty: str) -> None:
+    await migrate(dsn(empty))
+    async with opened(empty) as store:
+        session = await open_session(store)
+        await committed(store, greeting(session.session_id, user_id=STRANGER))
+    running_server().sql(empty, "delete from rejoinder_migrations")
+    before = contents(empty)
+    assert (await migrate(dsn(empty)))[0] == TOOK_OVER
+    assert [line for line in contents(empty) if "rejoinder_migrations" not in line] == [
+        line for line in before if "rejoinder_migrations" not in line
+    ]
 
 
 async def test_a_newer_schema_that_was_pasted_is_not_made_old_again(pasted: str) -> None:

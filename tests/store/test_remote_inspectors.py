@@ -17,9 +17,9 @@ from tests.services.redis import empty_server
 from tests.services.supabase import PUBLISHABLE_KEY, SECRET_KEY, empty_project, user_token
 from tests.store.test_inspectors import LINES, talk_long
 from tests.support.kept_in import KeptInPostgres, KeptInRedis, KeptInSupabase
-from tests.support.stored import SESSION
+from tests.support.stored import KEY, SESSION
 
-INSPECT = f"{PREFIX}/rpc/rejoinder_inspect_v1"
+INSPECT = f"{PREFIX}/rpc/rejoinder_inspect_v2"
 PAGES = (LINES + 2) // PAGE_LIMIT + 1
 
 
@@ -53,11 +53,12 @@ def test_a_database_that_takes_no_writes_can_be_looked_into(postgres: KeptInPost
 
 def test_the_transaction_is_one_that_cannot_write(postgres: KeptInPostgres) -> None:
     postgres.sql(
-        "alter function rejoinder_inspect_v1 rename to hidden; create function rejoinder_inspect_v1(session text, after"
-        " bigint, page integer) returns json language plpgsql as $$ begin"
+        "alter function rejoinder_inspect_v2 rename to hidden; create function rejoinder_inspect_v2(session text,"
+        " owner text, after bigint, page integer) returns json language plpgsql as $$ begin"
         " insert into rejoinder_migrations values ('1', current_setting('transaction_isolation'), '');"
-        " return hidden(session, after, page); end $$"
+        " return hidden(session, owner, after, page); end $$"
     )
+    postgres.fill()
     seen = postgres.check()
     assert (seen.status, seen.out) == (2, "")
     assert "cannot execute INSERT in a read-only transaction (25006)" in seen.err
@@ -113,10 +114,21 @@ def test_each_page_is_one_call(supabase: KeptInSupabase) -> None:
     assert supabase.project.gateway.calls[INSPECT] - before == PAGES
 
 
+@pytest.mark.parametrize(
+    "name", ["rejoinder_inspect_v2(text, text, bigint, integer)", "rejoinder_owners_v1(text, integer)"]
+)
+def test_who_may_call_a_function_of_the_operators(supabase: KeptInSupabase, name: str) -> None:
+    may = f"has_function_privilege(r, '{name}', 'execute')"
+    roles = supabase.sql(f"select r, {may} from unnest(array['anon', 'authenticated', 'service_role']) r")
+    assert roles.splitlines() == ["anon|f", "authenticated|f", "service_role|t"]
+    written = supabase.sql(f"select provolatile from pg_proc where oid = '{name}'::regprocedure")
+    assert written == "s"  # PostgREST runs such a function in a transaction that cannot write
+
+
 def test_who_may_call_the_operators_door(supabase: KeptInSupabase) -> None:
     """Not a browser, and not a user: not even the session's own."""
     supabase.fill()
-    asked = {"session": SESSION, "after": 0, "page": 1}
+    asked = {"session": SESSION, "owner": "u", "after": 0, "page": 1}
     answers = {}
     for name, key, bearer in (
         ("anybody", PUBLISHABLE_KEY, None),
@@ -127,11 +139,6 @@ def test_who_may_call_the_operators_door(supabase: KeptInSupabase) -> None:
         response = httpx.post(f"{supabase.project.url}{INSPECT}", headers=headers, json=asked)
         answers[name] = response.status_code
     assert answers == {"anybody": 401, "the user": 403, "the operator": 200}
-    may = "has_function_privilege(r, 'rejoinder_inspect_v1(text, bigint, integer)', 'execute')"
-    roles = supabase.sql(f"select r, {may} from unnest(array['anon', 'authenticated', 'service_role']) r")
-    assert roles.splitlines() == ["anon|f", "authenticated|f", "service_role|t"]
-    written = supabase.sql("select provolatile from pg_proc where proname = 'rejoinder_inspect_v1'")
-    assert written == "s"  # PostgREST runs such a function in a transaction that cannot write
 
 
 @pytest.mark.parametrize(
@@ -149,9 +156,10 @@ def test_a_key_for_browsers(supabase: KeptInSupabase, key: str, complaint: str) 
 
 
 @pytest.mark.parametrize("fault", [Fault.REFUSED, Fault.CUT, Fault.BAD_GATEWAY, Fault.PAGE, Fault.EMPTY])
-def test_an_answer_that_is_none(supabase: KeptInSupabase, fault: Fault) -> None:
+@pytest.mark.parametrize("function", ["rejoinder_owners_v1", "rejoinder_inspect_v2"])
+def test_an_answer_that_is_none(supabase: KeptInSupabase, fault: Fault, function: str) -> None:
     supabase.fill()
-    supabase.project.gateway.fail(fault, function="rejoinder_inspect_v1")
+    supabase.project.gateway.fail(fault, function=function)
     seen = supabase.check()
     assert (seen.status, seen.out) == (2, "")
     assert f"cannot read {supabase.project.url}: Supabase " in seen.err
@@ -205,7 +213,7 @@ def test_it_does_not_matter_what_the_server_promises(durable: KeptInRedis, flavo
 )
 def test_a_key_of_another_type(durable: KeptInRedis, key: str, reason: str) -> None:
     durable.fill()
-    durable.server.command("SET", f"rejoinder:{key}:{SESSION}", "x")
+    durable.server.command("SET", f"rejoinder:2:{key}:u:{SESSION}", "x")
     seen = durable.check()
     assert seen.status == 3
     assert reason in seen.out + seen.err
@@ -233,7 +241,7 @@ def test_a_field_that_is_missing(durable: KeptInRedis, field: str) -> None:
     durable.fill()
     durable.server.command("HDEL", durable.session, field)
     with durable.inspector() as inspector:
-        look = inspector.look(SESSION)
+        look = inspector.look(KEY)
         assert isinstance(look.snapshot, Damaged)
         assert "lacks" in look.snapshot.reason
         assert len(list(look.log)) == 9

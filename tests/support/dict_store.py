@@ -32,14 +32,14 @@ from server.records import (
 
 
 class DictStore:
-    """Snapshots by session id, and a list of events for each."""
+    """Snapshots by session, and a list of events for each."""
 
     durability = "none (in memory)"
 
     def __init__(self) -> None:
-        self.snapshots: dict[str, Snapshot] = {}
-        self.logs: dict[str, list[Event]] = {}
-        self._leases: dict[tuple[str, str], tuple[str, float]] = {}  # holder, end
+        self.snapshots: dict[SessionKey, Snapshot] = {}
+        self.logs: dict[SessionKey, list[Event]] = {}
+        self._leases: dict[SessionKey, tuple[str, float]] = {}  # holder, end
         self._closed = False
 
     async def open(self) -> None:
@@ -54,11 +54,9 @@ class DictStore:
         return [self._apply(write) for write in kept]
 
     def _apply(self, write: Write) -> Outcome:
-        before = self.snapshots.get(write.session_id)
-        log = self.logs.get(write.session_id, [])
+        before = self.snapshots.get(write.key)
+        log = self.logs.get(write.key, [])
         if before is None and write.expected_version != 0:
-            return Missing()
-        if before is not None and before.user_id != write.user_id:
             return Missing()
         for event in log:
             if write.client_id is not None and event.client_id == write.client_id:
@@ -75,30 +73,27 @@ class DictStore:
             seq, time = seq + 1, max(event.created_at, time + 1)
             answers = seq if event.role == "user" else event.turn
             appended.append(structs.replace(event, seq=seq, created_at=time, turn=answers))
-        log = self.logs[write.session_id] = [*log, *appended]
+        log = self.logs[write.key] = [*log, *appended]
         after = _with_log(before or _nothing(write), log)
-        self.snapshots[write.session_id] = after if write.update is None else _with_update(after, write.update)
-        return Committed(tuple(map(_copy_event, appended)), self.snapshots[write.session_id].version)
+        self.snapshots[write.key] = after if write.update is None else _with_update(after, write.update)
+        return Committed(tuple(map(_copy_event, appended)), self.snapshots[write.key].version)
 
     async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
         self._check_open()
-        snapshot = self._owned(key)
+        snapshot = self.snapshots.get(key)
         if snapshot is None:
             return None
-        waiting = [event for event in self._log(key.session_id) if event.role == "user" and event.seq > snapshot.cursor]
+        waiting = [event for event in self._log(key) if event.role == "user" and event.seq > snapshot.cursor]
         page = await self.read(key, after, limit)
         return Loaded(structs.replace(snapshot, memory=_through_json(snapshot.memory)), tuple(page), tuple(waiting))
 
     async def read(self, key: SessionKey, after: int, limit: int) -> list[Event]:
         self._check_open()
-        if self._owned(key) is None:
-            return []
-        return [event for event in self._log(key.session_id) if event.seq > after][: max(limit, 0)]
+        return [event for event in self._log(key) if event.seq > after][: max(limit, 0)]
 
     async def heads(self, sessions: Sequence[SessionKey]) -> Sequence[int]:
         self._check_open()
-        owned = [self._owned(session) for session in sessions]
-        return [snapshot.seq if snapshot else 0 for snapshot in owned]
+        return [self.snapshots[key].seq if key in self.snapshots else 0 for key in sessions]
 
     async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
         self._check_open()
@@ -117,13 +112,11 @@ class DictStore:
 
     async def find(self, key: SessionKey, client_id: str) -> Event | None:
         self._check_open()
-        if self._owned(key) is None:
-            return None
-        return next((event for event in self._log(key.session_id) if event.client_id == client_id), None)
+        return next((event for event in self._log(key) if event.client_id == client_id), None)
 
     async def published(self, message_id: str, type: str) -> Event | None:
         self._check_open()
-        events = [event for session_id in self.logs for event in self._log(session_id)]
+        events = [event for key in self.logs for event in self._log(key)]
         named = [event for event in events if event.message_id == message_id and event.type == type]
         return next(filter(is_own_frame, named), None)
 
@@ -136,9 +129,9 @@ class DictStore:
 
     async def delete(self, key: SessionKey) -> bool:
         self._check_open()
-        if self._owned(key) is None:
+        if key not in self.snapshots:
             return False
-        del self.snapshots[key.session_id], self.logs[key.session_id]
+        del self.snapshots[key], self.logs[key]
         return True
 
     async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
@@ -150,12 +143,8 @@ class DictStore:
             for session in latest[:limit]
         ]
 
-    def _owned(self, key: SessionKey) -> Snapshot | None:
-        snapshot = self.snapshots.get(key.session_id)
-        return snapshot if snapshot is not None and snapshot.user_id == key.user_id else None
-
-    def _log(self, session_id: str) -> Sequence[Event]:
-        return [_copy_event(event) for event in self.logs[session_id]]
+    def _log(self, key: SessionKey) -> Sequence[Event]:
+        return [_copy_event(event) for event in self.logs.get(key, ())]
 
     def _check_open(self) -> None:
         if self._closed:

@@ -176,8 +176,8 @@ class KeptInRedis(Kept):
         self.environ = {"STORE_URL": server.url}
         self.strange = {"STORE_URL": server.url.replace("//", "//stranger:secret@")}
         self.empty = {"STORE_URL": server.url.removesuffix("0") + "1"}
-        self.log: Final = f"rejoinder:log:{SESSION}"
-        self.session: Final = f"rejoinder:session:{SESSION}"
+        self.log: Final = f"rejoinder:2:log:u:{SESSION}"
+        self.session: Final = f"rejoinder:2:session:u:{SESSION}"
 
     def store(self) -> Store:
         return RedisStore(self.server.url)

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from server.records import Committed, Event, Update, Write
+from server.records import Committed, Event, SessionKey, Update, Write
 from server.store import Store
 from server.store.sqlite.store import SqliteStore
 from tests.support.process import ROOT
 
 SCRIPT = ROOT / "scripts" / "check_session_state.py"
 SESSION = "5f1c8a52-0d5e-4f0e-9a55-1c6f6f0f8a01"
+KEY = SessionKey(user_id="u", session_id=SESSION)
 START_MS = 1_763_000_000_000
 
 

@@ -60,7 +60,7 @@ class RedisBroker(LocalBroker):
         self._own = f'"{self.node}"'.encode()
         self._listener: Listener | None = None
         self._on_change: Callable[[], None] = lambda: None
-        self._prefix = f"{prefix}session:"
+        self._prefix = f"{prefix}news:"
         self._hint_max_bytes = hint_max_bytes
         self._outbox = Outbox(Redis(connection_pool=pool), queue_limit)
         self._channels = Channels(pool, timeout_ms, self._take, self._changed)
@@ -140,8 +140,13 @@ class RedisBroker(LocalBroker):
         return key in self._subscribers or key in self._followed
 
     def _channel(self, key: SessionKey) -> str:
-        user_id, session_id = key
-        return f"{self._prefix}{session_id}:{user_id}"
+        """The owner, in which `%` and `:` are escaped, and the id: the first `:` parts them, whatever they are."""
+        return f"{self._prefix}{key.user_id.replace('%', '%25').replace(':', '%3A')}:{key.session_id}"
+
+    def _key(self, channel: str) -> SessionKey:
+        """The session of a channel's name."""
+        owner, _, session_id = channel.removeprefix(self._prefix).partition(":")
+        return SessionKey(user_id=owner.replace("%3A", ":").replace("%25", "%"), session_id=session_id)
 
     def _changed(self) -> None:
         self._on_change()
@@ -150,12 +155,11 @@ class RedisBroker(LocalBroker):
         """A message from Redis; our own come back, too, and are known by their second field before they are read."""
         if text.startswith(self._own, text.find(b",") + 1):
             return
-        session_id, _, user_id = channel.removeprefix(self._prefix).partition(":")
-        key = SessionKey(user_id=user_id, session_id=session_id)
+        key = self._key(channel)
         try:
             message = _decoder.decode(text)
         except msgspec.MsgspecError as error:  # of a version that says it otherwise: the store says the same
-            log.warning("news_unreadable", session_id=session_id, error=str(error))
+            log.warning("news_unreadable", session_id=key.session_id, error=str(error))
             self._changed()
             return
         if self._listener is None:

@@ -1,22 +1,24 @@
 """The contract of an inspector: how a person on call reads a session of which they know only the id.
 
-A Store demands the owner in every statement (law L10); an inspector asks for none. So it is a door of its own, it can
-only read, and nothing that serves users imports an implementation.
+A Store demands the owner in every statement (law L10); an inspector tells who owns a session of an id. So it is a door
+of its own, it can only read, and nothing that serves users imports an implementation.
 
 An inspector is a `with` block. What it shows of a session is of one moment: the moment of `look`. It raises
 StoreUnavailable when it cannot look, and a row that is there and makes no sense is Damaged, a value.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, Self
 
 import msgspec
 from msgspec import Struct
 
-from server.records import Event, Snapshot
+from server.records import Event, SessionKey, Snapshot
 
 #: How many events are read at a time.
 PAGE_LIMIT: Final = 500
+#: How many owners of one id are told.
+OWNERS_LIMIT: Final = 20
 #: Behind this every event comes, whatever number it was given.
 BEFORE_ALL: Final = -(2**63)
 
@@ -46,7 +48,7 @@ class Look(NamedTuple):
 
 
 class Inspector(Protocol):
-    """What can be read of a session without its owner."""
+    """What an operator can read of a session."""
 
     def __enter__(self) -> Self:
         """Begin to read. Raises StoreUnavailable."""
@@ -54,7 +56,11 @@ class Inspector(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def look(self, session_id: str) -> Look:
+    def owners(self, session_id: str) -> Sequence[str]:
+        """The user ids of those who have a session of this id, at most OWNERS_LIMIT. Raises StoreUnavailable."""
+        ...
+
+    def look(self, key: SessionKey) -> Look:
         """The session. Raises StoreUnavailable, and so does the log."""
         ...
 

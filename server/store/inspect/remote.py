@@ -10,14 +10,15 @@ from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Final, NamedTuple, Protocol, Self, TypeVar
 
 from server.errors import StoreUnavailable
-from server.records import Event, Snapshot
-from server.store.inspect.contract import BEFORE_ALL, PAGE_LIMIT, Damaged, Look, read_event, read_snapshot
+from server.records import Event, SessionKey, Snapshot
+from server.store.inspect.contract import BEFORE_ALL, OWNERS_LIMIT, PAGE_LIMIT, Damaged, Look, read_event, read_snapshot
 from server.store.rows import EVENT_COLUMNS, SESSION_COLUMNS
 
 _EVENT: Final = EVENT_COLUMNS.split(", ")
 _SESSION: Final = SESSION_COLUMNS.split(", ")
-#: The function of migrations/ that is for inspectors.
-INSPECT: Final = "rejoinder_inspect_v1"
+#: The functions of migrations/ that are for inspectors.
+INSPECT: Final = "rejoinder_inspect_v2"
+OWNERS: Final = "rejoinder_owners_v1"
 
 T = TypeVar("T")
 
@@ -46,7 +47,11 @@ class Source(Protocol):
         """Disconnect."""
         ...
 
-    async def page(self, session_id: str, after: int) -> Page:
+    async def owners(self, session_id: str) -> Sequence[str]:
+        """Who has a session of this id, or a log of one; at most OWNERS_LIMIT."""
+        ...
+
+    async def page(self, key: SessionKey, after: int) -> Page:
         """The session, and the events behind the place `after`."""
         ...
 
@@ -73,12 +78,16 @@ class RemoteInspector:
         with self._loop:
             self._run(self._source.close())
 
-    def look(self, session_id: str) -> Look:
-        """The session as one call finds it; further calls bring the rest of the log as of that call."""
-        first = self._run(self._source.page(session_id, BEFORE_ALL))
-        return Look(first.snapshot, self._log(session_id, first), first.lease_ms)
+    def owners(self, session_id: str) -> Sequence[str]:
+        """Who has a session of this id, or a log of one."""
+        return self._run(self._source.owners(session_id))
 
-    def _log(self, session_id: str, first: Page) -> Iterator[Event | Damaged]:
+    def look(self, key: SessionKey) -> Look:
+        """The session as one call finds it; further calls bring the rest of the log as of that call."""
+        first = self._run(self._source.page(key, BEFORE_ALL))
+        return Look(first.snapshot, self._log(key, first), first.lease_ms)
+
+    def _log(self, key: SessionKey, first: Page) -> Iterator[Event | Damaged]:
         page, at = first, BEFORE_ALL
         while page.events:
             for at, event in page.events:
@@ -87,7 +96,7 @@ class RemoteInspector:
                 yield event
             if at == first.last:
                 return
-            page = self._run(self._source.page(session_id, at))
+            page = self._run(self._source.page(key, at))
             if page.is_same != first.is_same or not page.events:
                 raise StoreUnavailable(f"cannot read {self._name}: the session was deleted meanwhile; try again")
 
@@ -98,9 +107,14 @@ class RemoteInspector:
             raise StoreUnavailable(f"cannot read {self._name}: {error}") from error
 
 
-def function_arguments(session_id: str, after: int) -> dict[str, object]:
+def owners_arguments(session_id: str) -> dict[str, object]:
+    """What OWNERS is called with."""
+    return {"session": session_id, "page": OWNERS_LIMIT}
+
+
+def function_arguments(key: SessionKey, after: int) -> dict[str, object]:
     """What INSPECT is called with."""
-    return {"session": session_id, "after": after, "page": PAGE_LIMIT}
+    return {"session": key.session_id, "owner": key.user_id, "after": after, "page": PAGE_LIMIT}
 
 
 def function_page(answer: Sequence[Any]) -> Page:

@@ -6,7 +6,7 @@ goes in and comes out of them, are in `migrations/`.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from msgspec import structs
@@ -31,7 +31,7 @@ from server.store.rows import encode, event_of, event_rows, snapshot_of
 from server.store.schema import Schema
 
 #: The schema that this server was written for.
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _INT8_MAX: Final = 2**63 - 1
 _INT4_MAX: Final = 2**31 - 1
 
@@ -106,8 +106,7 @@ class FunctionStore(ABC):
 
     async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
         """End leases of the holder."""
-        asked = [key for key in sessions if _are_text(*key)]
-        await self._ask("rejoinder_release_v1", None, sessions=_pairs(asked), who=holder)
+        await self._ask("rejoinder_release_v1", None, sessions=_rows(filter(_is_text, sessions)), who=holder)
 
     async def find(self, key: SessionKey, client_id: str) -> Event | None:
         """What took effect under a client's id."""
@@ -145,8 +144,8 @@ class FunctionStore(ABC):
         self, function: str, nothing: T, sessions: Sequence[SessionKey], **arguments: object
     ) -> Sequence[T]:
         """One answer for each session; `nothing` for one that no database keeps."""
-        asked = [key for key in sessions if _are_text(*key)]
-        answers = await self._ask(function, [], sessions=_pairs(asked), **arguments)
+        asked = list(filter(_is_text, sessions))
+        answers = await self._ask(function, [], sessions=_rows(asked), **arguments)
         known = dict(zip(asked, answers, strict=True))
         return [known.get(key, nothing) for key in sessions]
 
@@ -175,7 +174,7 @@ def _write_row(write: Write) -> dict[str, object]:
         "client_id": write.client_id,
         "expected_version": write.expected_version,
         "visible": count_visible(write.events),
-        "events": event_rows(write.events),
+        "events": event_rows([(write.session_id, write.events)]),
         "update": update
         and {
             "workflow": update.workflow,
@@ -229,6 +228,10 @@ def _int4(number: int) -> int:
     return max(0, min(number, _INT4_MAX))
 
 
-def _pairs(sessions: Sequence[SessionKey]) -> list[tuple[str, str]]:
-    """As the functions take them: the id first."""
-    return [(key.session_id, key.user_id) for key in sessions]
+def _is_text(key: SessionKey) -> bool:
+    return _are_text(*key)
+
+
+def _rows(sessions: Iterable[SessionKey]) -> list[list[str]]:
+    """Sessions as the functions take them: rows of the id and its owner."""
+    return [[key.session_id, key.user_id] for key in sessions]

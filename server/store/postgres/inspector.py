@@ -5,20 +5,21 @@ It asks less of the database than a server does: one that takes no writes, for i
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg  # type: ignore[import-untyped]
 import msgspec
 
 from server.errors import StoreUnavailable
-from server.store.inspect.remote import INSPECT, Page, function_arguments, function_page
+from server.records import SessionKey
+from server.store.inspect.remote import INSPECT, OWNERS, Page, function_arguments, function_page, owners_arguments
 from server.store.postgres.functions import check_schema
 from server.store.schema import Schema
 
 _FAREWELL_S: Final = 1.0
 _FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
-_KNOWN: Final = "select to_regprocedure('public.rejoinder_inspect_v1(text,bigint,integer)') is not null"
+_KNOWN: Final = "select to_regprocedure('public.rejoinder_schema_v1()') is not null"
 
 
 class PostgresSource:
@@ -47,9 +48,14 @@ class PostgresSource:
             except _FAULTS:
                 self._connection.terminate()
 
-    async def page(self, session_id: str, after: int) -> Page:
+    async def owners(self, session_id: str) -> Sequence[str]:
+        """Who has a session of this id."""
+        owners: list[str] = await self._call(OWNERS, owners_arguments(session_id))
+        return owners
+
+    async def page(self, key: SessionKey, after: int) -> Page:
         """The session, and a page of its log."""
-        return function_page(await self._call(INSPECT, function_arguments(session_id, after)))
+        return function_page(await self._call(INSPECT, function_arguments(key, after)))
 
     async def _call(self, function: str, arguments: Mapping[str, object]) -> Any:
         assert self._connection is not None

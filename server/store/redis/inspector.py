@@ -8,14 +8,17 @@ import msgspec
 from msgspec import Raw, Struct
 
 from server.errors import StoreUnavailable
-from server.records import Event, Snapshot
-from server.store.inspect.contract import PAGE_LIMIT, Damaged
+from server.records import Event, SessionKey, Snapshot
+from server.store.inspect.contract import OWNERS_LIMIT, PAGE_LIMIT, Damaged
 from server.store.inspect.remote import Page
 from server.store.redis.rows import event_of, snapshot_from
 from server.store.redis.scripts import RedisScripts, script
 from server.store.redis.store import PREFIX, SCHEMA
 
 _INSPECT: Final = script("inspect.lua")
+_OWNERS: Final = script("owners.lua")
+#: How many keys one step of the search for owners looks at.
+_KEYS: Final = 1_000
 #: The columns of the script that tell a session from a later one of its id.
 _USER_ID, _CREATED_AT = 0, 10
 #: What a text can raise that is no longer as it was stored.
@@ -54,26 +57,39 @@ class RedisSource:
         """Disconnect."""
         await self._scripts.close()
 
-    async def page(self, session_id: str, after: int) -> Page:
+    async def owners(self, session_id: str) -> Sequence[str]:
+        """Who has a session of this id: a walk through all keys, for no key has the id alone."""
+        found: set[str] = set()
+        cursor = ""
+        while cursor != "0" and len(found) < OWNERS_LIMIT:
+            asked = (self._prefix, session_id, cursor or "0", _KEYS)
+            schema, cursor, owners = await self._scripts.call(_OWNERS, tuple[str | bool, str, list[str]], *asked)
+            _check_schema(schema)
+            found.update(owners)
+        return sorted(found)[:OWNERS_LIMIT]
+
+    async def page(self, key: SessionKey, after: int) -> Page:
         """The session, and a page of its log; an event's place is where it stands in the list."""
-        after = max(after, 0)
-        said = await self._scripts.call(_INSPECT, _Answer, self._prefix, session_id, after, PAGE_LIMIT)
-        if said.schema is False:
-            raise StoreUnavailable("no server has kept conversations in it yet, or somebody emptied it")
-        if said.schema != str(SCHEMA):
-            raise StoreUnavailable(
-                f"it has schema {said.schema}, and this program reads {SCHEMA}: use the server's own"
-            )
+        session_id, after = key.session_id, max(after, 0)
+        said = await self._scripts.call(_INSPECT, _Answer, self._prefix, *key, after, PAGE_LIMIT)
+        _check_schema(said.schema)
         events = [(place, _event(session_id, place, text)) for place, text in enumerate(said.events, after + 1)]
         if said.log_type not in ("list", "none"):
             events = [(1, Damaged(1, f"the log is a {said.log_type}, not a list"))]
         return Page(
             is_same=[bytes(said.columns[place]) for place in (_USER_ID, _CREATED_AT)] if said.columns else None,
-            snapshot=_snapshot(session_id, said.session_type, said.columns),
+            snapshot=_snapshot(key, said.session_type, said.columns),
             lease_ms=said.lease_ms if said.lease_ms > 0 else None,
             last=said.length or len(events),
             events=events,
         )
+
+
+def _check_schema(schema: str | bool) -> None:
+    if schema is False:
+        raise StoreUnavailable("no server has kept conversations in it yet, or somebody emptied it")
+    if schema != str(SCHEMA):
+        raise StoreUnavailable(f"it has schema {schema}, and this program reads {SCHEMA}: use the server's own")
 
 
 def _unasked(url: str) -> str:
@@ -83,7 +99,7 @@ def _unasked(url: str) -> str:
     return parts._replace(query=urlencode(options)).geturl()
 
 
-def _snapshot(session_id: str, kind: str, columns: Sequence[Raw]) -> Snapshot | Damaged | None:
+def _snapshot(key: SessionKey, kind: str, columns: Sequence[Raw]) -> Snapshot | Damaged | None:
     if kind == "none":
         return None
     if kind != "hash":
@@ -92,7 +108,7 @@ def _snapshot(session_id: str, kind: str, columns: Sequence[Raw]) -> Snapshot | 
         user_id, *rest = map(_decoder.decode, columns)
         if isinstance(user_id, bool):
             return Damaged(0, "it lacks its user_id")
-        return snapshot_from(session_id, user_id, rest)
+        return snapshot_from(key.session_id, user_id, rest)
     except _DAMAGES as error:
         return Damaged(0, str(error))
 

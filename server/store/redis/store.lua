@@ -7,25 +7,32 @@
 -- will touch, and writes when nothing can be in its way any more. A server that is full, read-only or cut off from its
 -- disk says so at the first write of a script, never later; what a user may do and not do is tried at open.
 --
--- The keys, behind the prefix (they are not declared: the store takes one server, no cluster):
---   session:<id>  hash    the columns of the snapshot
---   log:<id>      list    the events; the event `seq` stands at seq - 1: [seq, created_at, turn, type, ...] as JSON
---   clients:<id>  hash    client id -> seq
---   decks:<id>    set     message ids of the session's frames that can be published pages (decks were the first)
---   deck:<id>     string  <seq>:<session id> of the frame with this message id
---   user:<id>     sorted set of session ids by updated_at
---   waiting       sorted set of the session ids that wait for an answer, by updated_at
---   lease:<id>:<user id>  string  who is at work on the session; it ends by itself
---   schema        string  the version of this layout
+-- The keys (they are not declared: the store takes one server, no cluster). Behind the prefix:
+--   schema   string  the version of the layout; -2 while it is brought to version 2 (migrate.lua)
+--   waiting  string  closes the door to servers of layout 1, which want a sorted set there
+-- and behind the prefix and `2:`, where <talk> is <owner>:<id> as `talk_of` makes it:
+--   session:<talk>     hash    the columns of the snapshot
+--   log:<talk>         list    the events, `seq` at seq - 1: [seq, created_at, turn, type, ...] as JSON
+--   clients:<talk>     hash    client id -> seq
+--   decks:<talk>       set     message ids of the session's frames that can be published pages (decks were the first)
+--   deck:<message id>  string  <seq>:<talk> of the frame with this message id
+--   user:<user id>     sorted set of session ids by updated_at
+--   waiting            sorted set of the talks that wait for an answer, by updated_at
+--   lease:<talk>       string  who is at work on the session; it ends by itself
 
 local request = cmsgpack.unpack(ARGV[1])
-local prefix = request[2]
+local base, prefix = request[2], request[2] .. '2:'
 
 local KINDS = {session = 'hash', log = 'list', clients = 'hash', decks = 'set'}
 local NUMBERS = {'version', 'seq', 'cursor', 'lined', 'visible', 'created_at', 'updated_at'}
 
 local function key(name, id)
   return prefix .. name .. ':' .. id
+end
+
+-- What stands for a session in a key: its owner, in which `%` and `:` are escaped, then `:` and its id.
+local function talk_of(user_id, id)
+  return (string.gsub(user_id, '[%%:]', {['%'] = '%25', [':'] = '%3A'})) .. ':' .. id
 end
 
 local waiting = prefix .. 'waiting'
@@ -42,41 +49,41 @@ local function is(kind, name)
 end
 
 -- Whether every key of the session is.
-local function is_ours(id)
+local function is_ours(talk)
   for name, kind in pairs(KINDS) do
-    if not is(kind, key(name, id)) then return false end
+    if not is(kind, key(name, talk)) then return false end
   end
   return true
 end
 
 -- ------------------------------------------------------------ commit
 
-local sessions = {} -- by id: as they are stored, then as the writes so far leave them
+local sessions = {} -- by talk: as they are stored, then as the writes so far leave them
 local owners = {}   -- by user id: whether the list of their sessions can be written
 
 -- The session, `is_new` when there is none, with a `code` when what is there cannot be ours.
-local function look(id)
-  local session = {id = id, events = {}, clients = {}, decks = {}, is_new = false}
-  if not is_ours(id) then
+local function look(id, user_id)
+  local talk = talk_of(user_id, id)
+  local session = {id = id, user_id = user_id, talk = talk, events = {}, clients = {}, decks = {}, is_new = false}
+  if not is_ours(talk) then
     session.code = 'WRONGTYPE'
     return session
   end
-  session.user_id = redis.call('HGET', key('session', id), 'user_id')
-  session.stored = redis.call('LLEN', key('log', id))
-  local numbers = redis.call('HMGET', key('session', id), unpack(NUMBERS))
+  session.stored = redis.call('LLEN', key('log', talk))
+  local numbers = redis.call('HMGET', key('session', talk), unpack(NUMBERS))
   for place, name in ipairs(NUMBERS) do
     session[name] = tonumber(numbers[place] or 0)
     if session[name] == nil then session.code = 'DAMAGED' end
   end
-  session.is_new = not session.user_id
-  local is_stale = session.is_new and redis.call('EXISTS', key('session', id), key('clients', id)) > 0
+  session.is_new = redis.call('HGET', key('session', talk), 'user_id') ~= user_id
+  local is_stale = session.is_new and redis.call('EXISTS', key('session', talk), key('clients', talk)) > 0
   if is_stale or session.seq ~= session.stored then session.code = 'DAMAGED' end
   return session
 end
 
 local function event_at(session, seq)
   if seq > session.stored then return session.events[seq - session.stored] end
-  return redis.call('LINDEX', key('log', session.id), whole(seq - 1))
+  return redis.call('LINDEX', key('log', session.talk), whole(seq - 1))
 end
 
 local function append(session, events, visible, update)
@@ -108,17 +115,17 @@ end
 -- The outcome of the next write; the same rules in the same order as in server/store/batch.py.
 local function apply(write)
   local id, user_id, client_id, expected, visible, events, update = unpack(write)
-  if not sessions[id] then sessions[id] = look(id) end
-  local session = sessions[id]
+  local talk = talk_of(user_id, id)
+  if not sessions[talk] then sessions[talk] = look(id, user_id) end
+  local session = sessions[talk]
   if session.code then return {'failed', session.code} end
   if session.is_new and expected ~= 0 then return {'missing'} end
-  if not session.is_new and session.user_id ~= user_id then return {'missing'} end
   if owners[user_id] == nil then owners[user_id] = is('zset', key('user', user_id)) end
   if not owners[user_id] then return {'failed', 'WRONGTYPE'} end
   if session.is_new then
-    session.is_new, session.user_id, session.memory, session.is_moved = false, user_id, '{}', true
+    session.is_new, session.memory, session.is_moved = false, '{}', true
   elseif client_id then
-    local seq = session.clients[client_id] or tonumber(redis.call('HGET', key('clients', id), client_id) or nil)
+    local seq = session.clients[client_id] or tonumber(redis.call('HGET', key('clients', talk), client_id) or nil)
     local event = seq and event_at(session, seq)
     if event then return {'duplicate', event} end
     if seq then return {'failed', 'DAMAGED'} end
@@ -130,16 +137,16 @@ local function apply(write)
 end
 
 local function store(session)
-  local id = session.id
+  local talk = session.talk
   for _, event in ipairs(session.events) do
-    redis.call('RPUSH', key('log', id), event)
+    redis.call('RPUSH', key('log', talk), event)
   end
   for client_id, seq in pairs(session.clients) do
-    redis.call('HSET', key('clients', id), client_id, whole(seq))
+    redis.call('HSET', key('clients', talk), client_id, whole(seq))
   end
   for deck, seq in pairs(session.decks) do
-    redis.call('SET', key('deck', deck), whole(seq) .. ':' .. id, 'NX')
-    redis.call('SADD', key('decks', id), deck)
+    redis.call('SET', key('deck', deck), whole(seq) .. ':' .. talk, 'NX')
+    redis.call('SADD', key('decks', talk), deck)
   end
   local fields = {'user_id', session.user_id}
   for _, name in ipairs(NUMBERS) do
@@ -152,13 +159,13 @@ local function store(session)
       table.insert(fields, session[name])
     end
   end
-  redis.call('HSET', key('session', id), unpack(fields))
-  if session.is_moved and not session.card then redis.call('HDEL', key('session', id), 'card') end
-  redis.call('ZADD', key('user', session.user_id), whole(session.updated_at), id)
+  redis.call('HSET', key('session', talk), unpack(fields))
+  if session.is_moved and not session.card then redis.call('HDEL', key('session', talk), 'card') end
+  redis.call('ZADD', key('user', session.user_id), whole(session.updated_at), session.id)
   if session.lined > session.cursor then
-    redis.call('ZADD', waiting, whole(session.updated_at), id)
+    redis.call('ZADD', waiting, whole(session.updated_at), talk)
   else
-    redis.call('ZREM', waiting, id)
+    redis.call('ZREM', waiting, talk)
   end
 end
 
@@ -176,29 +183,30 @@ end
 
 -- ------------------------------------------------------------ delete, open
 
-local function delete(id, user_id)
-  if not (is_ours(id) and is('zset', waiting) and is('zset', key('user', user_id))) then
+local function delete(user_id, id)
+  local talk = talk_of(user_id, id)
+  if not (is_ours(talk) and is('zset', waiting) and is('zset', key('user', user_id))) then
     return redis.error_reply('WRONGTYPE of a key of this session')
   end
-  if redis.call('HGET', key('session', id), 'user_id') ~= user_id then return cmsgpack.pack(false) end
-  for _, deck in ipairs(redis.call('SMEMBERS', key('decks', id))) do
+  if redis.call('HGET', key('session', talk), 'user_id') ~= user_id then return cmsgpack.pack(false) end
+  for _, deck in ipairs(redis.call('SMEMBERS', key('decks', talk))) do
     local name = key('deck', deck)
-    if is('string', name) and string.match(redis.call('GET', name) or '', '^%d+:(.*)$') == id then
+    if is('string', name) and string.match(redis.call('GET', name) or '', '^%d+:(.*)$') == talk then
       redis.call('UNLINK', name)
     end
   end
   for name in pairs(KINDS) do
-    redis.call('UNLINK', key(name, id))
+    redis.call('UNLINK', key(name, talk))
   end
   redis.call('ZREM', key('user', user_id), id)
-  redis.call('ZREM', waiting, id)
+  redis.call('ZREM', waiting, talk)
   return cmsgpack.pack(true)
 end
 
 -- ------------------------------------------------------------ leases
 
 local function lease(session)
-  return prefix .. 'lease:' .. session[1] .. ':' .. session[2]
+  return key('lease', talk_of(session[1], session[2]))
 end
 
 -- Whether each lease is the holder's now: it was free, over, or the holder's before.
@@ -222,7 +230,7 @@ end
 -- The version of the layout that is there, or none. Every command above is tried: a user that may not use one of them
 -- would leave half a batch behind.
 local function open(schema)
-  local found = tonumber(redis.call('GET', prefix .. 'schema') or schema)
+  local found = tonumber(redis.call('GET', base .. 'schema') or schema)
   if found ~= schema then return cmsgpack.pack(found or 0) end
   local function probe(name)
     return key('probe', name)
@@ -241,7 +249,7 @@ local function open(schema)
   redis.call('ZRANGEBYSCORE', probe('zset'), 0, 0)
   redis.call('ZREVRANGE', probe('zset'), 0, 0)
   redis.call('ZREM', probe('zset'), '')
-  redis.call('SET', prefix .. 'schema', whole(schema), 'NX')
+  redis.call('SET', base .. 'schema', whole(schema), 'NX')
   redis.call('TYPE', probe('list'))
   redis.call('EXISTS', probe('list'))
   redis.call('UNLINK', probe('list'), probe('set'))

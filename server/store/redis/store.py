@@ -10,11 +10,12 @@ from typing import Final
 
 from server.errors import StoreClosed, StoreUnavailable
 from server.records import Event, Loaded, Outcome, SessionKey, Summary, Write, check_write, is_line
+from server.store.redis.migrate import MOVING, OLD, migrate
 from server.store.redis.rows import clamp, event_of, outcome, page_of, snapshot_from, write_row
 from server.store.redis.scripts import RedisScripts, script
 
 #: The version of the layout of the keys, and what stands before each of them.
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 PREFIX: Final = "rejoinder:"
 _WRITE: Final = script("store.lua")
 _READ: Final = script("read.lua")
@@ -22,7 +23,7 @@ _READ: Final = script("read.lua")
 _Page = list[str]
 _Found = list[str]  # one or none
 _Loaded = list[tuple[list[str | bool], _Page, _Page]]  # one or none
-_Published = list[SessionKey]  # one or none
+_Published = list[list[str]]  # one or none: the id of its session, the event
 _Outcomes = list[list[str | int]]
 _Summaries = list[tuple[str, tuple[str, str, str, str, str]]]
 
@@ -46,7 +47,7 @@ class RedisStore:
         return self._scripts.durability
 
     async def open(self) -> None:
-        """Look at what the server keeps, and try every command that the store will use. Raises StoreUnavailable."""
+        """Look at what the server keeps, move it to this layout, and try every command. Raises StoreUnavailable."""
         try:
             await self._try_everything()
         except StoreUnavailable as error:
@@ -71,7 +72,7 @@ class RedisStore:
 
     async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
         """Snapshot, page and inbox of one moment."""
-        asked = (key.session_id, key.user_id, clamp(after), clamp(limit))
+        asked = (*key, clamp(after), clamp(limit))
         found = await self._open().call(_READ, _Loaded, "load", self._prefix, *asked)
         if not found:
             return None
@@ -82,25 +83,25 @@ class RedisStore:
 
     async def read(self, key: SessionKey, after: int, limit: int) -> list[Event]:
         """A page of the log."""
-        asked = (key.session_id, key.user_id, clamp(after), clamp(limit))
+        asked = (*key, clamp(after), clamp(limit))
         page = await self._open().call(_READ, _Page, "read", self._prefix, *asked)
         return page_of(key.session_id, page, clamp(after))
 
     async def heads(self, sessions: Sequence[SessionKey]) -> list[int]:
         """The last `seq` of each session; 0 for one that is not there or not theirs."""
-        return await self._open().call(_READ, list[int], "heads", self._prefix, _pairs(sessions))
+        return await self._open().call(_READ, list[int], "heads", self._prefix, sessions)
 
     async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
         """Take or renew leases: whether each is the holder's now."""
-        return await self._open().call(_WRITE, list[bool], "hold", self._prefix, _pairs(sessions), holder, ttl_ms)
+        return await self._open().call(_WRITE, list[bool], "hold", self._prefix, sessions, holder, ttl_ms)
 
     async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
         """End leases of the holder."""
-        await self._open().call(_WRITE, bool, "release", self._prefix, _pairs(sessions), holder)
+        await self._open().call(_WRITE, bool, "release", self._prefix, sessions, holder)
 
     async def find(self, key: SessionKey, client_id: str) -> Event | None:
         """What took effect under a client's id."""
-        found = await self._open().call(_READ, _Found, "find", self._prefix, key.session_id, key.user_id, client_id)
+        found = await self._open().call(_READ, _Found, "find", self._prefix, *key, client_id)
         return event_of(key.session_id, found[0]) if found else None
 
     async def published(self, message_id: str, type: str) -> Event | None:
@@ -112,15 +113,17 @@ class RedisStore:
     async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         """Sessions that wait for an answer since `before_ms`, oldest first."""
         asked = (clamp(before_ms), clamp(limit))
-        pairs = await self._open().call(_READ, list[tuple[str, str]], "pending", self._prefix, *asked)
-        return [SessionKey(user_id=user_id, session_id=session_id) for session_id, user_id in pairs]
+        return await self._open().call(_READ, list[SessionKey], "pending", self._prefix, *asked)
 
     async def delete(self, key: SessionKey) -> bool:
         """Remove a session, its log, its client ids and its pages."""
-        return await self._open().call(_WRITE, bool, "delete", self._prefix, key.session_id, key.user_id)
+        return await self._open().call(_WRITE, bool, "delete", self._prefix, *key)
 
     async def _try_everything(self) -> None:
         found = await self._scripts.call(_WRITE, int, "open", self._prefix, SCHEMA)
+        if found in (OLD, MOVING):
+            await migrate(self._scripts, self._prefix)
+            found = await self._scripts.call(_WRITE, int, "open", self._prefix, SCHEMA)
         if found != SCHEMA:
             raise StoreUnavailable(f"its schema {found} is not this server's {SCHEMA}")
 
@@ -136,8 +139,3 @@ class RedisStore:
             Summary(session_id, user_id, workflow, state, *map(int, numbers))
             for session_id, (workflow, state, *numbers) in found
         ]
-
-
-def _pairs(sessions: Sequence[SessionKey]) -> list[tuple[str, str]]:
-    """As the scripts take them: the id first."""
-    return [(key.session_id, key.user_id) for key in sessions]

@@ -22,11 +22,13 @@ _SHAPES: Final = ((1, 3), (4, 12), (12, 36), (32, 96))
 NOTHING: Final = 0
 #: Of a session: what it was, by which it is known again, and what becomes of it.
 CHANGE_COLUMNS: Final = (
-    "session_id, user_id, was_version, was_seq, was_updated_at,"
+    "number, user_id, session_id, was_version, was_seq, was_updated_at,"
     " workflow, state, memory, version, seq, cursor, lined, visible, card, updated_at"
 )
 _CHANGED: Final = CHANGE_COLUMNS.split(", ")
-_LOGGED: Final = EVENT_COLUMNS.split(", ")
+#: Of an event, which knows its session by the number.
+LOG_COLUMNS: Final = EVENT_COLUMNS.replace("session_id", "session")
+_LOGGED: Final = LOG_COLUMNS.split(", ")
 _EVENT: Final = ", ".join(
     f"nullif(new_{name}, {NOTHING})" if name == "client_id" else f"new_{name}" for name in _LOGGED
 )
@@ -49,11 +51,12 @@ def prepare(connection: sqlite3.Connection) -> None:
             f" memory = iif(new_memory = {NOTHING}, memory, new_memory), version = new_version, seq = new_seq,"
             f" cursor = new_cursor, lined = new_lined, visible = new_visible, card = nullif(new_card, {NOTHING}),"
             f" updated_at = new_updated_at from ({_rows('s', sessions, _CHANGED)})"
-            f" where new_session_id <> {NOTHING} and session_id = new_session_id and user_id = new_user_id"
-            " and version = new_was_version and seq = new_was_seq and updated_at = new_was_updated_at;"
+            f" where new_number <> {NOTHING} and number = new_number and session_id = new_session_id"
+            " and user_id = new_user_id and version = new_was_version and seq = new_was_seq"
+            " and updated_at = new_was_updated_at;"
             " select raise(abort, 'a session has moved on') where changes() <> new.changes;"
-            f" insert into events ({EVENT_COLUMNS}) select {_EVENT} from ({_rows('e', events, _LOGGED)})"
-            f" where new_session_id <> {NOTHING}; end"
+            f" insert into events ({LOG_COLUMNS}) select {_EVENT} from ({_rows('e', events, _LOGGED)})"
+            f" where new_session <> {NOTHING}; end"
         )
     for shape in _SHAPES:
         # Compiling the largest takes milliseconds, for which nobody's line should wait. Without values it is compiled
@@ -63,7 +66,7 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 def statement(changes: Sequence[tuple[Any, ...]], events: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]] | None:
-    """The statement that writes rows of CHANGE_COLUMNS and of EVENT_COLUMNS, and its values; None for too many.
+    """The statement that writes rows of CHANGE_COLUMNS and of LOG_COLUMNS, and its values; None for too many.
 
     In the rows NOTHING stands for null, and for a memory that stays as it is.
     """

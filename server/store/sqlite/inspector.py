@@ -7,23 +7,33 @@ empty one beside it even for a reader: there the file is read as `immutable`, an
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from server.errors import StoreUnavailable
-from server.records import Event, Snapshot
-from server.store.inspect.contract import BEFORE_ALL, PAGE_LIMIT, Damaged, Look, read_event, read_snapshot
+from server.records import Event, SessionKey, Snapshot
+from server.store.inspect.contract import BEFORE_ALL, OWNERS_LIMIT, PAGE_LIMIT, Damaged, Look, read_event, read_snapshot
 from server.store.sqlite.migrate import MIGRATIONS, schema_of
 from server.store.sqlite.store import MEMORY
 
 _SCHEMA: Final = MIGRATIONS[-1].version
 _SESSION_FIELDS: Final = Snapshot.__struct_fields__
 _EVENT_FIELDS: Final = Event.__struct_fields__
-_SESSION: Final = f"select {', '.join(_SESSION_FIELDS)} from sessions where session_id = ?"
-_EVENTS: Final = f"select {', '.join(_EVENT_FIELDS)} from events where session_id = ? and seq > ? order by seq limit ?"
+_OWNERS: Final = f"select user_id from sessions where session_id = ? order by user_id limit {OWNERS_LIMIT}"
+_SESSION: Final = (
+    f"select {', '.join(_SESSION_FIELDS)} from sessions where session_id = :session_id and user_id = :user_id"
+)
+_EVENTS: Final = (
+    f"select {', '.join(_EVENT_FIELDS).replace('session_id', ':session_id')} from events"
+    " where {of} and seq > :after order by seq limit :limit"
+)
+#: How `events` names a session; before schema 5, by its id.
+_BY_NUMBER: Final = "session = (select number from sessions where session_id = :session_id and user_id = :user_id)"
+_BY_ID: Final = "session_id = :session_id"
+_NUMBERED: Final = 5
 _LEASES: Final = "select 1 from sqlite_master where name = 'leases'"
-_LEASE: Final = "select until from leases where session_id = ? and user_id = ?"
+_LEASE: Final = "select until from leases where session_id = :session_id and user_id = :user_id"
 _REASONS: Final = {
     "SQLITE_NOTADB": "it is not an SQLite database",
     "SQLITE_BUSY": "another process has locked it",
@@ -41,6 +51,7 @@ class SqliteInspector:
         self._busy_ms = busy_ms
         self._connection: sqlite3.Connection | None = None
         self._quiet: tuple[object, ...] | None = None
+        self._events = ""
 
     def __enter__(self) -> Self:
         """Begin the read. Raises StoreUnavailable."""
@@ -67,27 +78,30 @@ class SqliteInspector:
         if self._connection is not None:
             self._connection.close()
 
-    def look(self, session_id: str) -> Look:
-        """The session's row, its lease, and its log, which is read as it is asked for."""
-        rows = self._rows(_SESSION, session_id)
-        if not rows:
-            return Look(None, self._log(session_id), None)
-        columns = dict(zip(_SESSION_FIELDS, rows[0], strict=True))
-        lease_ms = self._lease_ms(session_id, columns["user_id"])
-        return Look(read_snapshot(columns), self._log(session_id), lease_ms)
+    def owners(self, session_id: str) -> Sequence[str]:
+        """Who has a session of this id."""
+        return [user_id for (user_id,) in self._rows(_OWNERS, (session_id,))]
 
-    def _log(self, session_id: str) -> Iterator[Event | Damaged]:
+    def look(self, key: SessionKey) -> Look:
+        """The session's row, its lease, and its log, which is read as it is asked for."""
+        rows = self._rows(_SESSION, key._asdict())
+        if not rows:
+            return Look(None, iter(()), None)
+        snapshot = read_snapshot(dict(zip(_SESSION_FIELDS, rows[0], strict=True)))
+        return Look(snapshot, self._log(key), self._lease_ms(key))
+
+    def _log(self, key: SessionKey) -> Iterator[Event | Damaged]:
         after = BEFORE_ALL
-        while page := self._rows(_EVENTS, session_id, after, PAGE_LIMIT):
+        while page := self._rows(self._events, {**key._asdict(), "after": after, "limit": PAGE_LIMIT}):
             events = [read_event(dict(zip(_EVENT_FIELDS, row, strict=True))) for row in page]
             yield from events
             after = events[-1].seq
 
-    def _lease_ms(self, session_id: str, user_id: object) -> int | None:
+    def _lease_ms(self, key: SessionKey) -> int | None:
         if not self._rows(_LEASES):  # a copy from before there were leases
             return None
         now_ms = time.time_ns() // 1_000_000
-        ends = [until - now_ms for (until,) in self._rows(_LEASE, session_id, user_id) if isinstance(until, int)]
+        ends = [until - now_ms for (until,) in self._rows(_LEASE, key._asdict()) if isinstance(until, int)]
         return next((ms for ms in ends if ms > 0), None)
 
     def _begin(self) -> None:
@@ -99,8 +113,9 @@ class SqliteInspector:
             raise StoreUnavailable(
                 f"{self._path} has schema {schema.version}, and this program reads {_SCHEMA}: use the server's own"
             )
+        self._events = _EVENTS.format(of=_BY_NUMBER if schema.version >= _NUMBERED else _BY_ID)
 
-    def _rows(self, statement: str, *values: object) -> list[Sequence[Any]]:
+    def _rows(self, statement: str, values: Mapping[str, Any] | Sequence[Any] = ()) -> list[Sequence[Any]]:
         return self._read(lambda connection: connection.execute(statement, values).fetchall())
 
     def _read(self, reading: Callable[[sqlite3.Connection], T]) -> T:

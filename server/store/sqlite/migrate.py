@@ -46,6 +46,7 @@ MIGRATIONS: Final = (
     _shipped(2, "leases", "leases.sql", compatible_from=1),
     _shipped(3, "log", "log.sql", compatible_from=1),
     _shipped(4, "pages", "pages.sql", compatible_from=1),
+    _shipped(5, "owners", "owners.sql", compatible_from=5),
 )
 
 

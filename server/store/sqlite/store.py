@@ -30,18 +30,17 @@ _READERS: Final = 2
 _LOG_PAGES: Final = 1_000  # what the log takes between two checkpoints; a line waits for as much
 _LOG_BYTES: Final = _LOG_PAGES * (4_096 + 24)
 # Looked up once a statement, not once a row: it names no column of `events`.
-_OWNED: Final = "exists (select 1 from sessions where session_id = :session_id and user_id = :user_id)"
-_PAGE: Final = (
-    f"select {EVENT_COLUMNS} from events where session_id = :session_id and seq > :after and {_OWNED}"
-    " order by seq limit :limit"
-)
+_NUMBER: Final = "(select number from sessions where session_id = :session_id and user_id = :user_id)"
+_EVENT: Final = EVENT_COLUMNS.replace("session_id", ":session_id")
+_PAGE: Final = f"select {_EVENT} from events where session = {_NUMBER} and seq > :after order by seq limit :limit"
 _INBOX: Final = (
-    f"select {EVENT_COLUMNS} from events where session_id = :session_id and seq > :cursor and role = 'user'"
-    f" and {_OWNED} order by seq"
+    f"select {_EVENT} from events where session = {_NUMBER} and seq > :cursor and role = 'user' order by seq"
 )
+_FIND: Final = f"select {_EVENT} from events where session = {_NUMBER} and client_id = :client_id"
 # `is_own_frame`, in the words of the index events_own: SQLite uses it for a statement that has them too.
 _PUBLISHED: Final = (
-    f"select {EVENT_COLUMNS} from events where message_id = ? and type = ?"
+    f"select {EVENT_COLUMNS.replace('session_id', '(select session_id from sessions where number = session)')}"
+    " from events where message_id = ? and type = ?"
     " and role = 'assistant' and type not in ('action_request', 'chat_message')"
 )
 _LAST: Final = (
@@ -186,7 +185,7 @@ class SqliteStore:
 
     async def delete(self, key: SessionKey) -> bool:
         """Remove a session and its log."""
-        self._known.forget(key.session_id)
+        self._known.forget(key)
         return await self._run(self._writer, _delete, key)
 
     async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
@@ -285,7 +284,7 @@ def _load(connection: sqlite3.Connection, key: SessionKey, after: int, limit: in
         page = _read(connection, key, after, limit) if limit > 0 else []
         inbox: list[Event] = []
         if snapshot.lined > snapshot.cursor:
-            waiting = {"session_id": key.session_id, "user_id": key.user_id, "cursor": snapshot.cursor}
+            waiting = {**key._asdict(), "cursor": snapshot.cursor}
             inbox = [event_of(line) for line in connection.execute(_INBOX, waiting).fetchall()]
         return Loaded(snapshot, tuple(page), tuple(inbox))
     finally:
@@ -293,12 +292,7 @@ def _load(connection: sqlite3.Connection, key: SessionKey, after: int, limit: in
 
 
 def _read(connection: sqlite3.Connection, key: SessionKey, after: int, limit: int) -> list[Event]:
-    asked = {
-        "session_id": key.session_id,
-        "user_id": key.user_id,
-        "after": min(after, INTEGER_MAX),
-        "limit": max(limit, 0),
-    }
+    asked = {**key._asdict(), "after": min(after, INTEGER_MAX), "limit": max(limit, 0)}
     # All at once: a row that cannot be read must not leave a statement open, in which the connection would stay behind.
     return [event_of(row) for row in connection.execute(_PAGE, asked).fetchall()]
 
@@ -323,10 +317,7 @@ def _release(connection: sqlite3.Connection, sessions: Sequence[SessionKey], hol
 
 
 def _find(connection: sqlite3.Connection, key: SessionKey, client_id: str) -> Event | None:
-    row = connection.execute(
-        f"select {EVENT_COLUMNS} from events where session_id = :session_id and client_id = :client_id and {_OWNED}",
-        {"session_id": key.session_id, "user_id": key.user_id, "client_id": client_id},
-    ).fetchone()
+    row = connection.execute(_FIND, {**key._asdict(), "client_id": client_id}).fetchone()
     return event_of(row) if row else None
 
 
@@ -340,7 +331,7 @@ def _pending(connection: sqlite3.Connection, before_ms: int, limit: int) -> list
         "select user_id, session_id from sessions where lined > cursor and updated_at <= ? order by updated_at limit ?",
         (before_ms, limit),
     )
-    return list(map(SessionKey._make, rows))
+    return [SessionKey(user_id=user_id, session_id=session_id) for user_id, session_id in rows]
 
 
 def _list(connection: sqlite3.Connection, user_id: str, limit: int) -> list[Summary]:
@@ -354,9 +345,6 @@ def _list(connection: sqlite3.Connection, user_id: str, limit: int) -> list[Summ
 
 def _delete(connection: sqlite3.Connection, key: SessionKey) -> bool:
     with transaction(connection):
-        cursor = connection.execute(
-            "delete from sessions where session_id = ? and user_id = ?", (key.session_id, key.user_id)
-        )
-        if cursor.rowcount:
-            connection.execute("delete from events where session_id = ?", (key.session_id,))
+        connection.execute(f"delete from events where session = {_NUMBER}", key._asdict())
+        cursor = connection.execute(f"delete from sessions where number = {_NUMBER}", key._asdict())
     return cursor.rowcount > 0

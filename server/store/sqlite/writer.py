@@ -17,30 +17,33 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from server.records import Committed, Outcome, Write, check_write
+from server.records import Committed, Event, Outcome, SessionKey, Write, check_write
 from server.store.batch import Batch, Head
-from server.store.rows import EVENT_COLUMNS, HEAD_COLUMNS, SESSION_COLUMNS, encode, event_of, event_rows
+from server.store.rows import HEAD_COLUMNS, SESSION_COLUMNS, encode, event_of, event_rows
 from server.store.sqlite import batch_statement
+from server.store.sqlite.batch_statement import LOG_COLUMNS
 from server.store.sqlite.migrate import transaction
 
 _SIZES: Final = (64, 16, 4, 1)  # rows of one insert; 64 of 13 columns are well below SQLite's 32,766 values
 _OLDEST: Final = (3, 33)  # an update that reads another table
+_HEAD_COLUMNS: Final = HEAD_COLUMNS.replace("user_id, ", "user_id, number, ")
 # All heads are one row of JSON, as are all used ids: each row of a result lets go of the interpreter, too.
 _HEADS: Final = (
-    f"select json_group_array(json_array({HEAD_COLUMNS})) from sessions"
-    " where session_id in (select value from json_each(?))"
+    f"select json_group_array(json_array({_HEAD_COLUMNS})), (select coalesce(max(number), 0) + 1 from sessions)"
+    " from (select json_extract(value, '$[0]') as u, json_extract(value, '$[1]') as s from json_each(?))"
+    " cross join sessions where session_id = s and user_id = u"
 )
 _USED: Final = (
-    f"select json_group_array(json_array({EVENT_COLUMNS})) from (select json_extract(value, '$[0]') as s,"
-    " json_extract(value, '$[1]') as c from json_each(?)) cross join events where session_id = s and client_id = c"
+    f"select json_group_array(json_array({LOG_COLUMNS})) from (select json_extract(value, '$[0]') as s,"
+    " json_extract(value, '$[1]') as c from json_each(?)) cross join events where session = s and client_id = c"
 )
-_INSERT: Final = f"insert into events ({EVENT_COLUMNS})"
-_UPSERT: Final = f"insert into sessions ({SESSION_COLUMNS})"
+_INSERT: Final = f"insert into events ({LOG_COLUMNS})"
+_UPSERT: Final = f"insert into sessions (number, {SESSION_COLUMNS})"
 _CHANGE: Final = (
-    " on conflict (session_id) do update set workflow = excluded.workflow, state = excluded.state,"
+    " on conflict (number) do update set workflow = excluded.workflow, state = excluded.state,"
     " memory = iif(excluded.memory = '', memory, excluded.memory), version = excluded.version, seq = excluded.seq,"
     " cursor = excluded.cursor, lined = excluded.lined, visible = excluded.visible, card = excluded.card,"
-    " updated_at = excluded.updated_at where user_id = excluded.user_id"
+    " updated_at = excluded.updated_at where session_id = excluded.session_id and user_id = excluded.user_id"
 )
 
 
@@ -50,7 +53,7 @@ class Planned(NamedTuple):
     outcomes: list[Outcome]
     statement: str
     values: list[Any]
-    heads: dict[str, Head]
+    heads: dict[SessionKey, Head]
 
 
 class Known:
@@ -58,41 +61,39 @@ class Known:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._heads: dict[str, Head] = {}  # the latest last
+        self._heads: dict[SessionKey, Head] = {}  # the latest last
 
     def plan(self, writes: Sequence[Write]) -> Planned | None:
         """The batch by the short way, or None. Its heads are known again when they are kept. Raises InvalidWrite."""
         for write in writes:
             check_write(write)
-        heads: dict[str, Head] = {}
-        for session_id in {write.session_id for write in writes}:
-            if (head := self._heads.pop(session_id, None)) is None:
+        heads: dict[SessionKey, Head] = {}
+        keys = [write.key for write in writes]
+        for key in set(keys):
+            if (head := self._heads.pop(key, None)) is None:
                 return None  # the others of the batch are read with it
-            heads[session_id] = head
-        before = {
-            session_id: (session_id, head.user_id, head.version, head.seq, head.updated_at)
-            for session_id, head in heads.items()
-        }
-        batch = Batch(heads, ())
-        outcomes = [batch.apply(write) for write in writes]
+            heads[key] = head
+        before = {key: (head.number, *key, head.version, head.seq, head.updated_at) for key, head in heads.items()}
+        batch = Batch(heads, {})
+        outcomes = list(map(batch.apply, writes, keys))
         if not all(isinstance(outcome, Committed) for outcome in outcomes):
             return None  # the heads may be old: only the file knows
-        changes = [before[session_id] + _changed_columns(head) for session_id, head in heads.items()]
-        made = batch_statement.statement(changes, event_rows(batch.events, batch_statement.NOTHING))
+        changes = [before[key] + _changed_columns(head) for key, head in heads.items()]
+        made = batch_statement.statement(changes, event_rows(batch.appended, batch_statement.NOTHING))
         return Planned(outcomes, *made, heads) if made is not None else None
 
-    def keep(self, heads: dict[str, Head]) -> None:
+    def keep(self, heads: dict[SessionKey, Head]) -> None:
         """The heads that a batch has left in the file."""
-        for session_id, head in heads.items():
+        for key, head in heads.items():
             head.memory = None  # until a write changes it
-            self._heads.pop(session_id, None)
-            self._heads[session_id] = head
+            self._heads.pop(key, None)
+            self._heads[key] = head
         while len(self._heads) > self._limit:
             del self._heads[next(iter(self._heads))]
 
-    def forget(self, session_id: str) -> None:
+    def forget(self, key: SessionKey) -> None:
         """A session is written past this."""
-        self._heads.pop(session_id, None)
+        self._heads.pop(key, None)
 
 
 def prepare_writer(connection: sqlite3.Connection) -> None:
@@ -111,25 +112,36 @@ def write_planned(connection: sqlite3.Connection, statement: str, values: Sequen
     return True
 
 
-def write(connection: sqlite3.Connection, writes: Sequence[Write]) -> tuple[list[Outcome], dict[str, Head]]:
+def write(connection: sqlite3.Connection, writes: Sequence[Write]) -> tuple[list[Outcome], dict[SessionKey, Head]]:
     """The long way: a few statements, whatever the size of the batch. Returns the outcomes and the heads."""
     with transaction(connection):
-        heads = _rows(connection, _HEADS, list({one.session_id for one in writes}))
-        keys = {(one.session_id, one.client_id) for one in writes if one.client_id is not None}
-        used = _rows(connection, _USED, list(keys)) if keys else []
-        batch = Batch({row[0]: Head(row[1:]) for row in heads}, map(event_of, used))
-        outcomes = [batch.apply(one) for one in writes]
-        _insert(connection, _INSERT, event_rows(batch.events))
-        changed = (_session_row(session_id, batch.heads[session_id]) for session_id in batch.changed)
-        _insert(connection, _UPSERT, changed, _CHANGE)
+        keys = [one.key for one in writes]
+        rows, next_number = _ask(connection, _HEADS, list(set(keys)))
+        heads = {SessionKey(user_id=user_id, session_id=name): Head(row) for name, user_id, *row in rows}
+        batch = Batch(heads, _used(connection, heads, writes), next_number)
+        outcomes = list(map(batch.apply, writes, keys))
+        _insert(connection, _INSERT, event_rows(batch.appended))
+        _insert(connection, _UPSERT, (_session_row(key, batch.heads[key]) for key in batch.changed), _CHANGE)
     return outcomes, batch.heads
 
 
-def _rows(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[list[Any]]:
-    """The rows that a query gives as one text of JSON, for what it is asked as another."""
-    (text,) = connection.execute(query, (encode(asked),)).fetchone()
-    rows: list[list[Any]] = msgspec.json.decode(text)
-    return rows
+def _used(
+    connection: sqlite3.Connection, heads: dict[SessionKey, Head], writes: Sequence[Write]
+) -> dict[tuple[SessionKey, str], Event]:
+    """The events that took effect under the client ids of the writes."""
+    asked = {(heads[one.key].number, one.client_id) for one in writes if one.client_id is not None and one.key in heads}
+    if not asked:
+        return {}
+    keys = {head.number: key for key, head in heads.items()}
+    rows, *_ = _ask(connection, _USED, list(asked))
+    used = [(keys[number], event_of((keys[number].session_id, *row))) for number, *row in rows]
+    return {(key, event.client_id): event for key, event in used if event.client_id is not None}
+
+
+def _ask(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[Any]:
+    """What a query gives: first its rows, as one text of JSON, for what it is asked as another."""
+    text, *others = connection.execute(query, (encode(asked),)).fetchone()
+    return [msgspec.json.decode(text), *others]
 
 
 def _insert(connection: sqlite3.Connection, into: str, made: Iterable[tuple[Any, ...]], rest: str = "") -> None:
@@ -160,7 +172,8 @@ def _changed_columns(head: Head) -> tuple[Any, ...]:
     )
 
 
-def _session_row(session_id: str, head: Head) -> tuple[Any, ...]:
-    """SESSION_COLUMNS of a session; a memory that did not change is the empty text."""
+def _session_row(key: SessionKey, head: Head) -> tuple[Any, ...]:
+    """The number and SESSION_COLUMNS of a session; a memory that did not change is the empty text."""
     workflow, state, memory, *rest, _, updated_at = _changed_columns(head)
-    return (session_id, head.user_id, workflow, state, memory or "", *rest, head.card, head.created_at, updated_at)
+    names = (head.number, key.session_id, key.user_id)
+    return (*names, workflow, state, memory or "", *rest, head.card, head.created_at, updated_at)

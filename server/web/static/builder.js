@@ -32,7 +32,8 @@ const LINK = {
   waiting: "Reconnecting", offline: "Offline", stopped: "Stopped",
 };
 const BLINK_MS = 1200;
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+// What the server takes for an id: printable characters, joiners among them.
+const ID = /^[\p{L}\p{M}\p{N}\p{P}\p{S} \u200c\u200d\u{e0020}-\u{e007f}]{1,255}$/u;
 
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const $ = (id) => document.getElementById(id);
@@ -408,7 +409,7 @@ async function copyId() {
 function takeSessionId() {
   const query = new URLSearchParams(location.search);
   const given = query.get("session_id");
-  if (UUID.test(given ?? "")) return given;
+  if (ID.test(given ?? "")) return given;
   const made = makeId();
   query.set("session_id", made);
   history.replaceState(null, "", `${location.pathname}?${query}${location.hash}`);
