@@ -337,7 +337,7 @@ class Engine:
         if not isinstance(ended, inputs.MayWait):
             self._later(key, awake, ended)
             return
-        awake.account, awake.effect = Account(key.session_id, monotonic_ms, self._prices), effect
+        awake.account, awake.effect = Account(key, monotonic_ms, self._prices), effect
         step = Timed(self._step(key, awake, effect, awake.account), key, awake.machine.workflow.name)
         # It may still close its tools when the next step takes its place here.
         awake.step = asyncio.create_task(step, name=f"step {key.session_id}")
