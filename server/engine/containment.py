@@ -3,24 +3,14 @@
 The engine throws such a session out of memory. It is read again when something wants it, but not before a wait that
 doubles each time (at most RETRY_MAX_MS); until then its senders are refused as if the server were busy. When it raises
 again before it has got on by a turn, the line in turn is ended as failed, by a write that needs nothing of what broke.
-
-- `session_contained` (error): session_id, user_id, workflow, phase, input, turn, times, correlation_id, left_out, and
-  the traceback. `times` counts since the last turn that ended well. At most RECORDS in RECORDS_MS are written;
-  `left_out` is how many were not since the one before.
-- `turn_broken` (error): session_id, user_id, turn, times, correlation_id. That line was ended as failed.
-- `session_unreadable` (error): session_id, user_id, reason, left_out. The store has it and cannot read it, or this
-  server lacks its workflow. Bounded as `session_contained` is.
+At most RECORDS log records in RECORDS_MS are written of such sessions; `rescue.py` writes them.
 """
 
 from collections import OrderedDict
-from typing import Any, Final
-
-import structlog
+from typing import Final
 
 from server.errors import StepError
 from server.records import SessionKey
-
-log = structlog.get_logger()
 
 RETRY_MAX_MS: Final = 60_000
 RECORDS: Final = 20
@@ -85,16 +75,16 @@ class Containment:
         """A turn of it ended well, or was ended."""
         self._troubles.pop(key, None)
 
-    def tell(self, event: str, now_ms: int, error: BaseException | None = None, **fields: Any) -> None:
-        """Log it, if there are not too many such records already."""
+    def admit_record(self, now_ms: int) -> int | None:
+        """Whether one more record may go to the log: how many were left out since the one before, else None."""
         if now_ms - self._window_ms >= RECORDS_MS or now_ms < self._window_ms:
             self._window_ms, self._records = now_ms, 0
         self._records += 1
         if self._records > RECORDS:
             self._left_out += 1
-            return
+            return None
         left_out, self._left_out = self._left_out, 0
-        log.error(event, **fields, left_out=left_out, exc_info=None if error is None else brief(error))
+        return left_out
 
 
 def describe(error: BaseException) -> str:

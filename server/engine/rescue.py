@@ -2,6 +2,13 @@
 
 It looks at what broke as little as it can: lines that wait are refused for now, and their senders send them again under
 the same id. A session in trouble stores its lines before their steps run, so that there is a line to be ended.
+
+- `session_contained` (error): session_id, user_id, workflow, phase, input, turn, times, correlation_id, left_out, and
+  the traceback. `times` counts since the last turn that ended well; `left_out` is how many records of sessions in
+  trouble were not written since the one before, because there were too many.
+- `turn_broken` (error): session_id, user_id, turn, times, correlation_id. That line was ended as failed.
+- `session_unreadable` (error): session_id, user_id, reason, left_out. The store has it and cannot read it, or this
+  server lacks its workflow. Bounded as `session_contained` is.
 """
 
 import uuid
@@ -13,7 +20,7 @@ import structlog
 from server.broker import Broker
 from server.clock import new_ids, now_ms
 from server.engine.awake import Awake, Replies
-from server.engine.containment import UNKNOWN, UNREAD, Containment
+from server.engine.containment import UNKNOWN, UNREAD, Containment, brief
 from server.engine.group_commit import GroupCommit
 from server.errors import CloseCode, ErrorCode, StoreError, Unreadable
 from server.machines import effects, inputs, lines
@@ -105,19 +112,20 @@ class Rescue:
         now, running = now_ms(), machine.running
         trouble = self._troubles.note(key, version, now)
         trouble.correlation_id = uuid.uuid4().hex
-        self._troubles.tell(
-            "session_contained",
-            now,
-            error,
-            session_id=key.session_id,
-            user_id=key.user_id,
-            workflow=machine.workflow.name,
-            phase=machine.phase.value,
-            input=type(received).__name__,
-            turn=running.turn if running is not None else None,
-            times=trouble.times,
-            correlation_id=trouble.correlation_id,
-        )
+        if (left_out := self._troubles.admit_record(now)) is not None:
+            log.error(
+                "session_contained",
+                session_id=key.session_id,
+                user_id=key.user_id,
+                workflow=machine.workflow.name,
+                phase=machine.phase.value,
+                input=type(received).__name__,
+                turn=running.turn if running is not None else None,
+                times=trouble.times,
+                correlation_id=trouble.correlation_id,
+                left_out=left_out,
+                exc_info=brief(error),
+            )
         waiting = [*_asked_by(received), *machine.waiting()]
         if isinstance(received, inputs.Appended | inputs.TurnCommitted) and isinstance(received.outcome, Committed):
             # It is durable all the same. In a task: what raised may have been one of these very steps.
@@ -161,9 +169,14 @@ class Rescue:
         now = now_ms()
         if rests:
             self._troubles.note(key, UNREAD, now)
-        self._troubles.tell(
-            "session_unreadable", now, session_id=key.session_id, user_id=key.user_id, reason=reason[:500]
-        )
+        if (left_out := self._troubles.admit_record(now)) is not None:
+            log.error(
+                "session_unreadable",
+                session_id=key.session_id,
+                user_id=key.user_id,
+                reason=reason[:500],
+                left_out=left_out,
+            )
 
     def is_beyond_help(self, key: SessionKey, loaded: Loaded) -> bool:
         """Whether it raised too often for the line that is in turn now."""

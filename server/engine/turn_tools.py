@@ -162,9 +162,9 @@ class TurnTools:
         await opened.is_ready.wait()
         return ToolFailed("failed", _BROKEN.format(spec.name)) if opened.tool is None else opened.tool
 
-    def _broken(self, spec: ToolSpec, error: BaseException | None) -> ToolFailed:
+    def _broken(self, spec: ToolSpec, raised: BaseException | None) -> ToolFailed:
         """What the step gets of a tool that broke; the log gets the reason."""
-        self._log.warning("tool_failed", tool=spec.name, exc_info=error)
+        self._log.warning("tool_failed", tool=spec.name, exc_info=raised)
         return ToolFailed("failed", _BROKEN.format(spec.name))
 
     def _timeout_s(self, spec: ToolSpec) -> float:

@@ -66,7 +66,7 @@ class Source(ast.NodeVisitor):
                     if one.arg is None:
                         sure |= self._keys[ast.unparse(one.value)]
                     elif one.arg == "exc_info":  # an exception, or whether there is one
-                        (sure if ast.unparse(one.value) == "error" else maybe).add("exception")
+                        (sure if ast.unparse(one.value) in ("error", "brief(error)") else maybe).add("exception")
                     else:
                         sure.add(one.arg)
                 if level == "exception":
@@ -138,6 +138,7 @@ class Line:
         log.exception("broken", task=5)
         log.error("failed", exc_info=error)
         log.error("failed", code=6, exc_info=unknown)
+        log.error("ended", exc_info=brief(error))
 """
 
 
@@ -147,6 +148,7 @@ def test_every_way_to_log_is_seen() -> None:
         "late": Record("warning", frozenset({"session_id", "ms"}), frozenset({"state"})),
         "broken": Record("error", frozenset({"task", "exception"}), frozenset()),
         "failed": Record("error", frozenset(), frozenset({"code", "exception"})),
+        "ended": Record("error", frozenset({"exception"}), frozenset()),
     }
 
 
