@@ -1,4 +1,4 @@
-"""A workflow tried out by its author: lines go in, moves and complaints come out. No server, store, network or model.
+"""A workflow tried out by its author: lines go in, moves and complaints come out. No server, store or model.
 
     def test_the_coffee_bar_serves() -> None:
         checked = check_workflow(COFFEE, ["Ann", "Espresso", Press("milk")])
@@ -6,7 +6,8 @@
         assert checked.moves[-1].to == "SERVED"
 
 A line goes the same way as one of a browser: a text that names an open button is that button, the table decides the
-state, and what a step yields is kept as the server would keep it.
+state, and what a step yields is kept as the server would keep it. The workflow's own tools are opened and called; pass
+`replace(workflow, tools={…})` to give the steps other ones.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from typing import Any, Final
 import msgspec
 
 from server.errors import ErrorCode, StepError
-from server.records import COMMON_TYPES, SYSTEM_TYPES
+from server.records import COMMON_TYPES, SYSTEM_TYPES, SessionKey
 from server.workflows.move import step
 from server.workflows.table import (
     OPEN,
@@ -37,7 +38,11 @@ from server.workflows.table import (
     Turn,
     Workflow,
 )
+from server.workflows.tools import ToolContext, Tools
+from server.workflows.trial_tools import TrialTools
 
+#: Whose conversation it is.
+_KEY: Final = SessionKey("author", "00000000-0000-4000-8000-000000000000")
 _OPENING: Final = "the opening"
 
 
@@ -145,7 +150,8 @@ class _Trial:
     async def play(self, where: str, line: Line, intent: str = "") -> None:
         """Run one turn; one that fails changes nothing but the complaints, as in the server."""
         self._where, shown = where, list[Progress | Delta]()
-        turn = self._turn(line, intent)
+        tools = TrialTools(self._table.declared, ToolContext(_KEY, len(self.moves)), self._tool_broke)
+        turn = self._turn(line, intent, tools)
         began, result = time.monotonic(), None
         try:
             async with asyncio.timeout(self._step_ms / 1000), aclosing(step(self._workflow, turn)) as outputs:
@@ -160,7 +166,9 @@ class _Trial:
             self._complain(f"{where}: {error}")
         except Exception as error:  # noqa: BLE001  a step is foreign code, and its fault is what is looked for
             self._complain(f"{where}: {type(error).__name__}: {error}{_place_of(error)}")
-        took_ms = round((time.monotonic() - began) * 1000)
+        finally:
+            took_ms = round((time.monotonic() - began) * 1000)
+            await tools.close()
         if result is None:
             return
         if took_ms > self._step_ms:
@@ -196,9 +204,9 @@ class _Trial:
                 f"{self._where}: streamed {streamed[:60]!r}, and no chat(…) says that: what was shown would vanish"
             )
 
-    def _turn(self, line: Line, intent: str) -> Turn:
+    def _turn(self, line: Line, intent: str, tools: Tools) -> Turn:
         return Turn(
-            session_id="00000000-0000-4000-8000-000000000000",
+            session_id=_KEY.session_id,
             number=len(self.moves),
             attempt=1,
             line=line,
@@ -209,6 +217,7 @@ class _Trial:
             events=(),
             new_id=lambda: f"id-{next(self._ids)}",
             public_url="http://localhost:8000",
+            tools=tools,
         )
 
     def _watched(self, run: Step) -> Step:
@@ -247,6 +256,9 @@ class _Trial:
 
         return judge
 
+    def _tool_broke(self, why: str, error: BaseException | None) -> None:
+        self._complain(f"{self._where}: {why}{_place_of(error) if error else ''}")
+
     def _complain(self, complaint: str) -> None:
         if complaint not in self.complaints:
             self.complaints.append(complaint)
@@ -263,8 +275,9 @@ def _as_stored(result: Result) -> Result:
     return Result(result.intent, result.to, tuple(frames), memory)
 
 
-def _place_of(error: Exception) -> str:
+def _place_of(error: BaseException) -> str:
     """Where the author's own code raised it."""
-    ours = {str(Path(__file__).with_name(name)) for name in ("check.py", "move.py", "table.py", "defaults.py")}
+    names = ("check.py", "move.py", "table.py", "defaults.py", "trial_tools.py")
+    ours = {str(Path(__file__).with_name(name)) for name in names}
     theirs = [one for one in traceback.extract_tb(error.__traceback__) if one.filename not in ours]
     return f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""

@@ -82,7 +82,7 @@ async def test_its_command_shows_a_sound_conversation(clone: Clone) -> None:
     [line] = re.findall(r"^\.venv/bin/python (-m server check-workflow .*)$", PAGE, re.MULTILINE)
     arguments = [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|(\S+)', line)]
     status, said = await clone.run(*arguments)
-    assert "Here is your small espresso. It is hot!" in said
+    assert "Here is your small espresso, of 9 g of beans." in said
     assert "wrong" not in said
     assert status == 0
 
@@ -100,10 +100,18 @@ async def test_it_speaks_on_the_wire(server: Clone) -> None:
         assert client.texts()[-1] == "I did not understand that. You can choose here: An espresso, A filter coffee."
         assert (await client.turn("A filter coffee"))["payload"]["to"] == "SIZE"
         assert (await client.turn("Large", action_value="large"))["payload"]["to"] == "SERVED"
-        assert client.texts()[-1] == "Here is your large filter coffee. It is hot!"
+        assert client.texts()[-1] == "Here is your large filter coffee, of 18 g of beans."
         shown = [frame["type"] for frame in client.frames]
         assert shown.count("stream_delta") >= 2
         assert "status_update" in shown
+        *_, served = [frame for frame in client.frames if frame["type"] == "state_update"]
+        [used] = served["payload"]["trace"]
+        assert (used["kind"], used["tool"], used["input"], used["outcome"]) == (
+            "tool",
+            "grinder",
+            '{"size":"large"}',
+            "answered",
+        )
 
 
 async def test_its_buttons_work_on_the_page(server: Clone) -> None:
@@ -118,7 +126,7 @@ async def test_its_buttons_work_on_the_page(server: Clone) -> None:
         await page.get_by_role("button", name="Small").click()
         await expect(page.locator("#working-text")).to_have_text("Brewing your small espresso")
         await page.reload()  # in mid-brew: the answer goes on
-        await expect(page.get_by_role("log")).to_contain_text("Here is your small espresso. It is hot!")
+        await expect(page.get_by_role("log")).to_contain_text("Here is your small espresso, of 9 g of beans.")
         await page.get_by_role("button", name="One more").click()
         await expect(page.get_by_role("log").get_by_text("Welcome to the coffee bar.")).to_have_count(2)
         assert complaints == []

@@ -54,6 +54,7 @@ ONLY_BY: Final = {
     "workflows.chat": set(),
     "workflows.registry": {"app", "ops.check_workflow"},
     "workflows.check": {"ops.check_workflow"},
+    "workflows.trial_tools": {"workflows.check"},
 }
 
 #: These modules and packages know no clock, chance, log, disk or network.
