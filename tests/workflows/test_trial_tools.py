@@ -211,15 +211,41 @@ def test_a_tool_that_cannot_be_opened_is_tried_again() -> None:
     assert [told.split(" (")[1] for told in checked.complaints] == ["'go'): tool probe: OSError: no power"]
 
 
-def test_a_tool_that_does_not_close_is_cancelled_and_named() -> None:
+def test_a_tool_that_does_not_close_is_cancelled_and_has_ended_before_the_next_turn() -> None:
+    events: list[Any] = []
+
     @asynccontextmanager
     async def open_tool(context: ToolContext) -> AsyncIterator[Tool]:
+        events.append(("open", context.turn))
         yield Probe(echo)
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for _ in range(20):
+                await asyncio.sleep(0)
+            events.append("ended")
 
-    checked = play(spec(open_tool, limits=ToolLimits(timeout_ms=30)), once)
+    checked = play(spec(open_tool, limits=ToolLimits(timeout_ms=30)), once, lines=2)
     assert checked.moves[-1].memory == {"found": {"a": [1, 2]}}
-    assert checked.complaints == [f"{AT}tool probe did not end with its turn"]
+    assert events == [("open", 1), "ended", ("open", 2), "ended"]
+    assert checked.complaints == [f"{at}tool probe did not end with its turn" for at in (AT, AT.replace("1", "2"))]
+
+
+def test_a_call_that_ignores_its_cancellation_holds_nothing_up() -> None:
+    async def ignores(given: Any) -> Any:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await asyncio.Event().wait()
+
+    began = time.monotonic()
+    checked = play(spec(Probe(ignores).open, limits=ToolLimits(timeout_ms=30)), once)
+    assert checked.moves[-1].memory == {"found": "timeout"}
+    assert checked.complaints == [
+        f"{AT}tool probe: it took longer than 30 ms",
+        f"{AT}a call of tool probe did not end with its turn",
+    ]
+    assert time.monotonic() - began < 5
 
 
 def test_a_step_that_is_stopped_leaves_no_tool_open() -> None:
