@@ -19,7 +19,7 @@ from server.engine.upkeep import Rounds
 from server.ops.metrics import Exposed
 from server.ops.migrate import at_start
 from server.settings import Settings, mask_url
-from server.store import Store
+from server.store.library import FullStore
 from server.store.open import is_shared, open_store
 from server.web.health import Health, health_routes
 from server.web.pages import STATIC, pages
@@ -51,7 +51,7 @@ def create_app(
     settings: Settings,
     *,
     workflows: Mapping[str, Workflow] | None = None,
-    store: Store | None = None,
+    store: FullStore | None = None,
     dialects: Sequence[Dialect] = (),
 ) -> Starlette:
     """The ASGI application. `workflows` and `store` replace those of the settings.

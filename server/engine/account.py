@@ -16,6 +16,7 @@ from server.assistant import Assistant, Prompt, Usage, Watchable
 from server.assistant.prices import Price, cost_micro_usd
 from server.assistant.tokens import estimate_input, estimate_tokens
 from server.machines.trace import NOTHING_SPENT, ModelCall, ModelUsage, Spent, ToolCall, Trace, TraceEntry
+from server.records import SessionKey
 
 #: Calls of one turn to a model in its trace; of later ones only the usage is kept. (Of tools: TOOL_CALLS_MAX.)
 TRACE_LIMIT: Final = 50
@@ -80,11 +81,11 @@ class Account:
     `attempt` is the turn's present one; whoever runs the turn sets it.
     """
 
-    def __init__(self, session_id: str, now_ms: Callable[[], int], prices: Mapping[str, Price]) -> None:
+    def __init__(self, key: SessionKey, now_ms: Callable[[], int], prices: Mapping[str, Price]) -> None:
         self.calls: list[Call] = []
         self.attempt = 1
         self._traced: list[Call | Use] = []
-        self._session_id = session_id
+        self._session_id = key.session_id
         self._now_ms = now_ms
         self._prices = prices
         self._began_ms = now_ms()

@@ -1,4 +1,4 @@
-"""The contract of a store: what keeps sessions and their logs.
+"""The engine's contract of a store: it keeps sessions and their logs. (`library.py` is the contract for people.)
 
 One conformance suite runs over every implementation. Rules that all of them keep:
 
@@ -19,7 +19,7 @@ One conformance suite runs over every implementation. Rules that all of them kee
 from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
-from server.records import Event, Loaded, Outcome, SessionKey, Summary, Write
+from server.records import Event, Loaded, Outcome, SessionKey, Write
 
 
 class Store(Protocol):
@@ -76,21 +76,6 @@ class Store(Protocol):
         """The event that took effect under this client id."""
         ...
 
-    async def published(self, message_id: str, type: str) -> Event | None:
-        """The event of this message id and type, whoever owns it: the address of a page is shown to anyone who has it.
-
-        Only a workflow's own frames (`is_own_frame`) can be published: for any other type this is None.
-        """
-        ...
-
     async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
         """Sessions with an unanswered line that did not change since `before_ms` (UTC ms)."""
-        ...
-
-    async def delete(self, key: SessionKey) -> bool:
-        """Remove a session and its log; whether there was one."""
-        ...
-
-    async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
-        """The user's sessions, latest first."""
         ...

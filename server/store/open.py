@@ -4,7 +4,7 @@ from typing import Final
 
 from server.errors import ConfigError
 from server.settings import Settings, mask_url
-from server.store import Store
+from server.store.library import FullStore
 from server.store.sqlite.store import MEMORY, SqliteStore
 
 POSTGRES: Final = ("postgres", "postgresql")
@@ -22,7 +22,7 @@ def is_shared(settings: Settings) -> bool:
     return settings.web_concurrency > 1 or kind(settings) != "sqlite"
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(settings: Settings) -> FullStore:
     """The store that STORE_URL names, not opened yet. Raises ConfigError for a kind that there is not."""
     url, timeout_ms = settings.store_url, settings.store_timeout_ms
     # Each is imported only where it is used: the others' libraries cost time at start, and memory.

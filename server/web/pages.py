@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 from server.engine.containment import brief, describe
 from server.errors import ERROR_CODES, ErrorCode, StoreError, WorkflowError, describe_problem
 from server.records import Event
-from server.store import Store
+from server.store.library import Library
 from server.web.problem import problem
 from server.web.unknown_workflow import render_unknown
 from server.workflows.page import Page
@@ -33,7 +33,7 @@ SECURITY_HEADERS: Final = {
 _TAKEN: Final = frozenset({"api", "health", "healthz", "metrics", "readyz", "static", "version", "ws"})
 
 
-def pages(store: Store, workflows: Collection[Workflow]) -> list[BaseRoute]:
+def pages(library: Library, workflows: Collection[Workflow]) -> list[BaseRoute]:
     """The routes of `/` and of what the workflows publish. Raises WorkflowError when two pages cannot be told apart."""
 
     names = {workflow.name for workflow in workflows}
@@ -47,7 +47,7 @@ def pages(store: Store, workflows: Collection[Workflow]) -> list[BaseRoute]:
 
     published = [workflow.page for workflow in workflows if workflow.page is not None]
     _check(published)
-    return [Route("/", page), *(Route(f"/{one.path}/{{message_id}}", _serve(store, one)) for one in published)]
+    return [Route("/", page), *(Route(f"/{one.path}/{{message_id}}", _serve(library, one)) for one in published)]
 
 
 def _check(published: list[Page]) -> None:
@@ -59,11 +59,11 @@ def _check(published: list[Page]) -> None:
             )
 
 
-def _serve(store: Store, page: Page) -> Callable[[Request], Awaitable[Response]]:
+def _serve(library: Library, page: Page) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         """The event that the address names: its id is unguessable, and opens it to anyone who has it."""
         try:
-            event = await store.published(request.path_params["message_id"], page.frame_type)
+            event = await library.published(request.path_params["message_id"], page.frame_type)
         except StoreError:
             return problem(503, ErrorCode.STORE_UNAVAILABLE)
         if event is None:

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from server import __main__ as program
 from server.app import create_app
 from server.settings import Settings
-from server.store import Store
+from server.store.library import FullStore
 from server.store.open import open_store
 from server.wire.dialects import Dialect
 from server.workflows.registry import find_workflows
@@ -31,7 +31,7 @@ VARIABLE: Final = "BENCH_CALLS"
 class CountedStore(PassingStore):
     """Counts the calls of each method."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: FullStore) -> None:
         super().__init__(store)
         self.calls: Counter[str] = Counter()
 
@@ -43,7 +43,7 @@ def create_counted_app(
     settings: Settings,
     *,
     workflows: Mapping[str, Workflow] | None = None,
-    store: Store | None = None,
+    store: FullStore | None = None,
     dialects: Sequence[Dialect] = (),
 ) -> Starlette:
     """The application over a counted store."""

@@ -9,7 +9,7 @@ import asyncpg  # type: ignore[import-untyped]
 
 from server.engine.group_commit import GroupCommit
 from server.records import SessionKey, Settled, Write
-from server.store import Store
+from server.store.library import FullStore
 from server.store.postgres.store import PostgresStore
 from tests.services.postgres import PostgresServer, running_server
 from tests.support.writes import T0_MS, USER, accept, new_session
@@ -103,7 +103,7 @@ async def waiting(dsn: str, count: int = 1) -> None:
 
 
 @contextlib.asynccontextmanager
-async def grouped(store: Store) -> AsyncIterator[GroupCommit]:
+async def grouped(store: FullStore) -> AsyncIterator[GroupCommit]:
     group = GroupCommit(store, batch_limit=10, queue_limit=100)
     group.start()
     yield group
@@ -118,7 +118,7 @@ async def submit(group: GroupCommit, write: Write, *, again: bool = False) -> Se
         return await outcome
 
 
-def calls(store: Store, session_id: str) -> dict[str, Callable[[], Awaitable[object]]]:
+def calls(store: FullStore, session_id: str) -> dict[str, Callable[[], Awaitable[object]]]:
     """Everything that a store can be asked."""
     return {
         "commit": lambda: store.commit([accept(session_id)]),

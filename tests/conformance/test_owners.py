@@ -9,7 +9,7 @@ from msgspec import structs
 
 from server.broker import Broker
 from server.records import ID_MAX_CHARS, Committed, Duplicate, Event, Missing, SessionKey, is_id
-from server.store import Store
+from server.store.library import FullStore
 from tests.support.writes import accept, commit, committed, event, greeting, log_of, new_session, snapshot, turn
 
 FAMILY: Final = "👨‍👩‍👧‍👦"
@@ -30,7 +30,7 @@ ODD: Final = (
 )
 
 
-async def talk(store: Store, key: SessionKey, words: str) -> Sequence[Event]:
+async def talk(store: FullStore, key: SessionKey, words: str) -> Sequence[Event]:
     """Three turns' worth: greeting, a line, its answer, a page, a second line that waits."""
     session_id, user_id = key.session_id, key.user_id
     said = structs.replace(event(session_id), payload={"text": words})
@@ -43,7 +43,7 @@ async def talk(store: Store, key: SessionKey, words: str) -> Sequence[Event]:
     return await log_of(store, session_id, user_id=user_id)
 
 
-async def test_two_owners_of_one_id_live_side_by_side(store: Store) -> None:
+async def test_two_owners_of_one_id_live_side_by_side(store: FullStore) -> None:
     ann, eve = (SessionKey(user_id=user_id, session_id=new_session()) for user_id in ("ann", "eve"))
     eve = eve._replace(session_id=ann.session_id)
     logs = {key: await talk(store, key, f"of {key.user_id}") for key in (ann, eve)}
@@ -74,7 +74,7 @@ async def test_two_owners_of_one_id_live_side_by_side(store: Store) -> None:
     assert await store.pending(2**52, 10) == [eve]
 
 
-async def test_a_batch_of_two_owners_of_one_id(store: Store) -> None:
+async def test_a_batch_of_two_owners_of_one_id(store: FullStore) -> None:
     """The same client ids, the same places: each write has the outcome of its owner's session."""
     session_id = new_session()
     ann, eve = greeting(session_id, user_id="ann"), greeting(session_id, user_id="eve")
@@ -86,7 +86,7 @@ async def test_a_batch_of_two_owners_of_one_id(store: Store) -> None:
     assert again == [Duplicate(outcomes[2].events[0]), Duplicate(outcomes[4].events[0])]  # type: ignore[union-attr]
 
 
-async def test_a_stranger_with_an_id_that_exists_begins_anew_and_learns_nothing(store: Store) -> None:
+async def test_a_stranger_with_an_id_that_exists_begins_anew_and_learns_nothing(store: FullStore) -> None:
     key = SessionKey(user_id="ann", session_id=new_session())
     log = await talk(store, key, "a secret")
     stranger = key._replace(user_id="eve")
@@ -101,7 +101,7 @@ async def test_a_stranger_with_an_id_that_exists_begins_anew_and_learns_nothing(
     assert await log_of(store, key.session_id) == log
 
 
-async def test_ids_of_every_kind_are_told_apart(store: Store) -> None:
+async def test_ids_of_every_kind_are_told_apart(store: FullStore) -> None:
     """Every one as an owner's and as a session's: what is stored under one comes back under that one only."""
     assert all(map(is_id, ODD))
     keys = [SessionKey(user_id=user_id, session_id=session_id) for user_id, session_id in product(ODD, ODD)]

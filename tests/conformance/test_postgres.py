@@ -8,7 +8,7 @@ import pytest
 
 from server.errors import StoreUnavailable
 from server.records import Committed, SessionKey, fold
-from server.store import Store
+from server.store.library import FullStore
 from server.store.postgres import store as postgres
 from server.store.postgres.functions import SCHEMA_VERSION as OWN
 from server.store.postgres.store import PostgresStore
@@ -233,7 +233,7 @@ async def test_it_works_behind_a_pooler_of_transactions(database: Database) -> N
             assert len(pids) == 2  # so many sessions served all of it
 
 
-async def _use(store: Store) -> None:
+async def _use(store: FullStore) -> None:
     """Call everything once."""
     before = await open_session(store)
     line, _ = await store.commit([accept(before.session_id, "c1"), turn(before, event(before.session_id), answers=3)])

@@ -8,7 +8,7 @@ import pytest
 
 from server.errors import StoreUnavailable
 from server.records import Committed, Conflict, Failed, Missing, SessionKey, Write, fold
-from server.store import Store
+from server.store.library import FullStore
 from server.store.postgres.functions import _write_row
 from server.store.postgres.store import PostgresStore
 from server.store.rows import encode
@@ -196,7 +196,7 @@ async def test_batches_in_opposite_orders_do_not_wait_for_each_other_in_a_circle
     async with opened(database.dsn) as one, opened(database.dsn) as two:
         sessions = [f"s{number}" for number in range(10)]
 
-        async def work(store: Store, number: int) -> None:
+        async def work(store: FullStore, number: int) -> None:
             shuffled = random.Random(number)
             for place in range(25):
                 some = shuffled.sample(sessions, 6)
@@ -249,7 +249,7 @@ async def test_leases_in_opposite_orders_do_not_wait_for_each_other_in_a_circle(
     async with opened(database.dsn) as one, opened(database.dsn) as two:
         keys = [SessionKey(USER, f"s{number}") for number in range(8)]
 
-        async def work(store: Store, number: int) -> None:
+        async def work(store: FullStore, number: int) -> None:
             shuffled = random.Random(number)
             for _ in range(25):
                 asked = shuffled.sample(keys, 5)

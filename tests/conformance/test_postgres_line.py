@@ -9,7 +9,7 @@ import pytest
 
 from server.errors import StoreUnavailable
 from server.records import Committed, Duplicate, SessionKey, Settled, Write
-from server.store import Store
+from server.store.library import FullStore
 from server.store.postgres.store import PostgresStore
 from tests.conformance.opened_postgres import (
     Database,
@@ -58,7 +58,7 @@ async def proxied(database: Database, *, timeout_ms: int = 20_000) -> AsyncItera
             yield Proxied(store, proxy)
 
 
-async def all_fail(store: Store, session_id: str) -> set[str]:
+async def all_fail(store: FullStore, session_id: str) -> set[str]:
     """What they say, every one of them."""
     outcomes = {
         name: await asyncio.gather(call(), return_exceptions=True) for name, call in calls(store, session_id).items()

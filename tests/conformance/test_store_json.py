@@ -12,7 +12,7 @@ from msgspec import structs
 
 from server.errors import InvalidWrite
 from server.records import Duplicate, SessionKey, Write
-from server.store import Store
+from server.store.library import FullStore
 from tests.support.writes import (
     USER,
     accept,
@@ -71,7 +71,7 @@ def text_of(value: Any) -> bytes:
 
 
 @pytest.mark.parametrize("name", VALUES)
-async def test_what_goes_in_comes_out(store: Store, name: str) -> None:
+async def test_what_goes_in_comes_out(store: FullStore, name: str) -> None:
     payload = {"value": VALUES[name]}
     session_id = new_session()
     slides = event(session_id, "slide_update", payload=payload)
@@ -93,7 +93,7 @@ async def test_what_goes_in_comes_out(store: Store, name: str) -> None:
     assert text_of(loaded.snapshot.memory) == text_of(payload)
 
 
-async def test_what_is_no_number_becomes_null(store: Store) -> None:
+async def test_what_is_no_number_becomes_null(store: FullStore) -> None:
     before = await open_session(store)
     await committed(store, accept(before.session_id, payload={"a": float("nan"), "b": [float("-inf")]}))
     [line] = await store.read(SessionKey(USER, before.session_id), 2, 1)
@@ -101,7 +101,7 @@ async def test_what_is_no_number_becomes_null(store: Store) -> None:
 
 
 @pytest.mark.parametrize("text", ["é", "😀", "a b", "'\"\\", "\u2028", "%", "?", "[0]", "x" * 64])
-async def test_ids_are_any_text(store: Store, text: str) -> None:
+async def test_ids_are_any_text(store: FullStore, text: str) -> None:
     session_id, user_id = text + new_session(), text + "u"
     await committed(store, greeting(session_id, user_id=user_id, to=text))
     [line] = await committed(store, accept(session_id, text, user_id=user_id, message_id=text))
@@ -113,7 +113,7 @@ async def test_ids_are_any_text(store: Store, text: str) -> None:
 
 @pytest.mark.parametrize("where", ["payload", "memory"])
 @pytest.mark.parametrize("name", NOT_JSON)
-async def test_what_is_not_json_is_refused_with_its_batch(store: Store, name: str, where: str) -> None:
+async def test_what_is_not_json_is_refused_with_its_batch(store: FullStore, name: str, where: str) -> None:
     good, bad = await open_session(store), await open_session(store)
     value = {"value": NOT_JSON[name]}
     poison: Write = turn(bad, event(bad.session_id, payload=value if where == "payload" else {}))
@@ -128,7 +128,7 @@ async def test_what_is_not_json_is_refused_with_its_batch(store: Store, name: st
     assert line.seq == 3
 
 
-async def test_what_the_writer_does_afterwards_changes_nothing(store: Store) -> None:
+async def test_what_the_writer_does_afterwards_changes_nothing(store: FullStore) -> None:
     before = await open_session(store)
     payload, memory = {"list": ["as it was"]}, {"list": ["as it was"]}
     await committed(store, turn(before, event(before.session_id, payload=payload), memory=memory))

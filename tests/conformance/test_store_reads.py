@@ -7,8 +7,8 @@ import pytest
 from msgspec import structs
 
 from server.errors import StoreClosed
-from server.records import Committed, Conflict, Duplicate, Missing, Outcome, SessionKey, Summary, Write, fold
-from server.store import Store
+from server.records import Committed, Conflict, Duplicate, Missing, Outcome, SessionKey, Write, fold
+from server.store.library import FullStore
 from tests.support.writes import (
     STRANGER,
     T0_MS,
@@ -42,7 +42,7 @@ from tests.support.writes import (
         (2**70, 100, []),  # what a client asks for may be any number
     ],
 )
-async def test_read_and_load_keep_their_bounds(store: Store, after: int, limit: int, seqs: list[int]) -> None:
+async def test_read_and_load_keep_their_bounds(store: FullStore, after: int, limit: int, seqs: list[int]) -> None:
     before = await open_session(store)
     for _ in range(4):
         await committed(store, accept(before.session_id))
@@ -52,7 +52,7 @@ async def test_read_and_load_keep_their_bounds(store: Store, after: int, limit: 
     assert [said.seq for said in loaded.events] == seqs
 
 
-async def test_paging_sees_every_event_once(store: Store) -> None:
+async def test_paging_sees_every_event_once(store: FullStore) -> None:
     before = await open_session(store)
     await store.commit([accept(before.session_id) for _ in range(21)])
     seen = await store.read(SessionKey(USER, before.session_id), 0, 5)
@@ -62,7 +62,7 @@ async def test_paging_sees_every_event_once(store: Store) -> None:
     assert seen == await log_of(store, before.session_id)
 
 
-async def test_load_brings_the_page_and_the_whole_inbox(store: Store) -> None:
+async def test_load_brings_the_page_and_the_whole_inbox(store: FullStore) -> None:
     before = await open_session(store)
     lines = [(await committed(store, accept(before.session_id)))[0] for _ in range(3)]
     await committed(store, turn(before, answers=lines[0].seq))
@@ -76,7 +76,7 @@ async def test_load_brings_the_page_and_the_whole_inbox(store: Store) -> None:
     assert (loaded.events, loaded.inbox) == ((), ())
 
 
-async def test_load_is_of_one_moment(store: Store) -> None:
+async def test_load_is_of_one_moment(store: FullStore) -> None:
     """While turns are committed, no load sees a snapshot that its own page and inbox belie."""
     before = await open_session(store)
 
@@ -106,7 +106,7 @@ async def test_load_is_of_one_moment(store: Store) -> None:
 # ---------------------------------------------------------------- find, published, pending, list
 
 
-async def test_find_knows_what_took_effect_under_an_id(store: Store) -> None:
+async def test_find_knows_what_took_effect_under_an_id(store: FullStore) -> None:
     before, other = await open_session(store), await open_session(store)
     [line] = await committed(store, accept(before.session_id, "c1"))
     assert await store.find(SessionKey(USER, before.session_id), "c1") == line
@@ -114,22 +114,7 @@ async def test_find_knows_what_took_effect_under_an_id(store: Store) -> None:
     assert await store.find(SessionKey(USER, other.session_id), "c1") is None
 
 
-async def test_a_published_page_is_a_workflows_own_frame_of_the_type_that_is_asked_for(store: Store) -> None:
-    before = await open_session(store)
-    said, card = event(before.session_id), event(before.session_id, "action_request")
-    slides = event(before.session_id, "slide_update", payload={"slides": [{"n": 1}]})
-    drawing = event(before.session_id, "drawing", payload={"of": "a bee"})
-    events = await committed(store, turn(before, said, card, slides, drawing))
-    [line] = await committed(store, accept(before.session_id, "c1", type="drawing"))
-    assert await store.published(slides.message_id, "slide_update") == events[2]
-    assert await store.published(drawing.message_id, "drawing") == events[3]
-    assert await store.published(drawing.message_id, "slide_update") is None
-    assert await store.published("unknown", "slide_update") is None
-    for private in (said, card, events[-1], line):  # no caller can publish what was said in a conversation
-        assert await store.published(private.message_id, private.type) is None
-
-
-async def test_pending_names_exactly_the_sessions_that_wait(store: Store) -> None:
+async def test_pending_names_exactly_the_sessions_that_wait(store: FullStore) -> None:
     asked, answered, silent, asked_again = [await open_session(store) for _ in range(4)]
     await committed(store, accept(asked.session_id, created_at=T0_MS + 300))
     await store.commit([accept(answered.session_id, created_at=T0_MS + 100), turn(answered, answers=3)])
@@ -144,55 +129,7 @@ async def test_pending_names_exactly_the_sessions_that_wait(store: Store) -> Non
     assert silent.key not in await store.pending(T0_MS + 10_000, 10)
 
 
-async def test_list_has_the_users_sessions_latest_first(store: Store) -> None:
-    opened = [await open_session(store) for _ in range(3)]
-    await open_session(store, user_id=STRANGER)
-    for place, before in enumerate([opened[1], opened[0], opened[2]]):
-        await committed(store, accept(before.session_id, created_at=T0_MS + 100 * place + 100))
-    after = [await snapshot(store, before.session_id) for before in (opened[2], opened[0], opened[1])]
-    summaries = [
-        Summary(
-            session_id=session.session_id,
-            user_id=USER,
-            workflow="echo",
-            state="TALK",
-            seq=3,
-            created_at=session.created_at,
-            updated_at=session.updated_at,
-        )
-        for session in after
-    ]
-    assert list(await store.list(USER, 10)) == summaries
-    assert list(await store.list(USER, 2)) == summaries[:2]
-    assert list(await store.list("nobody", 10)) == []
-
-
 # ---------------------------------------------------------------- delete
-
-
-async def test_delete_leaves_nothing(store: Store) -> None:
-    gone, kept = await open_session(store), await open_session(store)
-    slides = event(gone.session_id, "slide_update")
-    await store.commit([accept(gone.session_id, "c1"), turn(gone, slides, answers=3), accept(gone.session_id, "c2")])
-    await committed(store, accept(kept.session_id, "c1"))
-    assert await store.delete(SessionKey(USER, gone.session_id)) is True
-    assert await store.load(SessionKey(USER, gone.session_id), 0, 10) is None
-    assert await log_of(store, gone.session_id) == []
-    assert await store.find(SessionKey(USER, gone.session_id), "c1") is None
-    assert await store.published(slides.message_id, "slide_update") is None
-    assert await store.pending(T0_MS + 10_000, 10) == [kept.key]
-    assert [summary.session_id for summary in await store.list(USER, 10)] == [kept.session_id]
-    assert await store.delete(SessionKey(USER, gone.session_id)) is False
-    assert [await commit(store, accept(gone.session_id, "c1")), await commit(store, turn(gone))] == [Missing()] * 2
-
-
-async def test_after_delete_the_session_begins_anew_and_its_ids_are_free(store: Store) -> None:
-    before = await open_session(store)
-    await committed(store, accept(before.session_id, "c1"))
-    await store.delete(SessionKey(USER, before.session_id))
-    await committed(store, greeting(before.session_id, user_id=STRANGER))
-    [line] = await committed(store, accept(before.session_id, "c1", user_id=STRANGER))
-    assert line.seq == 3
 
 
 # ---------------------------------------------------------------- owners
@@ -211,7 +148,7 @@ def _strange_writes(session_id: str) -> list[Write]:
     ]
 
 
-async def test_a_stranger_sees_nothing_and_changes_nothing(store: Store) -> None:
+async def test_a_stranger_sees_nothing_and_changes_nothing(store: FullStore) -> None:
     """Somebody else's id is an unknown id: what is for a session that is there finds none."""
     before = await open_session(store)
     await committed(store, accept(before.session_id, "c1"))
@@ -234,7 +171,7 @@ async def test_a_stranger_sees_nothing_and_changes_nothing(store: Store) -> None
 
 
 @pytest.mark.parametrize("steps", range(6))
-async def test_a_cancelled_commit_is_there_or_is_not(store: Store, steps: int) -> None:
+async def test_a_cancelled_commit_is_there_or_is_not(store: FullStore, steps: int) -> None:
     before = await open_session(store)
     writes = [accept(before.session_id, "c1"), turn(before, answers=3, memory={"a": 1})]
     committing = asyncio.create_task(store.commit(writes))
@@ -250,7 +187,7 @@ async def test_a_cancelled_commit_is_there_or_is_not(store: Store, steps: int) -
     assert (after.version, after.cursor, after.memory) == (2, 3, {"a": 1})
 
 
-async def test_close_finishes_what_was_asked(store: Store) -> None:
+async def test_close_finishes_what_was_asked(store: FullStore) -> None:
     before = await open_session(store)
     commits = [asyncio.create_task(commit(store, accept(before.session_id))) for _ in range(10)]
     reads = [asyncio.create_task(store.read(SessionKey(USER, before.session_id), 0, 10)) for _ in range(10)]
@@ -261,7 +198,7 @@ async def test_close_finishes_what_was_asked(store: Store) -> None:
     assert all(await asyncio.gather(*reads))
 
 
-async def test_after_close_everything_raises(store: Store) -> None:
+async def test_after_close_everything_raises(store: FullStore) -> None:
     before = await open_session(store)
     await store.close()
     await store.close()
@@ -284,7 +221,7 @@ async def test_after_close_everything_raises(store: Store) -> None:
             await call()
 
 
-async def test_a_session_that_is_not_there_is_none_everywhere(store: Store) -> None:
+async def test_a_session_that_is_not_there_is_none_everywhere(store: FullStore) -> None:
     session_id = new_session()
     assert await store.load(SessionKey(USER, session_id), 0, 10) is None
     assert await store.read(SessionKey(USER, session_id), 0, 10) == []
@@ -295,7 +232,7 @@ async def test_a_session_that_is_not_there_is_none_everywhere(store: Store) -> N
 # ---------------------------------------------------------------- heads
 
 
-async def test_heads_are_the_last_seq_of_each_session_in_the_order_asked(store: Store) -> None:
+async def test_heads_are_the_last_seq_of_each_session_in_the_order_asked(store: FullStore) -> None:
     first, second = await open_session(store), await open_session(store)
     await committed(store, accept(second.session_id))
     asked = [
@@ -308,7 +245,7 @@ async def test_heads_are_the_last_seq_of_each_session_in_the_order_asked(store: 
     assert list(await store.heads([])) == []
 
 
-async def test_the_head_of_somebody_elses_session_is_that_of_none(store: Store) -> None:
+async def test_the_head_of_somebody_elses_session_is_that_of_none(store: FullStore) -> None:
     before = await open_session(store)
     assert list(await store.heads([SessionKey(STRANGER, before.session_id), SessionKey(USER, before.session_id)])) == [
         0,
@@ -319,7 +256,7 @@ async def test_the_head_of_somebody_elses_session_is_that_of_none(store: Store) 
 # ---------------------------------------------------------------- leases
 
 
-async def test_a_lease_is_one_holders_until_it_lets_go(store: Store) -> None:
+async def test_a_lease_is_one_holders_until_it_lets_go(store: FullStore) -> None:
     one, two = SessionKey(USER, new_session()), SessionKey(USER, new_session())
     assert list(await store.hold([one], "a", 60_000)) == [True]
     assert list(await store.hold([two, one], "b", 60_000)) == [True, False]
@@ -331,7 +268,7 @@ async def test_a_lease_is_one_holders_until_it_lets_go(store: Store) -> None:
     assert list(await store.hold([], "c", 60_000)) == []
 
 
-async def test_a_lease_ends_by_itself(store: Store) -> None:
+async def test_a_lease_ends_by_itself(store: FullStore) -> None:
     key = SessionKey(USER, new_session())
     await store.hold([key], "a", 1)
     async with asyncio.timeout(5):
@@ -339,13 +276,13 @@ async def test_a_lease_ends_by_itself(store: Store) -> None:
             await asyncio.sleep(0.005)  # the store's clock, which nobody else moves
 
 
-async def test_of_many_who_want_a_lease_at_once_one_has_it(store: Store) -> None:
+async def test_of_many_who_want_a_lease_at_once_one_has_it(store: FullStore) -> None:
     key = SessionKey(USER, new_session())
     answers = await asyncio.gather(*(store.hold([key], f"h{number}", 60_000) for number in range(16)))
     assert sum(answer[0] for answer in answers) == 1
 
 
-async def test_a_strangers_lease_is_another_lease(store: Store) -> None:
+async def test_a_strangers_lease_is_another_lease(store: FullStore) -> None:
     session_id = new_session()
     assert list(await store.hold([SessionKey(USER, session_id)], "a", 60_000)) == [True]
     assert list(await store.hold([SessionKey(STRANGER, session_id)], "b", 60_000)) == [True]

@@ -17,6 +17,7 @@ from server.assistant.guarded import Guarded
 from server.assistant.prices import parse_prices
 from server.engine.account import TRACE_LIMIT, Account, Accounted
 from server.machines.trace import ModelCall, ModelUsage, Spent, ToolCall, TraceEntry
+from server.records import SessionKey
 from tests.assistant.calls import ask, call
 
 PRICES = parse_prices("known=1/2")
@@ -49,7 +50,7 @@ class Scripted:
 
 def account_of(*answers: list[Any], max_tokens: int = 4_000, turn_ms: int = 100) -> tuple[Account, Accounted, Scripted]:
     clock = Clock()
-    account, scripted = Account("s-1", clock, PRICES), Scripted(clock, *answers)
+    account, scripted = Account(SessionKey("ann", "s-1"), clock, PRICES), Scripted(clock, *answers)
     guarded = Guarded(scripted, Breaker(), now_ms=clock)
     return account, Accounted(guarded, account, max_tokens=max_tokens, turn_ms=turn_ms), scripted
 

@@ -57,7 +57,7 @@ def test_a_call_ends_before_its_step_so_that_its_own_code_is_told(
         )
         effect = RunStep(1, 3, 1, line(3), snapshot(workflow="chat", state=CHAT.start, seq=3, lined=3), stale=False)
         outputs: list[Input] = []
-        account = Account(SESSION, now_ms, {})
+        account = Account(SessionKey(USER, SESSION), now_ms, {})
         await run_step(means, CHAT, effect, SessionKey(USER, SESSION), account=account, show=outputs.append)
         return outputs, now_ms()
 
@@ -77,7 +77,7 @@ def test_a_step_that_waits_for_something_else_is_ended_at_its_time() -> None:
         means = Means(DictStore(), replace(Settings(), step_timeout_ms=2000))
         effect = RunStep(1, 3, 1, line(3), snapshot(seq=3, lined=3), stale=False)
         outputs: list[Input] = []
-        account, workflow = Account(SESSION, now_ms, {}), replace(ECHO, answer=wait)
+        account, workflow = Account(SessionKey(USER, SESSION), now_ms, {}), replace(ECHO, answer=wait)
         await run_step(means, workflow, effect, SessionKey(USER, SESSION), account=account, show=outputs.append)
         return outputs, now_ms()
 

@@ -12,7 +12,7 @@ from msgspec import structs
 from server.engine.group_commit import GroupCommit
 from server.errors import InvalidWrite, StoreClosed, StoreUnavailable
 from server.records import UNKNOWN, Committed, Conflict, Duplicate, Failed, Missing, Outcome, Settled, Snapshot, Write
-from server.store import Store
+from server.store.library import FullStore
 from tests.conformance.stores import STORES
 from tests.support.faulty_store import FaultyStore, failing, failing_at, poisoned
 from tests.support.writes import accept, committed, event, greeting, log_of, new_session, open_session, snapshot, turn
@@ -60,7 +60,7 @@ async def behind_a_commit(store: FaultyStore, group: GroupCommit, writes: Sequen
     return list(await asyncio.gather(*outcomes))
 
 
-async def lines(store: Store, count: int) -> tuple[list[Snapshot], list[Write]]:
+async def lines(store: FullStore, count: int) -> tuple[list[Snapshot], list[Write]]:
     """That many sessions and a line for each."""
     sessions = [await open_session(store) for _ in range(count)]
     return sessions, [accept(session.session_id, "c1") for session in sessions]
@@ -373,7 +373,7 @@ async def test_an_idle_group_closes(group: GroupCommit) -> None:
 class AtOnceStore(FaultyStore):
     """A store whose commits begin with the call; `begun` are their sizes. It may refuse at once, too."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: FullStore) -> None:
         super().__init__(store)
         self.begun: list[int] = []
         self.refusing = 0
@@ -386,7 +386,7 @@ class AtOnceStore(FaultyStore):
         return super().commit(writes)
 
 
-async def started(store: Store) -> tuple[AtOnceStore, GroupCommit]:
+async def started(store: FullStore) -> tuple[AtOnceStore, GroupCommit]:
     at_once = AtOnceStore(store)
     group = GroupCommit(at_once, batch_limit=100, queue_limit=1000)
     group.start()

@@ -44,7 +44,7 @@ class Brief:
 
 def turn(**settings: Any) -> Recall:
     """A turn whose past has one message, which is due."""
-    account = Account(SESSION, lambda: time.monotonic_ns() // 1_000_000, {})
+    account = Account(SessionKey(USER, SESSION), lambda: time.monotonic_ns() // 1_000_000, {})
     effect = RunStep(1, 5, 1, line(5), snapshot(seq=5, lined=5), stale=False)
     made = Recall(Settings(chat_context_limit=1, **settings), effect, SessionKey(USER, SESSION), account)
     made.past = Past("", 2, ((3, person("I am Ada.")),))

@@ -14,7 +14,8 @@ from server.app import create_app
 from server.engine.engine import Engine
 from server.engine.group_commit import GroupCommit
 from server.settings import Settings
-from server.store import Store
+from server.store.library import FullStore
+from server.store.open import open_store
 from server.web.websocket import Gateway
 from server.workflows.registry import find_workflows
 from server.workflows.table import Workflow
@@ -24,12 +25,17 @@ from tests.support import example_workflows
 
 
 def create_faulty_app(
-    points: Points, settings: Settings, *, workflows: Mapping[str, Workflow] | None = None, store: Store | None = None
+    points: Points,
+    settings: Settings,
+    *,
+    workflows: Mapping[str, Workflow] | None = None,
+    store: FullStore | None = None,
 ) -> Starlette:
     """The application, with every part that has a fault point inside a wrapper that passes it."""
-    app = create_app(settings, workflows=faulty_workflows(workflows or {}, points), store=store)
+    kept = store or open_store(settings)
+    app = create_app(settings, workflows=faulty_workflows(workflows or {}, points), store=kept)
     engine: Engine = app.state.engine
-    engine.store = FaultyStore(engine.store, points)
+    engine.store = FaultyStore(kept, points)
     engine.commit = GroupCommit(engine.store, batch_limit=settings.batch_limit, queue_limit=settings.commit_queue_limit)
     engine.broker = FaultyBroker(engine.broker, points)
     engine.replies = FaultyReplies(points)

@@ -10,7 +10,7 @@ from server.broker import Broker, Subscriber
 from server.engine.awake import Replies
 from server.machines import effects
 from server.records import Event, Loaded, Outcome, SessionKey, Write
-from server.store import Store
+from server.store.library import FullStore
 from server.wire.protocol import Transient
 from server.workflows.table import Output, Step, Turn, Workflow
 from tests.faults.points import Points
@@ -20,7 +20,7 @@ from tests.support.passing_store import PassingStore
 class FaultyStore(PassingStore):
     """A store whose commits, pages and look-ups pass their points."""
 
-    def __init__(self, store: Store, points: Points) -> None:
+    def __init__(self, store: FullStore, points: Points) -> None:
         super().__init__(store)
         self._points = points
 

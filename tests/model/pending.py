@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from server.errors import StoreUnavailable
 from server.records import Event, Loaded, Outcome, SessionKey, Summary, Write
-from server.store import Store
+from server.store.library import FullStore
 
 T = TypeVar("T")
 Work = Callable[[], Coroutine[Any, Any, T]]
@@ -57,7 +57,7 @@ class PendingStore:
 
     durability = "none (for tests)"
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: FullStore) -> None:
         self._store = store
         self.calls: list[Call[Any]] = []
 

@@ -264,7 +264,7 @@ def test_what_is_tried_are_frames_of_every_kind_and_every_refusal() -> None:
     """A search that never gets past the decoder would find nothing."""
     seen: set[str] = set()
 
-    @settings(derandomize=True, database=None, max_examples=500)
+    @settings(derandomize=True, database=None, max_examples=2000, deadline=None)
     @given(raw=RAW)
     def look(raw: str) -> None:
         try:

@@ -13,6 +13,7 @@ from server.broker import Broker, Listener
 from server.engine.leases import Leases
 from server.records import SessionKey, Write
 from server.store import Store
+from server.store.library import FullStore, Library
 
 SERVER: Final = Path(__file__).parents[2] / "server"
 #: What may not know a session by its id alone.
@@ -62,7 +63,7 @@ def test_no_function_of_stores_brokers_and_engine_takes_an_id_without_its_owner(
     assert alone == set(ALONE)
 
 
-@pytest.mark.parametrize("contract", [Store, Broker, Listener, Leases])
+@pytest.mark.parametrize("contract", [Store, Library, Broker, Listener, Leases])
 def test_every_function_of_a_contract_takes_keys(contract: type) -> None:
     for name, function in inspect.getmembers(contract, inspect.isfunction):
         if name.startswith("_") or name in OF_NO_SESSION:
@@ -97,7 +98,7 @@ def test_no_bare_pair_of_texts_is_a_session() -> None:
     assert {str(path.relative_to(SERVER)) for path in paths} <= PAIRS
 
 
-async def swapped(store: Store, broker: Broker, leases: Leases, key: SessionKey) -> None:
+async def swapped(store: FullStore, broker: Broker, leases: Leases, key: SessionKey) -> None:
     """Never called: strict mypy complains of each of these, and would complain of an `ignore` that ignores nothing."""
     await store.find("c1", key)  # type: ignore[arg-type]
     await store.load(key.session_id, 0, 1)  # type: ignore[arg-type]

@@ -11,8 +11,8 @@ from msgspec import structs
 
 from server.errors import StoreUnavailable
 from server.records import Event, SessionKey, Snapshot, Update, Write
-from server.store import Store
 from server.store.inspect.contract import PAGE_LIMIT, Damaged
+from server.store.library import FullStore
 from tests.support.kept import Kept
 from tests.support.kept_in import KEPT, KeptInSqlite
 from tests.support.stored import KEY, SESSION, START_MS, Talk, ended, said
@@ -38,13 +38,13 @@ def kept(bare: Kept) -> Kept:
     return bare
 
 
-async def talk_long(store: Store, start_ms: int = START_MS) -> None:
+async def talk_long(store: FullStore, start_ms: int = START_MS) -> None:
     """A session with a log of more than two pages."""
     opening = [said("Hello!"), *(said(str(number)) for number in range(LINES)), ended(None, "X", "Open")]
     await Talk(store).answer(*(structs.replace(event, created_at=start_ms) for event in opening))
 
 
-async def delete(store: Store) -> None:
+async def delete(store: FullStore) -> None:
     assert await store.delete(KEY)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from server.errors import StoreUnavailable
 from server.records import Outcome, Write
-from server.store import Store
+from server.store.library import FullStore
 from tests.support.passing_store import PassingStore
 
 
@@ -18,7 +18,7 @@ class FaultyStore(PassingStore):
     the outcomes what is answered. `lookups` is what the next reads raise.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: FullStore) -> None:
         super().__init__(store)
         self.batches: list[list[Write]] = []
         self.gate = asyncio.Event()

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 from unittest import mock
 
 from server.settings import Settings
-from server.store import Store
 from server.store.inspect.contract import Inspector
 from server.store.inspect.open import open_inspector
+from server.store.library import FullStore
 from tests.support.process import ROOT
 from tests.support.stored import SCRIPT, SESSION, Seen, Talk, check, talk_until_plan
 
@@ -37,7 +37,7 @@ class Kept(ABC):
     is_one_transaction = False
 
     @abstractmethod
-    def store(self) -> Store:
+    def store(self) -> FullStore:
         """The store, not opened."""
 
     @abstractmethod
@@ -87,7 +87,7 @@ class Kept(ABC):
     def inspector(self) -> Inspector:
         return open_inspector(Settings.from_env(self.environ))
 
-    def do(self, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
+    def do(self, work: Callable[[FullStore], Coroutine[Any, Any, T]]) -> T:
         """What a server does meanwhile. From outside of any loop: inspectors have their own."""
 
         async def run() -> T:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from server.store import Store
+from server.store.library import FullStore
 from server.store.postgres.store import PostgresStore
 from server.store.redis.store import RedisStore
 from server.store.sqlite.store import SqliteStore
@@ -41,7 +41,7 @@ class KeptInSqlite(Kept):
         (folder / "empty.db").touch()
         self.empty = {"STORE_URL": f"sqlite:///{folder / 'empty.db'}"}
 
-    def store(self) -> Store:
+    def store(self) -> FullStore:
         return SqliteStore(str(self._path))
 
     def contents(self) -> object:
@@ -112,7 +112,7 @@ class KeptInPostgres(KeptInTables):
         self.strange = {"DATABASE_URL": dsn.replace("//postgres@", "//stranger:secret@")}
         self.empty = {"DATABASE_URL": server.dsn("postgres")}
 
-    def store(self) -> Store:
+    def store(self) -> FullStore:
         return PostgresStore(self._dsn)
 
     def contents(self) -> object:
@@ -144,7 +144,7 @@ class KeptInSupabase(KeptInTables):
         self.environ = {"SUPABASE_URL": project.url, "SUPABASE_SERVICE_KEY": SECRET_KEY}
         self.strange = {**self.environ, "SUPABASE_SERVICE_KEY": "sb_secret_stranger"}
 
-    def store(self) -> Store:
+    def store(self) -> FullStore:
         return SupabaseStore(self.project.url, SECRET_KEY)
 
     def contents(self) -> object:
@@ -179,7 +179,7 @@ class KeptInRedis(Kept):
         self.log: Final = f"rejoinder:2:log:u:{SESSION}"
         self.session: Final = f"rejoinder:2:session:u:{SESSION}"
 
-    def store(self) -> Store:
+    def store(self) -> FullStore:
         return RedisStore(self.server.url)
 
     def contents(self) -> object:

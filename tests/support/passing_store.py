@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from server.records import Event, Loaded, Outcome, SessionKey, Summary, Write
-from server.store import Store
+from server.store.library import FullStore
 
 
 class PassingStore:
     """`store` is the one behind. Each call but `open` and `close` passes `reached`, which may count, wait or raise."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: FullStore) -> None:
         self.store = store
 
     async def reached(self, name: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from server.records import Committed, Event, SessionKey, Update, Write
-from server.store import Store
+from server.store.library import FullStore
 from server.store.sqlite.store import SqliteStore
 from tests.support.process import ROOT
 
@@ -91,7 +91,7 @@ def ended(came_from: str | None, to: str, intent: str, turn: int = 0, **memory: 
 class Talk:
     """A conversation with a real store, turn by turn."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: FullStore) -> None:
         self._store = store
         self._memory: dict[str, Any] = {}
         self._version = 0

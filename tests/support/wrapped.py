@@ -10,7 +10,7 @@ from server.app import create_app
 from server.errors import StoreUnavailable
 from server.records import Outcome, SessionKey, Write
 from server.settings import Settings
-from server.store import Store
+from server.store.library import FullStore
 from server.web.uvicorn_socket import BoundedWebSocketProtocol
 from server.web.websocket import Gateway
 from server.wire.dialects import Dialect
@@ -22,7 +22,7 @@ from tests.support.process import free_port
 class FailingStore(PassingStore):
     """Passes everything on, and counts it, unless the method's name stands in `broken`."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: FullStore) -> None:
         super().__init__(store)
         self.broken: set[str] = set()
         self.calls: dict[str, int] = {}
@@ -61,7 +61,7 @@ class Served(int):
 
 @contextlib.asynccontextmanager
 async def serve(
-    store: Store,
+    store: FullStore,
     workflows: Mapping[str, Workflow],
     settings: Settings | None = None,
     *,
