@@ -20,7 +20,6 @@ SERVER: Final = Path(__file__).parents[2] / "server"
 ROOMS: Final = ("store", "broker", "engine")
 #: Functions there that take an id without its owner, and why.
 ALONE: Final = {
-    "engine/account.py:__init__": "a trace entry bears the id that people search for; it finds nothing by it",
     "store/inspect/contract.py:owners": "an operator knows the id alone, and asks whose it is",
     "store/inspect/remote.py:owners": "an operator's",
     "store/inspect/remote.py:owners_arguments": "an operator's",
