@@ -20,6 +20,7 @@ from server.assistant.guarded import Guarded
 from server.assistant.prices import PRICES, parse_prices
 from server.broker import Broker
 from server.clock import new_ids, now_ms
+from server.engine import look_up
 from server.engine.account import Account
 from server.engine.at_reconnect import name_legacy_state, summarise
 from server.engine.awake import Awake, Replies, monotonic_ms
@@ -27,14 +28,16 @@ from server.engine.containment import Containment
 from server.engine.delta_buffer import RollUp
 from server.engine.group_commit import GroupCommit
 from server.engine.leases import Leases, LocalLeases
+from server.engine.look_up import NO_EVENTS
 from server.engine.rescue import Rescue
 from server.engine.run_step import SPARE_IDS, Means, end_at_once, fail_step, run_step
 from server.engine.step_guard import BLOCKED_MS, IS_STEP, Timed, guard_loop, tell_blocked
 from server.engine.turn_log import WATCHED
 from server.errors import ErrorCode, StepError, StoreError
-from server.machines import effects, inputs, lines
+from server.machines import effects, inputs
 from server.machines.session import Session
 from server.machines.standing import Limits, Phase
+from server.machines.trace import Spent
 from server.ops.metrics import Figures
 from server.records import UNKNOWN, Event, Loaded, SessionKey, Settled, Snapshot, Unstorable
 from server.settings import Settings
@@ -45,8 +48,6 @@ from server.workflows.table import Workflow
 
 log = structlog.get_logger()
 
-#: No event stands behind this one: a load with it brings the snapshot and the inbox alone.
-_NO_EVENTS = 0
 #: The share of TAKEOVER_MS after which the lease of another process is asked for again, once its line has lain so long.
 _POLL_SHARE = 3
 #: How many idle sessions are let go at once to make room for another.
@@ -85,6 +86,7 @@ class Engine:
         self.commit = GroupCommit(store, batch_limit=settings.batch_limit, queue_limit=settings.commit_queue_limit)
         self.troubles = Containment(limit=settings.session_max_concurrent, retry_ms=settings.store_retry_ms)
         self._means = Means(store, settings, Guarded(assistant, Breaker()) if assistant is not None else None)
+        self._page_limit, self._turn_bytes = settings.replay_page_limit, settings.turn_max_bytes
         self._prices = {**PRICES, **parse_prices(settings.assistant_prices)}
         self.replies: dict[int, Replies] = {}
         self.draining = False
@@ -193,7 +195,7 @@ class Engine:
                     if type(received) in WATCHED:
                         awake.times.watch(key, machine, received, awake.touched_ms)
                         if isinstance(received, inputs.Cancel):
-                            received = structs.replace(received, spent=awake.spent(self.settings.turn_max_bytes))
+                            received = structs.replace(received, spent=awake.spent(self._turn_bytes))
                     for effect in machine.deliver(received):
                         self._perform(key, awake, effect)
                     if machine.running is not None or awake.follows:
@@ -297,11 +299,11 @@ class Engine:
             case effects.Ask():
                 self.broker.ask(key)
             case effects.Load(number):
-                self._tasks.spawn(self._load(key, awake, number), "load")
+                self._answer(key, awake, look_up.load(self.store, key, number, self._rescue.load_failed), "load")
             case effects.Read(number, after):
-                self._tasks.spawn(self._read(key, awake, number, after), "read")
+                self._answer(key, awake, look_up.read(self.store, key, number, after, self._page_limit), "read")
             case effects.Find():
-                self._tasks.spawn(self._find(key, awake, effect), "find")
+                self._answer(key, awake, look_up.find(self.store, key, effect), "find")
             case effects.Gone(code):
                 for subscriber in self.broker.subscribers(key):
                     subscriber.close(code)
@@ -322,9 +324,7 @@ class Engine:
     def _interrupt(self, key: SessionKey, awake: Awake, run: int) -> None:
         if awake.run != run:
             awake.times.step_ran(awake.touched_ms, awake.touched_ms)  # there is none
-        self._later(
-            key, awake, inputs.Interrupted(run, new_ids(SPARE_IDS), now_ms(), awake.spent(self.settings.turn_max_bytes))
-        )
+        self._later(key, awake, inputs.Interrupted(run, new_ids(SPARE_IDS), now_ms(), awake.spent(self._turn_bytes)))
 
     def _set_timer(self, key: SessionKey, awake: Awake, name: str, number: int, wait_ms: int) -> None:
         if (before := awake.timers.pop(name, None)) is not None:
@@ -379,21 +379,15 @@ class Engine:
             if not self._is_wanted(key, awake, effect.run):
                 raise
             # Nobody here cancelled it: the step raised this, or cancelled its own task.
-            workflow = awake.machine.workflow
-            self._later(
-                key,
-                awake,
-                fail_step(
-                    effect,
-                    key,
-                    workflow,
-                    ErrorCode.STEP_FAILED,
-                    error,
-                    spent=account.spent(self.settings.turn_max_bytes),
-                ),
-            )
+            self._fail_step(key, awake, effect, error, account.spent(self._turn_bytes))
         finally:
             rolled.close()
+
+    def _fail_step(
+        self, key: SessionKey, awake: Awake, effect: effects.RunStep, error: BaseException, spent: Spent
+    ) -> None:
+        code = error.code if isinstance(error, StepError) else ErrorCode.STEP_FAILED
+        self._later(key, awake, fail_step(effect, key, awake.machine.workflow, code, error, spent=spent))
 
     def _is_wanted(self, key: SessionKey, awake: Awake, run: int) -> bool:
         """Whether the turn goes on whose step this run is."""
@@ -411,46 +405,15 @@ class Engine:
             if awake.times.started_ms <= oldest_ms and awake.effect is not None and awake.effect.run == awake.run:
                 step.cancel()
                 late = StepError(ErrorCode.STEP_TIMEOUT, "the step swallows its cancellation")
-                failed = fail_step(
-                    awake.effect,
-                    key,
-                    awake.machine.workflow,
-                    late.code,
-                    late,
-                    spent=awake.spent(self.settings.turn_max_bytes),
-                )
-                self._later(key, awake, failed)
+                self._fail_step(key, awake, awake.effect, late, awake.spent(self._turn_bytes))
 
-    async def _load(self, key: SessionKey, awake: Awake, number: int) -> None:
-        try:
-            loaded = await self.store.load(key, 0, _NO_EVENTS)
-        except StoreError as error:
-            self._rescue.load_failed(key, error)
-            self._later(key, awake, inputs.LoadDone(number, inputs.UNREADABLE))
-        else:
-            self._later(key, awake, inputs.LoadDone(number, loaded or inputs.NOT_THERE))
+    def _answer(self, key: SessionKey, awake: Awake, work: Coroutine[Any, Any, inputs.Input], name: str) -> None:
+        """Deliver the input that a look-up in the store comes to."""
 
-    async def _read(self, key: SessionKey, awake: Awake, number: int, after: int) -> None:
-        try:
-            events = await self.store.read(key, after, self.settings.replay_page_limit)
-        except StoreError as error:
-            log.warning("read_failed", session_id=key.session_id, error=str(error))
-            self._later(key, awake, inputs.ReadDone(number, inputs.UNREADABLE))
-        else:
-            self._later(key, awake, inputs.ReadDone(number, events))
+        async def deliver() -> None:
+            self._later(key, awake, await work)
 
-    async def _find(self, key: SessionKey, awake: Awake, effect: effects.Find) -> None:
-        asked, client_id = effect.asked, lines.client_id(effect.asked)
-        try:
-            event = await self.store.find(key, client_id) if client_id is not None else None
-            is_news = event is None and effect.refusal in lines.REFUSED_BY_NEWS
-            loaded = await self.store.load(key, 0, _NO_EVENTS) if is_news else None
-        except StoreError as error:
-            log.warning("find_failed", session_id=key.session_id, error=str(error))
-            self._later(key, awake, inputs.Found(asked, inputs.UNREADABLE))
-        else:
-            snapshot = loaded.snapshot if loaded else None
-            self._later(key, awake, inputs.Found(asked, event or snapshot or inputs.NOT_THERE))
+        self._tasks.spawn(deliver(), name)
 
     async def _take_over(self, key: SessionKey, awake: Awake, line: effects.TakeOver) -> None:
         """Wait until the line has lain for TAKEOVER_MS and nobody is at work on its session."""
@@ -472,7 +435,7 @@ class Engine:
         if self.troubles.is_resting(key, now_ms()):
             return False
         try:
-            loaded = await self.store.load(key, 0, _NO_EVENTS)
+            loaded = await self.store.load(key, 0, NO_EVENTS)
         except StoreError as error:  # one that is damaged must not stand in the way of those behind it
             self._rescue.load_failed(key, error)
             return False

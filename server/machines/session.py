@@ -89,7 +89,7 @@ from server.records import (
     Snapshot,
     Unknown,
     Unstorable,
-)
+)  # fmt: skip
 
 
 class Session(Standing):
@@ -149,14 +149,6 @@ class Session(Standing):
                 return self._rest()
             case _:
                 assert_never(received)
-
-    def waiting(self) -> list[inputs.Asked]:
-        """What clients asked that has no answer yet and is not on its way to the store by itself."""
-        running = self.running
-        asked: list[inputs.Asked | None] = [*self._held.asked]
-        if running is not None:
-            asked += [running.message, running.cancel]
-        return [one for one in asked if one is not None]
 
     # ------------------------------------------------------------ what the store knows
 
@@ -500,16 +492,6 @@ class Session(Standing):
             case "read" if self.phase is not Phase.LOADING and self.inbox.is_behind and not self._read_number:
                 return self._read()
         return []
-
-    def _retry(self, name: str) -> effects.SetTimer:
-        """Try again later, and later still: a store that is away must not be hammered when it comes back."""
-        self._failures += 1
-        wait_ms = min(self.limits.retry_ms * 2 ** min(self._failures - 1, 10), self.limits.retry_max_ms)
-        return effects.SetTimer(name, self.running.run if self.running else 0, wait_ms)
-
-    def _next_number(self) -> int:
-        self._number += 1
-        return self._number
 
     def _rest(self) -> list[Effect]:
         waits = self.inbox.lines or self.inbox.is_behind or self._appending or self._finding or self._asking

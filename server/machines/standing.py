@@ -7,9 +7,9 @@ from enum import Enum
 
 from msgspec import Struct
 
-from server.machines.effects import Effect, Show
+from server.machines.effects import Effect, SetTimer, Show
 from server.machines.elsewhere import Elsewhere
-from server.machines.inputs import Done, Failed
+from server.machines.inputs import Asked, Done, Failed
 from server.machines.known_log import Inbox
 from server.machines.lines import Held
 from server.machines.turn import Ending, Running, answered, failed
@@ -120,3 +120,21 @@ class Standing:
 
     def _state(self) -> str:
         return self.snapshot.state if self.snapshot else self.workflow.start
+
+    def waiting(self) -> list[Asked]:
+        """What clients asked that has no answer yet and is not on its way to the store by itself."""
+        running = self.running
+        asked: list[Asked | None] = [*self._held.asked]
+        if running is not None:
+            asked += [running.message, running.cancel]
+        return [one for one in asked if one is not None]
+
+    def _retry(self, name: str) -> SetTimer:
+        """Try again later, and later still: a store that is away must not be hammered when it comes back."""
+        self._failures += 1
+        wait_ms = min(self.limits.retry_ms * 2 ** min(self._failures - 1, 10), self.limits.retry_max_ms)
+        return SetTimer(name, self.running.run if self.running else 0, wait_ms)
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
-from server.store import Store
+from server.store.library import FullStore
 from server.store.postgres.store import PostgresStore
 from server.store.redis.store import RedisStore
 from server.store.sqlite.store import MEMORY, SqliteStore
@@ -17,43 +17,43 @@ from tests.services.supabase import SECRET_KEY, empty_project
 from tests.support.dict_store import DictStore
 
 #: Makes a store over empty storage, not opened yet, and cleans the storage up afterwards. The folder is the test's own.
-Empty = Callable[[Path], AbstractAsyncContextManager[Store]]
+Empty = Callable[[Path], AbstractAsyncContextManager[FullStore]]
 
 
 @contextlib.asynccontextmanager
-async def _dict(_: Path) -> AsyncIterator[Store]:
+async def _dict(_: Path) -> AsyncIterator[FullStore]:
     yield DictStore()
 
 
 @contextlib.asynccontextmanager
-async def _sqlite_file(folder: Path) -> AsyncIterator[Store]:
+async def _sqlite_file(folder: Path) -> AsyncIterator[FullStore]:
     yield SqliteStore(str(folder / "store.db"))
 
 
 @contextlib.asynccontextmanager
-async def _sqlite_unknown(folder: Path) -> AsyncIterator[Store]:
+async def _sqlite_unknown(folder: Path) -> AsyncIterator[FullStore]:
     """One that has to look into the file before every write."""
     yield SqliteStore(str(folder / "store.db"), known_limit=0)
 
 
 @contextlib.asynccontextmanager
-async def _sqlite_memory(_: Path) -> AsyncIterator[Store]:
+async def _sqlite_memory(_: Path) -> AsyncIterator[FullStore]:
     yield SqliteStore(MEMORY)
 
 
 @contextlib.asynccontextmanager
-async def _postgres(_: Path) -> AsyncIterator[Store]:
+async def _postgres(_: Path) -> AsyncIterator[FullStore]:
     with running_server().database() as dsn:
         yield PostgresStore(dsn)
 
 
 @contextlib.asynccontextmanager
-async def _redis(_: Path) -> AsyncIterator[Store]:
+async def _redis(_: Path) -> AsyncIterator[FullStore]:
     yield RedisStore(empty_server("durable").url)
 
 
 @contextlib.asynccontextmanager
-async def _supabase(_: Path) -> AsyncIterator[Store]:
+async def _supabase(_: Path) -> AsyncIterator[FullStore]:
     yield SupabaseStore(empty_project().url, SECRET_KEY)
 
 

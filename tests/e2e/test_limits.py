@@ -250,8 +250,9 @@ async def test_writes_that_wait_for_a_transaction_are_limited() -> None:
     store = Gated()
     settings = Settings(commit_queue_limit=1, batch_limit=1)
     async with serve(store, WORKFLOWS, settings) as port, contextlib.AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(Client(port)) for _ in range(3)]
-        for client in clients:
+        clients = [Client(port) for _ in range(3)]
+        for client in clients:  # one after the other: three greetings at once do not fit into the queue either
+            await stack.enter_async_context(client)
             await client.until_type("live")
         writing, queued, refused = clients
         store.closed = {"commit"}

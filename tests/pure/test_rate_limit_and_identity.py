@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.records import SessionKey
 from server.web import rate_limit
 from server.web.access.identity import ANONYMOUS, Principal, identify
 from server.web.rate_limit import TokenBucket
@@ -76,3 +77,7 @@ def test_a_user_who_says_nothing_is_anonymous() -> None:
 @pytest.mark.parametrize("user_id", ["", "x" * 256, "a\nb", "a\x00", "\ud800"])
 def test_a_name_that_cannot_be_one_is_refused(user_id: str) -> None:
     assert identify({"user_id": user_id}) is None
+
+
+def test_a_principal_names_its_own_sessions() -> None:
+    assert Principal("ann").session("s") == SessionKey(user_id="ann", session_id="s")
