@@ -102,6 +102,14 @@ def test_a_memory_and_a_version_that_the_log_does_not_give() -> None:
     }
 
 
+def test_what_the_server_remembers_in_a_wrong_shape() -> None:
+    odd = {"@usage": "three cups"}
+    greeting = moved(1, None, "A")
+    greeting = structs.replace(greeting, payload={**greeting.payload, "memory": odd})
+    report = diagnose(folded([greeting]), [greeting])
+    assert broken(report) == {"server": ["@usage of a wrong shape: it counts as empty"]}
+
+
 def test_a_log_without_a_turn_gives_no_session() -> None:
     report = diagnose(folded([moved(1, None, "A")]), [line(1)])
     assert broken(report)["fold"] == ["the log has no turn, so it gives no session"]
