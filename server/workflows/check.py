@@ -42,7 +42,7 @@ from server.workflows.tools import ToolContext, Tools
 from server.workflows.trial_tools import TrialTools
 
 #: Whose conversation it is.
-_KEY: Final = SessionKey("author", "00000000-0000-4000-8000-000000000000")
+_KEY: Final = SessionKey(user_id="author", session_id="00000000-0000-4000-8000-000000000000")
 _OPENING: Final = "the opening"
 
 
