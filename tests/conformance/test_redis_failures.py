@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from server.engine.group_commit import GroupCommit
 from server.errors import StoreUnavailable
-from server.records import Committed, Duplicate, Outcome, SessionKey, Settled, Write
+from server.records import UNKNOWN, Committed, Duplicate, Outcome, SessionKey, Settled, Write
 from server.store.redis.store import RedisStore
 from tests.conformance.opened_redis import calls, opened
 from tests.services.proxy import Proxy
@@ -229,7 +229,7 @@ async def test_a_lost_lookup_is_an_unknown_outcome_and_the_next_try_finds_it(ser
             await proxy.refuse()
 
         [unknown], _ = await asyncio.gather(_through_group_commit(store, [accept(before.session_id, "c1")]), refuse())
-        assert unknown is None
+        assert unknown is UNKNOWN
         await proxy.accept()
         assert isinstance(await commit(store, accept(before.session_id, "c1")), Duplicate)
         assert len(await log_of(store, before.session_id)) == 3
