@@ -401,16 +401,9 @@ class Session(Standing):
         self, running: Running, ending: Ending, ids: Sequence[str], now_ms: int, line: Event | None = None
     ) -> list[Effect]:
         running.write = turn_write(
-            ending,
-            running,
-            self.snapshot,
-            self.workflow,
-            session_id=self.session_id,
-            user_id=self.user_id,
-            ids=ids,
-            now_ms=now_ms,
-            line=line,
-        )
+            ending, running, self.snapshot, self.workflow,
+            session_id=self.session_id, user_id=self.user_id, ids=ids, now_ms=now_ms, line=line,
+        )  # fmt: skip
         self.phase = Phase.COMMITTING
         return [effects.Commit(running.run, running.write)]
 

@@ -20,6 +20,8 @@ REGISTRIES: Final = tuple(
     "".join(parts) for parts in (("py", "pi.org"), ("python", "hosted.org"), ("npm", "js.org"), ("yarn", "pkg.com"))
 )
 PERSONAL_PATH: Final = re.compile(r"(?<![\w.$}~])/(?:home|root|Users|work|workspace|mnt)/\w")
+#: Lines of a file of the server.
+LINES_MOST: Final = 500
 VAGUE_WORDS: Final = frozenset({"manager", "helper", "util", "utils", "handler"})
 
 
@@ -164,3 +166,9 @@ def test_what_must_be_covered_is_there() -> None:
     assert configured["report"]["fail_under"] == 100
     assert [name for name in listed if not (ROOT / name).is_file()] == []
     assert len(listed) == len(set(listed))
+
+
+def test_no_file_of_the_server_is_long() -> None:
+    """One idea a file: what outgrows this has two."""
+    lines = {shown(path): path.read_text(encoding="utf-8").count("\n") for path in (ROOT / "server").rglob("*.py")}
+    assert {name: count for name, count in lines.items() if count > LINES_MOST} == {}
