@@ -102,6 +102,13 @@ def test_a_memory_and_a_version_that_the_log_does_not_give() -> None:
     }
 
 
+def test_what_the_server_remembers_in_a_wrong_shape() -> None:
+    opened = event(
+        1, "state_update", {"from": None, "to": "A", "intent": "I", "memory": {"@usage": "three"}}, 0, "system"
+    )
+    assert broken(examine(opened)) == {"server": ["@usage of a wrong shape: it counts as empty"]}
+
+
 def test_a_log_without_a_turn_gives_no_session() -> None:
     report = diagnose(folded([moved(1, None, "A")]), [line(1)])
     assert broken(report)["fold"] == ["the log has no turn, so it gives no session"]
