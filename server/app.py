@@ -15,7 +15,7 @@ from server.assistant.vendors import open_model
 from server.broker.open import open_fanout
 from server.engine.engine import Engine
 from server.engine.leases import LocalLeases, StoreLeases
-from server.engine.upkeep import Rounds
+from server.engine.upkeep import Upkeep
 from server.ops.metrics import Exposed
 from server.ops.migrate import at_start
 from server.settings import Settings, mask_url
@@ -67,7 +67,7 @@ def create_app(
     if (spec := settings.spec) is not None:
         api_key, base_url = settings.vendor(spec.vendor)
         model = open_model(spec, api_key=api_key, base_url=base_url, connection_limit=settings.assistant_connections)
-    # Alone, a line that nobody runs here is run by nobody, so nothing is waited for.
+    # In a single process no other process can run a line, so a takeover need not wait.
     engine = Engine(
         kept,
         fanout.broker,
@@ -77,7 +77,7 @@ def create_app(
         takeover_ms=settings.takeover_ms if shared else 0,
         assistant=model,
     )
-    rounds = Rounds(engine, settings, shared=shared)
+    rounds = Upkeep(engine, settings, shared=shared)
     builder = Builder(gap_ms=settings.builder_frame_gap_ms, replay_gap_ms=settings.builder_replay_gap_ms)
     gateway = Gateway(engine, settings, (*dialects, Native(), builder))
     health = Health(kept, gateway, fanout.broker if settings.redis_url else None)

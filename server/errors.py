@@ -106,10 +106,10 @@ ERROR_CODES: Final[dict[str, ErrorRow]] = {
     ErrorCode.ASSISTANT_REFUSED: ErrorRow(False, "The assistant will not answer that. Please put it differently."),
     ErrorCode.ASSISTANT_TOO_LONG: ErrorRow(False, "That is too long for the assistant. Please send less at once."),
     ErrorCode.ASSISTANT_UNAUTHORISED: ErrorRow(
-        False, "The assistant is not set up correctly. Please tell whoever runs this service."
+        False, "The assistant is not set up correctly. Please tell the operator of this service."
     ),
     ErrorCode.ASSISTANT_REJECTED: ErrorRow(
-        False, "The assistant could not take that. Please tell whoever runs this service."
+        False, "The assistant could not take that. Please tell the operator of this service."
     ),
     ErrorCode.ASSISTANT_UNREACHABLE: ErrorRow(
         True, "The assistant is not reachable just now. Please try again in a moment."

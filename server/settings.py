@@ -1,8 +1,8 @@
 """Settings: one table of environment variables, read in one place into a frozen object.
 
 The fields of `Settings` are the table: name (in capitals, the variable), type, default, bounds, one sentence. A bad
-value or a misspelt name stops the start with every complaint at once, so that nobody mends them one by one. An empty
-value is the same as none.
+value or a misspelt name stops the start and lists every complaint, so that the operator can mend all of them at
+once. An empty value is the same as none.
 
 No I/O here, and `os.environ` is not read: the environment arrives as a mapping.
 """
@@ -336,7 +336,7 @@ def _store_url(values: Mapping[str, Any]) -> str:
 
 
 def _near_misses(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """A complaint for every variable that nobody reads and that looks like one of ours."""
+    """A complaint for every variable that the server does not read and that looks like one of ours."""
     ours = [variable for variable in ROWS if len(variable) >= NEAR_MISS_LENGTH]
     for name in sorted(environ.keys() - ROWS.keys() - FOREIGN):
         for meant in get_close_matches(name.upper(), ours, n=1, cutoff=NEAR_MISS):

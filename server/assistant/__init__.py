@@ -2,9 +2,9 @@
 
 `rules` is the offline default: no network, no key, the same answer every time. `model` is a language model. A model
 answers prompts, and this contract is about prompts; the rules read no prompt, they read a line and the memory, so they
-are not wrapped into it: a sentence that merely looks like a model's answer would help nobody. The two meet one step
-higher, where a workflow asks for what it needs (an intent, an object): it asks its assistant if it has one, and the
-rules if it has none.
+are not wrapped into it: a sentence that merely looks like a model's answer would not help the user. The two meet one
+step higher, where a workflow asks for what it needs (an intent, an object): it asks its assistant if it has one, and
+the rules if it has none.
 
 __init__             the contract: Message, Prompt, Usage, Assistant
 errors               what can go wrong at a vendor, as one exception with a code
@@ -64,7 +64,7 @@ class Prompting:
     token_budget: int = 16_000
 
 
-#: What holds where nobody says anything else.
+#: The defaults.
 OUR_PROMPTS: Final = Prompting()
 
 

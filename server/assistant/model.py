@@ -94,7 +94,7 @@ class LanguageModel:
             await call.close()
         if error is not None:
             # Raised out here, so that it does not bring the vendor's own exception along: that holds the vendor's
-            # words, which can repeat a person's, and whoever logs an exception logs its causes.
+            # words, which can repeat a person's, and a logger that logs an exception logs its causes.
             raise error
         yield call.usage()
 

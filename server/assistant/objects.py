@@ -53,7 +53,7 @@ async def draft(
 ) -> AsyncGenerator[Drafted | Fit[T] | Unfit, None]:
     """Ask for an object of the type `form` (a Struct): yields Drafted as it grows, and last Fit or Unfit.
 
-    All calls share the prompt's deadline. An object that breaks off in the middle was shown to nobody, so it is asked
+    All calls share the prompt's deadline. An object that breaks off in the middle was never shown, so it is asked
     for once more; that counts as a repair. Raises AssistantError when there is no object at all; a repair that fails
     leaves the Unfit that it was to mend. Close it as one closes a stream.
     """

@@ -1,6 +1,6 @@
 """The past of a conversation, as a turn has it: a summary of what is long ago, and the messages behind it. Pure.
 
-A summary is written beside the answer, so that nobody waits for it. It is therefore due before the window is full: a
+A summary is written beside the answer, so that no client waits for it. It is therefore due before the window is full: a
 message that is not in the summary yet is to have its place in the next turn's window.
 """
 

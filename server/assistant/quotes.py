@@ -1,4 +1,4 @@
-"""Quoting what somebody wrote inside a prompt, so that it cannot pass for the prompt.
+"""Quoting a user's text inside a prompt, so that it cannot pass for the prompt.
 
 What a person writes travels as a `user` message. Where a prompt must show it all the same (which intent has this line?)
 it is quoted here: a JSON string without a line break, a quote, a tag or anything invisible in it.

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 class Subscriber(Protocol):
-    """Whoever hears of a session."""
+    """A subscriber of a session."""
 
     def hear(self, events: PublishedEvents) -> None:
         """Events that were just committed."""
@@ -41,7 +41,7 @@ class Subscriber(Protocol):
 
 
 class Listener(Protocol):
-    """Whoever, besides the subscribers, hears of what other processes publish."""
+    """The engine's view of events that other processes publish."""
 
     def hear(self, key: SessionKey, head: int, events: Sequence[Event]) -> None:
         """What was committed: how far the log goes, and the events where they came along."""
@@ -52,7 +52,7 @@ class Listener(Protocol):
         ...
 
     def wish(self, key: SessionKey) -> None:
-        """Somebody missed what the session's running turn has shown."""
+        """A client missed what the session's running turn has shown."""
         ...
 
 
@@ -85,7 +85,7 @@ class Broker(Protocol):
         ...
 
     def sessions(self) -> Sequence[SessionKey]:
-        """The sessions that somebody in this process subscribed to, or that are followed."""
+        """The sessions that have a subscriber in this process, or are followed."""
         ...
 
     async def joined(self, key: SessionKey) -> None:
@@ -139,7 +139,7 @@ class LocalBroker:
         return tuple(self._subscribers.get(key, ()))
 
     def follow(self, key: SessionKey) -> None:
-        """Nobody else publishes here; but the store can be asked."""
+        """No other process publishes here; the caller can read the store."""
         self._followed.add(key)
 
     def unfollow(self, key: SessionKey) -> None:
@@ -148,11 +148,11 @@ class LocalBroker:
 
     @property
     def connected(self) -> bool:
-        """Nobody else publishes here, so what others commit is never heard of."""
+        """No other process publishes here, so there is nothing to pass on."""
         return False
 
     def sessions(self) -> Sequence[SessionKey]:
-        """The sessions that somebody subscribed to, or that are followed; a copy."""
+        """The sessions that have a subscriber, or are followed; a copy."""
         return tuple(self._followed.union(self._subscribers))
 
     async def joined(self, key: SessionKey) -> None:
@@ -172,7 +172,7 @@ class LocalBroker:
         self.tell_transient(key, frame)
 
     def ask(self, key: SessionKey) -> None:
-        """There is nobody to ask."""
+        """There is no other process to ask."""
 
     def tell_head(self, key: SessionKey, head: int) -> None:
         """Tell every subscriber how far the log goes."""

@@ -23,7 +23,7 @@ TRACE_LIMIT: Final = 50
 #: Calls beside the answer, by their task: the person does not wait for their first word.
 BESIDE: Final = frozenset({"summarise"})
 ANSWERED: Final = "answered"
-#: How a call ends that nobody waited for; while it runs, it may still come to that.
+#: The outcome of a call that was abandoned; also the outcome while the call still runs.
 CANCELLED: Final = "cancelled"
 _DIGEST_CHARS: Final = 16
 _encode = msgspec.json.Encoder().encode
@@ -78,7 +78,7 @@ class Use:
 class Account:
     """What the calls of one turn took. `now_ms` is any clock that only goes forward; `prices` are those of `prices`.
 
-    `attempt` is the turn's present one; whoever runs the turn sets it.
+    `attempt` is the turn's present one; the code that runs the turn sets it.
     """
 
     def __init__(self, key: SessionKey, now_ms: Callable[[], int], prices: Mapping[str, Price]) -> None:

@@ -1,6 +1,6 @@
-"""A step that is begun again: a model's answer broke off when a part of it was shown.
+"""Retries of a step: the model's answer broke off after a part of it was shown.
 
-Nothing below a turn can do that, for what was shown must be replaced: the turn numbers its attempts for those who read.
+Only the turn can retry then: clients must replace the text that they saw, so attempts are numbered.
 A call that broke off before it said anything was tried again by the assistant itself, and is not tried here.
 """
 

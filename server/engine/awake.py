@@ -19,7 +19,7 @@ def monotonic_ms() -> int:
 
 
 class Replies(Protocol):
-    """Whoever sent a line and waits for its ack."""
+    """A connection that sent a line and waits for its ack."""
 
     def acked(self, effect: effects.Ack) -> None:
         """The line is durable."""

@@ -88,7 +88,7 @@ class Containment:
 
 
 def describe(error: BaseException) -> str:
-    """What went wrong in one bounded line: our own words, or the kind of somebody else's exception."""
+    """What went wrong in one bounded line: the text of a StepError, or the type name of any other exception."""
     return str(error)[:_REASON_CHARS] if isinstance(error, StepError) else type(error).__name__
 
 

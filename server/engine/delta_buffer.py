@@ -10,7 +10,7 @@ from collections.abc import Callable
 from server.machines.inputs import Input, Streamed
 
 
-class RollUp:
+class DeltaBuffer:
     """Joins neighbouring pieces of text on their way to `deliver`.
 
     The first piece goes out at once, so that the reader sees the answer begin. A later piece waits at most `wait_ms`

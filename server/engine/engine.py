@@ -25,7 +25,7 @@ from server.engine.account import Account
 from server.engine.at_reconnect import name_legacy_state, summarise
 from server.engine.awake import Awake, Replies, monotonic_ms
 from server.engine.containment import Containment
-from server.engine.delta_buffer import RollUp
+from server.engine.delta_buffer import DeltaBuffer
 from server.engine.group_commit import GroupCommit
 from server.engine.leases import Leases, LocalLeases
 from server.engine.look_up import NO_EVENTS
@@ -294,7 +294,7 @@ class Engine:
             case effects.SetTimer(name, number, wait_ms):
                 self._set_timer(key, awake, name, number, wait_ms)
             case effects.TakeOver():
-                self.broker.ask(key)  # whoever is at work on it, while it is
+                self.broker.ask(key)  # the process that runs the turn, while it runs
                 self._tasks.spawn(self._take_over(key, awake, effect), "takeover")
             case effects.Ask():
                 self.broker.ask(key)
@@ -366,8 +366,8 @@ class Engine:
 
     async def _step(self, key: SessionKey, awake: Awake, effect: effects.RunStep, account: Account) -> None:
         if self.draining:
-            return  # the line is durable and unanswered: whoever starts next runs it
-        rolled = RollUp(
+            return  # the line is durable and unanswered: the process that starts next runs it
+        rolled = DeltaBuffer(
             lambda output: self._later(key, awake, output),
             wait_ms=self.settings.delta_ms,
             max_chars=self.settings.delta_max_chars,
@@ -378,7 +378,7 @@ class Engine:
         except asyncio.CancelledError as error:
             if not self._is_wanted(key, awake, effect.run):
                 raise
-            # Nobody here cancelled it: the step raised this, or cancelled its own task.
+            # The engine did not cancel it: the step raised this, or cancelled its own task.
             self._fail_step(key, awake, effect, error, account.spent(self._turn_bytes))
         finally:
             rolled.close()
@@ -416,12 +416,12 @@ class Engine:
         self._tasks.spawn(deliver(), name)
 
     async def _take_over(self, key: SessionKey, awake: Awake, line: effects.TakeOver) -> None:
-        """Wait until the line has lain for TAKEOVER_MS and nobody is at work on its session."""
+        """Wait until the line has lain for TAKEOVER_MS and no process is at work on its session."""
         patience_ms = self._limits.takeover_ms
         poll_ms = patience_ms / _POLL_SHARE
         await asyncio.sleep(min(max(0, line.since_ms + patience_ms - now_ms()), patience_ms) / 1000)
         while self._awake.get(key) is awake and awake.machine.turn == line.seq:
-            # Whoever streams its answer is at work: most leases need not be asked for.
+            # A process that streams its answer is at work: most leases need not be asked for.
             is_shown = now_ms() - awake.shown_ms < poll_ms
             if not is_shown and await self.leases.hold([key]):
                 self._later(key, awake, inputs.TimerFired("takeover", line.seq))

@@ -35,7 +35,7 @@ from server.store import Store
 Resolve = Callable[[Settled], None]
 
 #: After so many writes in a row that the store was not there for, the rest of their batch is not tried: each try may
-#: take as long as the store's timeout, and meanwhile nobody else is served.
+#: take as long as the store's timeout, and meanwhile no other session is served.
 _GIVE_UP: Final = 2
 INVALID: Final = "invalid"
 #: The classes of SQLSTATE that speak of the write itself: wrong data, a broken constraint, a limit of the program.
@@ -67,7 +67,7 @@ class GroupCommit:
         self._queue_limit = queue_limit
         self._queue: deque[_Queued] = deque()
         self._wake = asyncio.Event()
-        self._is_idle = False  # nothing is under way, and nobody is being told
+        self._is_idle = False  # no flush is running, and no caller is being notified
         self._under_way: _UnderWay | None = None
         self._task: asyncio.Task[None] | None = None
         self._closing = False
@@ -216,7 +216,7 @@ def _taken(write: Write, outcome: Outcome) -> Settled:
 
 
 def _resolve(queued: _Queued, outcome: Settled) -> None:
-    """Tell whoever waits. What goes wrong there is one session's trouble, not that of the next in the queue."""
+    """Notify the caller. An exception there is one session's fault and must not reach the next in the queue."""
     try:
         queued.resolve(outcome)
     except Exception:  # whatever a waiter raises: the write has its outcome, and those behind it must hear of theirs

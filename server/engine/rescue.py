@@ -70,7 +70,7 @@ class Rescue:
         if snapshot is None and isinstance(
             received, inputs.Opened | inputs.Done | inputs.Failed | inputs.TurnCommitted
         ):
-            # It was not begun yet: whoever waits for the greeting comes back, and gets it or hears why not.
+            # It was not begun yet: the client that waits for the greeting reconnects, and gets it or an error.
             if trouble.times >= _TRIES:
                 self._engine.spawn(self._end_greeting(key, awake.machine.workflow), "end broken turn")
             else:

@@ -25,7 +25,7 @@ from server.clock import new_id, new_ids, now_ms
 from server.engine.account import Account, Accounted
 from server.engine.attempts import Attempts
 from server.engine.containment import brief, describe
-from server.engine.turn_context import CALLS_SHARE, Recall
+from server.engine.turn_context import CALLS_SHARE, TurnContext
 from server.engine.turn_tools import TurnTools
 from server.errors import ERROR_CODES, ErrorCode, StepError, StoreError
 from server.machines import effects, inputs
@@ -74,7 +74,7 @@ def end_at_once(
         return inputs.Done(effect.run, stored, new_ids(len(stored.frames) + 1), now_ms())
     except StepError as error:
         return fail_step(effect, key, workflow, error.code, error, spent=NOTHING_SPENT)
-    except BaseException as error:  # noqa: BLE001  as in `run_step`; nobody can cancel what does not wait
+    except BaseException as error:  # noqa: BLE001  as in `run_step`; a step that does not wait cannot be cancelled
         return fail_step(effect, key, workflow, ErrorCode.STEP_FAILED, error, spent=NOTHING_SPENT)
 
 
@@ -97,7 +97,7 @@ async def run_step(
     settings = means.settings
     turn_ms, most_bytes = round(settings.step_timeout_ms * CALLS_SHARE), settings.turn_max_bytes
     attempts = Attempts(effect, key, lambda: turn_ms - account.elapsed_ms())
-    recall = Recall(settings, effect, key, account)
+    recall = TurnContext(settings, effect, key, account)
     assistant, tools = None, None
     if means.assistant is not None:
         assistant = Accounted(
@@ -146,7 +146,7 @@ class _Shown:
 async def _attempt(
     workflow: Workflow,
     turn: Turn,
-    recall: Recall,
+    recall: TurnContext,
     effect: effects.RunStep,
     *,
     account: Account,
@@ -212,7 +212,7 @@ async def _turn(
     means: Means,
     workflow: Workflow,
     effect: effects.RunStep,
-    recall: Recall,
+    recall: TurnContext,
     *,
     key: SessionKey,
     assistant: Assistant | None,

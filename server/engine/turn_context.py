@@ -1,4 +1,4 @@
-"""What a turn recalls of its conversation, and the summary that is written beside its answer.
+"""The earlier messages of a turn's conversation, and the summary that is written while the turn runs.
 
 The summary is one more call to the assistant, in a task that begins with the turn's first call and ends with the turn
 at the latest. It is kept with the turn's commit. Where it fails, the older one stands and a later turn tries again.
@@ -33,7 +33,7 @@ WAIT_MS: Final = 10_000
 CALLS_SHARE: Final = 0.95
 
 
-class Recall:
+class TurnContext:
     """One turn's past. Use it as a context: whatever ends the turn, the summary's call ends with it."""
 
     def __init__(self, settings: Settings, effect: effects.RunStep, key: SessionKey, account: Account) -> None:
@@ -78,7 +78,7 @@ class Recall:
 
     @property
     def window_limit(self) -> int:
-        """The messages of a window: CHAT_CONTEXT_LIMIT, but what is not folded yet is in it, up to twice as many.
+        """How many messages a prompt may hold: CHAT_CONTEXT_LIMIT, or up to twice that while some are not summarised.
 
         More wait only behind turns that called no model, and where a summary failed.
         """

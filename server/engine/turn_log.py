@@ -73,7 +73,7 @@ class TurnTimes:
             record.update(_about_calls(ended))
         if "trace" in ended and (uses := [entry for entry in ended["trace"] if entry["kind"] == "tool"]):
             record.update(_about_uses(uses))
-        if turn:  # a greeting answers nobody
+        if turn:  # a greeting answers no line
             self._figures.count(workflow, outcome, record)
         if acked_after_ms is None:  # another process took the line
             record["ack_ms"] = 0

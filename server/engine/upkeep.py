@@ -1,7 +1,7 @@
-"""What is done again and again, whether or not anybody asks: the sweep, the heads, the leases, the rest.
+"""Background loops of one process: answer orphaned lines, detect missed events, renew leases, evict idle sessions.
 
-Nothing here is needed for a turn to be right. The sweep finds lines that nobody answers (L8), the comparison of heads
-finds news that were lost between processes (L5), the leases say who is at work, the rest forgets idle sessions.
+A turn is correct without them. The sweep finds lines without an answer (L8). The comparison of heads finds events whose
+notice was lost between processes (L5). The leases show which process works on a session.
 """
 
 import asyncio
@@ -30,8 +30,8 @@ _SHARE: Final = 16
 _JITTER: Final = 0.2
 
 
-class Rounds:
-    """The rounds of one process. `shared`: others may work on the same store; alone, there are no news to miss."""
+class Upkeep:
+    """The background loops of one process. `shared`: other processes use the same store."""
 
     def __init__(self, engine: Engine, settings: Settings, *, shared: bool) -> None:
         self._engine = engine
@@ -59,7 +59,7 @@ class Rounds:
         self._looks.set()
 
     async def _sweep(self) -> None:
-        """Wake the sessions whose line has no answer: at start, and every SWEEP_MS. Nobody has to come back (L8).
+        """Wake the sessions whose line has no answer: at start, and every SWEEP_MS. No client has to reconnect (L8).
 
         Every process looks; each session is woken by the one that takes its lease, so the work is shared out.
         """
@@ -98,7 +98,7 @@ class Rounds:
         return [key for key in keys if key in held]
 
     async def _compare_heads(self) -> None:
-        """Ask the store how far the logs go that somebody follows here; often while the broker is away."""
+        """Read the heads of all sessions followed in this process; more often while the broker is away."""
         while True:
             self._looks.clear()  # what is lost from now on is looked for in the next round
             keys = list(self._engine.broker.sessions())

@@ -1,4 +1,4 @@
-"""What comes out of the session machine: wishes. The engine performs them, in their order.
+"""The effects of the session machine. The engine performs them, in their order.
 
 The engine answers with an input that carries the effect's number. Nothing here does anything.
 """
@@ -49,7 +49,7 @@ class Commit(Struct, frozen=True):
 
 
 class Ack(Struct, frozen=True):
-    """Promise a client that its line is durable."""
+    """Confirm to a client that its line is durable."""
 
     reply_to: int
     client_id: str | None
@@ -131,7 +131,7 @@ class TakeOver(Struct, frozen=True):
 
 
 class Ask(Struct, frozen=True):
-    """Ask whoever runs the turn to show again what it has shown so far."""
+    """Ask the process that runs the turn to publish again what it has shown so far."""
 
 
 class Tell(Struct, frozen=True):

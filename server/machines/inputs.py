@@ -61,7 +61,7 @@ class ReadDone(Struct, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """A user's line, as received. `reply_to` names whoever wants the Ack; `message_id` is the line's new id."""
+    """A user's line, as received. `reply_to` is the connection that gets the Ack; `message_id` is the line's new id."""
 
     reply_to: int
     say: Say

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from server.records import STATE_UPDATE, Event, is_line
 
 
-class Inbox:
+class KnownLog:
     """`head` is the last event that was taken, `high` the last one that was heard of, `lines` the unanswered lines."""
 
     def __init__(self) -> None:

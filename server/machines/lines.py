@@ -62,7 +62,7 @@ def client_id(asked: Asked) -> str | None:
 
 
 def reject(asked: Asked, code: ErrorCode, known: Snapshot | None = None) -> Reject:
-    """Refuse what was asked; nothing was stored. Whoever pressed a closed card is told which one is open."""
+    """Refuse the request; nothing was stored. For a button of a closed card, the refusal names the open card."""
     card = known.card if known is not None and code == ErrorCode.STALE_ACTION else None
     return Reject(asked.reply_to, client_id(asked), code, card)
 

@@ -356,14 +356,14 @@ class Session(Standing):
         self.elsewhere.awaited = None
         self.phase = Phase.RUNNING
         if self._is_overtaken(turn):
-            return [effects.Interrupt(run)]  # nobody waits for its answer: no step, and no model paid
+            return [effects.Interrupt(run)]  # a newer line replaced it: run no step, call no model
         asked = line.payload.get("action_message_id") if line else None
         stale = asked is not None and self.snapshot is not None and asked != self.snapshot.card
         step = effects.RunStep(run, turn, self._attempt, line, self.snapshot, stale)
         return [step, effects.SetTimer("status", run, self.limits.status_after_ms)]
 
     def _again(self, run: int) -> list[Effect]:
-        """The step begins anew: whoever reads replaces its words, by the attempt that the next ones carry."""
+        """The step starts again. Clients replace its text when they see a higher attempt number."""
         running = self._runs(run)
         if running is None:
             return []
@@ -383,7 +383,7 @@ class Session(Standing):
         running = self._underway
         if running is None or running.turn != cancel.turn:
             return self._hold(cancel) if self._is_late else self._refuse(cancel, ErrorCode.NOT_RUNNING, looked)
-        # Whoever runs it elsewhere learns of its end from the log: its version is old from now on.
+        # The process that runs it learns of its end from the log: its version is old from now on.
         self.running, self.elsewhere.awaited = running, None
         running.cancel = cancel
         return self._stop(running, cancelled(cancel, running, self._state()), cancel.ids, cancel.now_ms)
@@ -425,7 +425,7 @@ class Session(Standing):
                 return [*refused, *self._load()]
             case Unknown() | Unstorable() | inputs.Refused():
                 if self.snapshot is None:
-                    return self._gone(CloseCode.STORE_UNAVAILABLE)  # nobody has seen this session yet
+                    return self._gone(CloseCode.STORE_UNAVAILABLE)  # no client has seen this session yet
                 return [*self._held.refuse(ErrorCode.STORE_UNAVAILABLE), self._retry("commit")]
             case _:
                 assert_never(outcome)

@@ -10,7 +10,7 @@ from msgspec import Struct
 from server.machines.effects import Effect, SetTimer, Show
 from server.machines.elsewhere import Elsewhere
 from server.machines.inputs import Asked, Done, Failed
-from server.machines.known_log import Inbox
+from server.machines.known_log import KnownLog
 from server.machines.lines import Held
 from server.machines.turn import Ending, Running, answered, failed
 from server.records import Snapshot
@@ -48,7 +48,7 @@ class Standing:
         self.limits = limits
         self.phase = Phase.COLD
         self.snapshot: Snapshot | None = None
-        self.inbox = Inbox()
+        self.inbox = KnownLog()
         self.running: Running | None = None
         self.elsewhere = Elsewhere()
         self._tried, self._attempt = -1, 0  # the last turn that ran here, and how often

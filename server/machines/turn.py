@@ -37,7 +37,7 @@ _THINKING = Progress("Thinking …", status="thinking")
 class Running(Struct):
     """A turn that is under way: which line, what it has shown so far, and the write that ends it.
 
-    `is_seen`: somebody may have been shown that it is under way.
+    `is_seen`: a client may have been shown that it is running.
     """
 
     run: int
@@ -100,7 +100,7 @@ class Running(Struct):
         return [self._delta(self.text, reset=True)] if self.text else []
 
     def show_again(self) -> list[Transient]:
-        """What has been shown so far, for whoever missed it; a turn that has shown nothing is not spoken for."""
+        """What the turn has shown so far, for a client that missed it. Empty for a turn that has shown nothing."""
         return self.catch_up() if self.status is not None or self.text else []
 
     def take_back(self) -> list[Transient]:

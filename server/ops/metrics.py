@@ -1,6 +1,6 @@
 """Figures of this process since its start, for Prometheus: counts only, no ids and no texts.
 
-A turn is counted in plain numbers, in one call: it is the hot path. The library sees them when somebody asks.
+A turn is counted in plain numbers, in one call: it is the hot path. The Prometheus library reads them at a scrape.
 """
 
 import os

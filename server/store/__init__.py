@@ -12,7 +12,7 @@ One conformance suite runs over every implementation. Rules that all of them kee
 - a commit whose caller stops waiting is there or is not there, never a part of it, and the store goes on;
 - a write that the store itself stumbles over may be Failed alone, where the store can tell; nothing of it was written;
 - when `commit` returns, what was committed survives power loss, if the store says so in `durability`;
-- the owner (`user_id`) stands in every statement: somebody else's session looks like one that does not exist;
+- the owner (`user_id`) stands in every statement: another user's session looks like one that does not exist;
 - "not there" is a value (None, Missing); "could not look" is StoreUnavailable.
 """
 

@@ -16,7 +16,7 @@ class Library(Protocol):
     """What people need of a store."""
 
     async def published(self, message_id: str, type: str) -> Event | None:
-        """The event of this message id and type, whoever owns it: the address of a page is shown to anyone who has it.
+        """The event of this message id and type, of any user: a page is shown to everyone who has its address.
 
         Only a workflow's own frames (`is_own_frame`) can be published: for any other type this is None.
         """

@@ -1,4 +1,4 @@
-"""From STORE_URL to the store it names: one reading of it for the server and for whoever looks at what it keeps."""
+"""Parse STORE_URL and open the store: one parser for the server and for the inspector."""
 
 from typing import Final
 

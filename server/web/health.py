@@ -1,4 +1,4 @@
-"""HTTP for whoever runs the server: is it alive, can it serve, which version is it, and its figures."""
+"""HTTP endpoints for the operator: liveness, readiness, version and metrics."""
 
 from typing import Protocol
 
@@ -18,7 +18,7 @@ _NO_SESSION = SessionKey(user_id="", session_id="")
 
 
 class Draining(Protocol):
-    """Whoever knows that the server is going away."""
+    """Knows whether the server is shutting down."""
 
     draining: bool
 
@@ -43,7 +43,7 @@ class Health:
         return JSONResponse({"status": "ok", "service": "rejoinder", "version": __version__})
 
     async def ready(self, _request: Request) -> Response:
-        """The store answers and nobody is being sent away. Without its broker a process is slower, and ready."""
+        """Ready: the store answers and the server is not draining. Without its broker it is slower, but ready."""
         if self._gateway.draining:
             return problem(503, ErrorCode.DRAINING)
         try:

@@ -189,7 +189,7 @@ class WebSocketConnection:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
-            self._wire.on_text, self._wire.on_writable = _nobody, None
+            self._wire.on_text, self._wire.on_writable = _ignore_text, None
             self._outlet.closed()
             self._subscriber.closed()
             if self._goodbye is not None:
@@ -305,7 +305,7 @@ def read_request(query_string: bytes, dialect: Dialect | None, workflows: Collec
     return Request(principal, session_id, workflow, cursor, dialect)
 
 
-def _nobody(_text: str) -> None:
+def _ignore_text(_text: str) -> None:
     """What still comes of a connection that is over."""
 
 

@@ -21,7 +21,7 @@ Server → client, always `{type, message_id, session_id, timestamp, role, paylo
         token_usage       what a turn's calls to a model took: {turn, model, input_tokens, output_tokens, …, session}
         ping, pong        {n, head} and {n}
         drain             (native) this process is going away: {after_ms}
-        action_request    the open one once more, to whoever pressed a button of a closed one
+        action_request    the open one once more, to the client that pressed a button of a closed one
 
 Client → server:
 

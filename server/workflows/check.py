@@ -221,7 +221,7 @@ class _Trial:
         )
 
     def _watched(self, run: Step) -> Step:
-        """The step, and a complaint when it shows something that nobody can see."""
+        """The step, and a complaint when it shows something that no client can see."""
 
         def begin(turn: Turn) -> Any:
             outputs = run(turn)

@@ -1,6 +1,6 @@
 """A line's move: its intent, the state that the table gives for it, and what the step there says.
 
-Pure, as the table is: a step that waits is waited for by whoever runs it.
+Pure, as the table is: the caller waits for a step that waits.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Iterator, Sequence
@@ -106,7 +106,7 @@ async def step(
         return
     if not isinstance(outputs, AsyncIterator):
         if isinstance(outputs, Coroutine):
-            outputs.close()  # nobody will wait for it
+            outputs.close()  # no caller will wait for it
         raise StepError(
             ErrorCode.STEP_FAILED, f"{where(workflow, move)}: the step gave {shown(outputs)}, expected a generator"
         )

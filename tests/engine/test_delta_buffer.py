@@ -2,7 +2,7 @@
 
 import asyncio
 
-from server.engine.delta_buffer import RollUp
+from server.engine.delta_buffer import DeltaBuffer
 from server.machines.inputs import Input, Shown, Streamed
 from server.workflows.table import Progress
 
@@ -15,7 +15,7 @@ class Rolled:
 
     def __init__(self, wait_ms: int = LONG_MS, max_chars: int = 100) -> None:
         self.out: list[str | Input] = []
-        self.roll_up = RollUp(self._deliver, wait_ms=wait_ms, max_chars=max_chars)
+        self.roll_up = DeltaBuffer(self._deliver, wait_ms=wait_ms, max_chars=max_chars)
 
     def says(self, *outputs: str | Input) -> None:
         for output in outputs:

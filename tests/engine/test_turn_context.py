@@ -11,7 +11,7 @@ from server.assistant import Prompt, Usage
 from server.assistant.past import Past
 from server.engine import turn_context
 from server.engine.account import Account
-from server.engine.turn_context import Recall
+from server.engine.turn_context import TurnContext
 from server.machines.effects import RunStep
 from server.records import SessionKey
 from server.server_memory import StoredSummary
@@ -42,11 +42,11 @@ class Brief:
         yield Usage("m", 1, 1)
 
 
-def turn(**settings: Any) -> Recall:
+def turn(**settings: Any) -> TurnContext:
     """A turn whose past has one message, which is due."""
     account = Account(SessionKey(USER, SESSION), lambda: time.monotonic_ns() // 1_000_000, {})
     effect = RunStep(1, 5, 1, line(5), snapshot(seq=5, lined=5), stale=False)
-    made = Recall(Settings(chat_context_limit=1, **settings), effect, SessionKey(USER, SESSION), account)
+    made = TurnContext(Settings(chat_context_limit=1, **settings), effect, SessionKey(USER, SESSION), account)
     made.past = Past("", 2, ((3, person("I am Ada.")),))
     return made
 

@@ -11,7 +11,7 @@ import pytest
 from server.broker import LocalBroker
 from server.engine.engine import Engine
 from server.engine.leases import StoreLeases
-from server.engine.upkeep import Rounds
+from server.engine.upkeep import Upkeep
 from server.errors import CloseCode
 from server.records import SessionKey
 from server.settings import Settings
@@ -53,7 +53,7 @@ class Process:
         leases = StoreLeases(self.store, settings.takeover_ms)
         takeover_ms = settings.takeover_ms
         self.engine = Engine(self.store, self.broker, WORKFLOWS, settings, leases=leases, takeover_ms=takeover_ms)
-        self.rounds = Rounds(self.engine, settings, shared=shared)
+        self.rounds = Upkeep(self.engine, settings, shared=shared)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Process"]:

@@ -16,7 +16,7 @@ BUSY_MUTANTS: Final = (
     ),
     mutant(
         "overtaken-run", "the step of a line that was overtaken is run all the same", SESSION,
-        "            return [effects.Interrupt(run)]  # nobody waits for its answer: no step, and no model paid\n",
+        "            return [effects.Interrupt(run)]  # a newer line replaced it: run no step, call no model\n",
         "            pass\n", PURE_SESSION,
     ),
     mutant(

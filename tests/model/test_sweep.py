@@ -9,7 +9,7 @@ from msgspec import structs
 
 from server.broker import LocalBroker
 from server.engine.engine import Engine
-from server.engine.upkeep import Rounds
+from server.engine.upkeep import Upkeep
 from server.records import Event, SessionKey, Update, Write, is_line
 from server.settings import Settings
 from tests.support.builders import SESSION, USER, ended, event, line
@@ -31,11 +31,11 @@ async def store() -> DictStore:
 
 
 @pytest.fixture
-async def rounds(store: DictStore) -> AsyncIterator[Rounds]:
+async def rounds(store: DictStore) -> AsyncIterator[Upkeep]:
     settings = replace(Settings(), sweep_ms=20, store_retry_ms=10)
     engine = Engine(store, LocalBroker(), WORKFLOWS, settings)
     engine.start()
-    rounds = Rounds(engine, settings, shared=False)
+    rounds = Upkeep(engine, settings, shared=False)
     yield rounds
     await rounds.close()
     await engine.close()
@@ -57,7 +57,7 @@ async def answers(store: DictStore, count: int) -> list[Event]:
             await asyncio.sleep(0.005)
 
 
-async def test_a_line_that_was_left_is_answered_at_the_start(store: DictStore, rounds: Rounds) -> None:
+async def test_a_line_that_was_left_is_answered_at_the_start(store: DictStore, rounds: Upkeep) -> None:
     await leave_a_line(store, 1)
     rounds.start()
     [turn] = await answers(store, 1)
@@ -65,7 +65,7 @@ async def test_a_line_that_was_left_is_answered_at_the_start(store: DictStore, r
 
 
 async def test_a_line_that_was_left_later_is_answered_too(
-    store: DictStore, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
+    store: DictStore, rounds: Upkeep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked = 0
 

@@ -1,11 +1,11 @@
 """The log as a session follows it."""
 
-from server.machines.known_log import Inbox
+from server.machines.known_log import KnownLog
 from tests.support.builders import ended, event, line
 
 
 def test_an_inbox_takes_what_joins_and_keeps_the_lines() -> None:
-    inbox = Inbox()
+    inbox = KnownLog()
     inbox.begin(2, [])
     assert inbox.take([event(2), line(3), event(4), ended(5, 3), line(7)]) == 3
     assert (inbox.head, inbox.lines) == (5, [line(3)])
@@ -15,7 +15,7 @@ def test_an_inbox_takes_what_joins_and_keeps_the_lines() -> None:
 
 
 def test_the_newest_line_is_the_last_that_wants_an_answer() -> None:
-    inbox = Inbox()
+    inbox = KnownLog()
     assert inbox.newest == 0
     inbox.begin(4, [line(3), line(4)])
     assert inbox.newest == 4
@@ -24,7 +24,7 @@ def test_the_newest_line_is_the_last_that_wants_an_answer() -> None:
 
 
 def test_no_line_is_next_before_a_gap_is_filled() -> None:
-    inbox = Inbox()
+    inbox = KnownLog()
     inbox.begin(3, [line(3)])
     inbox.hear_of(5)
     assert inbox.next_line(0) is None
@@ -33,7 +33,7 @@ def test_no_line_is_next_before_a_gap_is_filled() -> None:
 
 
 def test_an_inbox_knows_which_lines_are_ours_until_they_are_answered() -> None:
-    inbox = Inbox()
+    inbox = KnownLog()
     inbox.begin(4, [line(3), line(4)])
     inbox.own(3)
     assert (inbox.is_ours(line(3)), inbox.is_ours(line(4))) == (True, False)
@@ -42,7 +42,7 @@ def test_an_inbox_knows_which_lines_are_ours_until_they_are_answered() -> None:
 
 
 def test_an_inbox_is_behind_from_what_it_hears_until_it_has_it() -> None:
-    inbox = Inbox()
+    inbox = KnownLog()
     inbox.begin(2, [])
     inbox.hear([])
     assert not inbox.is_behind
@@ -54,7 +54,7 @@ def test_an_inbox_is_behind_from_what_it_hears_until_it_has_it() -> None:
 
 
 def test_what_the_store_will_tell_need_not_be_remembered() -> None:
-    inbox = Inbox()
+    inbox = KnownLog()
     inbox.hear([line(9)])
     inbox.forget()
     inbox.begin(2, [])
@@ -62,7 +62,7 @@ def test_what_the_store_will_tell_need_not_be_remembered() -> None:
 
 
 def test_a_line_with_its_answer_is_passed_over_where_nothing_else_waits() -> None:
-    inbox = Inbox()
+    inbox = KnownLog()
     inbox.begin(2, [])
     assert inbox.pass_over([line(3), ended(4, 3)])
     assert (inbox.head, inbox.lines, inbox.is_behind) == (4, [], False)

@@ -13,7 +13,7 @@ from server.broker import LocalBroker
 from server.clock import new_id
 from server.engine.engine import Engine
 from server.engine.subscriber import Subscriber
-from server.engine.upkeep import Rounds
+from server.engine.upkeep import Upkeep
 from server.errors import CloseCode
 from server.machines.connection import Cursor
 from server.records import SessionKey
@@ -103,7 +103,7 @@ class Room:
         settings = replace(Settings(), **{**QUICK, **changes})
         known = {workflow.name: workflow for workflow in (*workflows, ECHO)}
         self.engine = Engine(self.store, LocalBroker(), known, settings, assistant=assistant)
-        self.rounds = Rounds(self.engine, settings, shared=False)
+        self.rounds = Upkeep(self.engine, settings, shared=False)
 
     async def enter(self, workflow: str = "echo", key: SessionKey | None = None) -> Person:
         """Somebody connects; back when the connection is live."""

@@ -92,7 +92,7 @@ class RedisBroker(LocalBroker):
         super().subscribe(key, subscriber)
 
     def unsubscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
-        """As in one process; with whoever is the last goes the channel."""
+        """Unsubscribe. After the last subscriber, leave the Redis channel too."""
         super().unsubscribe(key, subscriber)
         self._leave(key)
 
@@ -102,7 +102,7 @@ class RedisBroker(LocalBroker):
         super().follow(key)
 
     def unfollow(self, key: SessionKey) -> None:
-        """With whoever is the last goes the channel."""
+        """Stop following. After the last follower, leave the Redis channel too."""
         super().unfollow(key)
         self._leave(key)
 
@@ -125,7 +125,7 @@ class RedisBroker(LocalBroker):
         self._outbox.put(self._channel(key), msgspec.json.encode(Shown(self.node, frame)))
 
     def ask(self, key: SessionKey) -> None:
-        """Ask whoever runs the session's turn to show again what it has shown so far."""
+        """Ask the process that runs the session's turn to show again what it has shown so far."""
         self._outbox.put(self._channel(key), msgspec.json.encode(Wish(self.node)))
 
     def _join(self, key: SessionKey) -> None:

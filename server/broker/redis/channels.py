@@ -1,7 +1,7 @@
 """The Redis channels that this process subscribes to, over one connection that is renewed while the server runs.
 
 Two tasks share the connection: one only reads, the other only writes (SUBSCRIBE, UNSUBSCRIBE, PING), so neither waits
-for the other and nobody cancels a command half-way. Silence is not taken for peace: a ping that finds no answer cuts
+for the other and no caller cancels a command half-way. Silence is not taken for peace: a ping that finds no answer cuts
 the connection, and a new one subscribes anew. What was published meanwhile is lost; `connected` tells of it.
 """
 

@@ -3,7 +3,7 @@
 - All that is missing is one transaction, with a row a file in `rejoinder_migrations`: whatever ends it half way leaves
   the schema of before.
 - A lock of that transaction makes others wait, who then find nothing to do. Locks of a session would be lost, or would
-  stay with somebody else, behind a pooler that gives a server connection for one transaction only.
+  stay with another client, behind a pooler that gives a server connection for one transaction only.
 - The files may run again. So a database into which they were pasted by hand is taken over by running them.
 - A file that was applied is never edited: its checksum is in the table.
 """
@@ -25,7 +25,7 @@ from server.store.schema import Schema
 
 #: How long another process may take with its migration.
 LOCK_WAIT_MS: Final = 60_000
-#: How long a migration waits for a table that is in use. Whoever comes to the table later waits behind it.
+#: How long a migration waits for a table that is in use. Later queries on the table wait behind it.
 TABLE_WAIT_MS: Final = 3_000
 #: How long one file may run.
 STATEMENT_MS: Final = 600_000
@@ -35,7 +35,7 @@ CONNECT_S: Final = 10.0
 #: When the database keeps none of these times itself, because nothing reaches it any more.
 _COMMAND_S: Final = (STATEMENT_MS + LOCK_WAIT_MS) / 1000
 _FAREWELL_S: Final = 2.0
-_LOCK: Final = 0x72656A6F696E6472  # any number that nobody else takes: "rejoindr"
+_LOCK: Final = 0x72656A6F696E6472  # any number that no other program takes: "rejoindr"
 _BEGIN: Final = """
 set local lock_timeout = {wait_ms};
 set local statement_timeout = {statement_ms};
@@ -114,7 +114,7 @@ async def migrate(
 
 
 class _Work:
-    """One run in one transaction; `doing` is what it is at, for whoever has to explain how it ended."""
+    """One run in one transaction; `doing` is what it is at, so that an error can name the place."""
 
     def __init__(self, migrations: list[Migration], own: int) -> None:
         self._migrations = migrations

@@ -106,7 +106,7 @@ class PostgresStore(FunctionStore):
         return None if said is None else msgspec.json.decode(said)
 
     async def _ask_for(self, function: str, query: str, values: Any) -> Any:
-        """As `_run`, to its end, whoever stops waiting: a call that is torn out of a connection spoils it."""
+        """As `_run`, to its end, even when the caller is cancelled: a cancelled call spoils its connection."""
         return await asyncio.shield(self._begin(self._run(function, query, values)))
 
     async def _run(self, function: str, query: str, values: Any) -> Any:
@@ -165,7 +165,7 @@ class PostgresStore(FunctionStore):
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # whoever waited may have left, and nobody else is to be told
+            task.exception()  # the caller may have left, and no other caller needs it
 
 
 async def _close(connection: asyncpg.Connection) -> None:

@@ -87,7 +87,7 @@ class RedisSource:
 
 def _check_schema(schema: str | bool) -> None:
     if schema is False:
-        raise StoreUnavailable("no server has kept conversations in it yet, or somebody emptied it")
+        raise StoreUnavailable("no server has kept conversations in it yet, or it was emptied")
     if schema != str(SCHEMA):
         raise StoreUnavailable(f"it has schema {schema}, and this program reads {SCHEMA}: use the server's own")
 

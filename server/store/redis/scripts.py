@@ -1,9 +1,9 @@
 """Redis scripts, called so that no answer is lost, mixed up or waited for without end.
 
-A command is never cancelled: redis-py once left its answer in the connection, for the next caller to read. Whoever
-stops waiting leaves it behind, and it ends by its own timeouts. A command is never repeated, either: redis-py's own
-retries are off, and an unknown outcome is for the caller to look up. Only a script that Redis does not know is sent
-again, whole: then it was not run.
+A command is never cancelled: redis-py once left its answer in the connection, for the next caller to read. A
+caller that stops waiting leaves it running, and it ends by its own timeouts. A command is never repeated, either:
+redis-py's own retries are off, and an unknown outcome is for the caller to look up. Only a script that Redis does not
+know is sent again, whole: then it was not run.
 """
 
 import asyncio
@@ -107,7 +107,7 @@ class RedisScripts:
     def _ended(self, running: asyncio.Task[bytes]) -> None:
         self._running.discard(running)
         if not running.cancelled():
-            running.exception()  # its caller may have left; nobody else is to be told
+            running.exception()  # its caller may have left; no other caller needs it
 
     async def _evaluate(self, script: Script, request: bytes) -> bytes:
         """The raw answer. Each step of redis-py (pool, connect, send, read) has the timeout as its own bound."""

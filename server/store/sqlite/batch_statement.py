@@ -17,8 +17,8 @@ from server.store.rows import EVENT_COLUMNS
 
 #: How many sessions and events one row has room for. Room that stays empty is bound, too, and looked at.
 _SHAPES: Final = ((1, 3), (4, 12), (12, 36), (32, 96))
-#: Bound where null is meant: no text is equal to a number, and for each None the library looks in vain for somebody who
-#: would adapt it, which takes longer than all the rest of its row.
+#: Stands for NULL, because no text is equal to a number: binding None makes sqlite3 search for an adapter, which costs
+#: more than all other values of the row.
 NOTHING: Final = 0
 #: Of a session: what it was, by which it is known again, and what becomes of it.
 CHANGE_COLUMNS: Final = (
@@ -59,7 +59,7 @@ def prepare(connection: sqlite3.Connection) -> None:
             f" where new_session <> {NOTHING}; end"
         )
     for shape in _SHAPES:
-        # Compiling the largest takes milliseconds, for which nobody's line should wait. Without values it is compiled
+        # Compiling the largest takes milliseconds, and no line should wait for that. Without values it is compiled
         # and not run, so that a start needs no lock.
         with contextlib.suppress(sqlite3.ProgrammingError):
             connection.execute(_text(shape, 1))

@@ -56,7 +56,9 @@ class SqliteInspector:
     def __enter__(self) -> Self:
         """Begin the read. Raises StoreUnavailable."""
         if self._is_memory:
-            raise StoreUnavailable("conversations are in the server's memory (STORE_URL): nobody else can see them")
+            raise StoreUnavailable(
+                "conversations are in the server's memory (STORE_URL): no other process can see them"
+            )
         if not self._path.is_file():
             raise StoreUnavailable(f"there is no file {self._path}")
         is_quiet = not any(beside.exists() for beside in self._beside("-wal", "-journal"))
@@ -129,7 +131,7 @@ class SqliteInspector:
         return seen
 
     def _check_quiet(self) -> None:
-        """An immutable file is read without locks: what was read counts only if nobody has begun to write."""
+        """An immutable file is read without locks: what was read counts only if no process has begun to write."""
         if self._quiet is not None and self._quiet != self._state():
             raise StoreUnavailable(f"{self._path} changed while it was read: a server has just started; try again")
 

@@ -92,7 +92,7 @@ def plan(file: Path, migrations: Sequence[Migration]) -> list[str]:
     """What `migrate` would do to a file, a line for each thing; writes nothing. Raises sqlite3.Error."""
     if not file.exists():
         return [f"would make {file}"]
-    # A log beside it holds what was written last; without one nobody writes, and SQLite need not put one there.
+    # A log beside it holds what was written last; without one no process writes, and SQLite need not put one there.
     is_quiet = not file.with_name(f"{file.name}-wal").exists()
     with _reading(file, "&immutable=1" if is_quiet else "") as connection:
         check(connection, migrations[-1].version)

@@ -199,7 +199,7 @@ class SqliteStore:
     async def _run(
         self, threads: Threads, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Work on one of the threads, with its connection. Once begun it is finished, whoever stops waiting."""
+        """Work on one of the threads, with its connection. It is finished even if the caller is cancelled."""
         if not self._is_open:
             raise StoreClosed("the store is not open")
         return await self._end(threads.call(lambda: work(self._connection(), *args, **kwargs)))

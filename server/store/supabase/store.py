@@ -110,7 +110,7 @@ class SupabaseStore(FunctionStore):
         async with contextlib.AsyncExitStack() as places:
             if self._http is not None:
                 places.push_async_callback(self._http.aclose)  # also when the wait for the calls is given up
-            # They are given in the order they were asked for: whoever has them all has waited for every call.
+            # They are given in the order they were asked for: a caller that has them all has waited for every call.
             for place in (self._writing, *[self._reading] * (self._calls - 1)):
                 await places.enter_async_context(place)
 
@@ -120,7 +120,7 @@ class SupabaseStore(FunctionStore):
             async with asyncio.timeout(self._timeout_ms / 1000), place:
                 answer = (await self._client.rpc(function, dict(arguments)).execute()).data
         except APIError as error:
-            # PostgREST 12 gives no code, and 400, when it loses its database: nobody knows what was executed.
+            # PostgREST 12 gives no code, and 400, when it loses its database: the outcome is unknown.
             code = error.code or str(_status.get())
         except TimeoutError:
             raise StoreUnavailable(f"Supabase did not answer within {self._timeout_ms} ms") from None

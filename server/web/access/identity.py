@@ -1,4 +1,4 @@
-"""Who is this? In the open development mode, whoever the client says it is."""
+"""Identify the user of a connection. In the open development mode: the user id that the client sends."""
 
 from collections.abc import Mapping
 from typing import Final

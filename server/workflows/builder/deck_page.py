@@ -11,7 +11,7 @@ from typing import Any, Final
 
 STYLESHEET: Final = "/static/deck.css"
 SCRIPT: Final = "/static/deck.js"
-#: Slides that a page shows at most; a stored deck has no more, whoever wrote it.
+#: Slides that a page shows at most; a stored deck has no more, from either writer.
 MAX_SLIDES: Final = 100
 _ACCENTS: Final = 6
 

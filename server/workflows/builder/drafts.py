@@ -1,6 +1,6 @@
 """What a model writes for the builder, as forms that are checked, and what the builder makes of them.
 
-The builder keeps and shows the same things whoever wrote them: a Brief, a plan, a Strawman, as the rules have them.
+The builder keeps and shows the same things from either writer: a Brief, a plan, a Strawman, as the rules have them.
 """
 
 from collections.abc import Sequence

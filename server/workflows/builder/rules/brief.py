@@ -104,7 +104,7 @@ _EDGE_END: Final = re.compile(rf"(?:\s+{_EDGE})+[\s\W]*$", re.IGNORECASE)
 
 
 def is_open_choice(text: str) -> bool:
-    """Whether somebody leaves the choice to us ("you decide", "I don't know")."""
+    """Whether the user leaves the choice to us ("you decide", "I don't know")."""
     return len(text.split()) <= 9 and _OPEN_CHOICE.search(text) is not None
 
 

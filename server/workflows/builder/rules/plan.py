@@ -86,7 +86,7 @@ class PlanChange:
 
 
 def read_answers(request: Brief, text: str) -> Brief:
-    """The brief after the answers to the clarifying questions; what nobody asked for becomes a focus point."""
+    """The brief after the answers to the clarifying questions; other text becomes a focus point."""
     details = read_details(text, [question.key for question in choose_questions(request)], is_answer=True)
     loose = [tidy(rest, 80) for rest in details.rest if len(rest.split()) <= 20]
     details.focus = [*details.focus, *loose][:4]

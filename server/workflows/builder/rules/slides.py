@@ -99,7 +99,7 @@ def arrange(strawman: Strawman) -> Strawman:
 
 
 def retarget(strawman: Strawman, brief: Brief) -> Strawman:
-    """The same slides for another brief: theme and frame follow it, unless somebody has changed their words."""
+    """The same slides for another brief: theme and frame follow it, unless the user has changed their text."""
     before = {slide.slide_type: slide for slide in _frame(strawman.brief)}
     after = {slide.slide_type: slide for slide in _frame(brief)}
 
@@ -129,7 +129,7 @@ def choose_outlines(brief: Brief, count: int, taken: Sequence[str] = ()) -> list
 
 
 def focus_outline(brief: Brief, point: str, turn: int) -> Outline:
-    """An outline for a point that somebody asked for. `turn` varies the wording."""
+    """An outline for a point that the user asked for. `turn` varies the wording."""
     title, subject = capitalise(tidy(point, MAX_TITLE_CHARS)), tidy(point, 60)
     variants = (
         (f"Goes into {subject}, because it was asked "
