@@ -5,13 +5,14 @@ Behind it may stand one of COMMANDS and its arguments.
 
 import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import FrameType
-from typing import Final
+from typing import Any, Final, NoReturn
 
 import structlog
 import uvicorn
@@ -41,6 +42,8 @@ _GARBAGE = 5_000
 #: How often, and for how long at a time (in seconds), the tasks are ended that are left at the very end.
 _ROUNDS = 3
 _ROUND_S = 0.5
+#: How many tasks that do not end are named in the log.
+_NAMED = 20
 
 
 class DrainingServer(uvicorn.Server):
@@ -69,7 +72,8 @@ class DrainingServer(uvicorn.Server):
         except (StoreUnavailable, ConfigError) as error:
             log.critical("cannot_start", reason=str(error))
         finally:
-            await _end_tasks()
+            if left := await _end_tasks():
+                self._leave(left)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A first signal drains, a second one ends at once."""
@@ -78,6 +82,13 @@ class DrainingServer(uvicorn.Server):
         else:
             self.force_exit = sig == signal.SIGINT
             self.should_exit = True
+
+    def _leave(self, left: Collection[asyncio.Task[Any]]) -> NoReturn:
+        """End the process beside tasks that swallow their cancellation: asyncio would wait for them without a bound."""
+        log.error("tasks_left", tasks=sorted(task.get_name() for task in left)[:_NAMED])
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(0 if self.started else 1)
 
     def _orphaned(self, lifeline: int) -> None:
         asyncio.get_running_loop().remove_reader(lifeline)
@@ -90,13 +101,17 @@ class DrainingServer(uvicorn.Server):
         self._drain.add_done_callback(lambda _: setattr(self, "should_exit", True))
 
 
-async def _end_tasks() -> None:
-    """Cancel the tasks that a hasty stop has left, and the tasks that those start: a driver disconnects in its own."""
+async def _end_tasks() -> set[asyncio.Task[Any]]:
+    """Cancel the tasks that a hasty stop has left, and the tasks that those start: a driver disconnects in its own.
+
+    Returns the tasks that still run then.
+    """
     for _ in range(_ROUNDS):
         if left := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in left:
                 task.cancel()
             await asyncio.wait(left, timeout=_ROUND_S)
+    return {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
 
 
 def main(workflows: Mapping[str, Workflow] | None = None) -> int:
@@ -158,6 +173,9 @@ def run_command(arguments: Sequence[str]) -> int:
     if name in COMMANDS:
         return COMMANDS[name](others)
     known = ", ".join(COMMANDS)
+    if name in ("-h", "--help"):
+        print(f"python -m server: start the server. python -m server COMMAND: {known}. Settings: .env.example")  # noqa: T201
+        return 0
     print(f"There is no command {name!r}: nothing starts the server, else one of {known}.", file=sys.stderr)  # noqa: T201
     return 2
 

@@ -211,6 +211,8 @@ class Subscriber:
                     self._sync(effect)
                 case connection.WentLive(head):
                     self._went_live(head)
+                case connection.Close(CloseCode.INTERNAL):
+                    self._unreadable("its log has a hole")
                 case connection.Close(code):
                     self.close(code)
                 case _:

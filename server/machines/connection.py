@@ -167,7 +167,8 @@ class Connection:
             return []
         self._reading = False
         if not self._joins(items):
-            return self._close(CloseCode.INSUFFICIENT_STATE)
+            # Events with a hole between them stay so: the client must not come back at once.
+            return self._close(CloseCode.INTERNAL if items else CloseCode.INSUFFICIENT_STATE)
         return self._send(items)
 
     def read_failed(self, read_id: int) -> list[Effect]:

@@ -5,7 +5,8 @@ Ends with 0 when nothing is wrong, 1 when something is, 2 when there is no such 
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from server.errors import WorkflowError
 from server.workflows.check import Move, check_workflow
@@ -38,10 +39,16 @@ def main(arguments: Sequence[str]) -> int:
 def _told(move: Move) -> str:
     said = [f"  {text}" for text in move.texts]
     buttons = [
-        f"  {frame.payload['prompt_text']}  " + "  ".join(f"[{one['label']}]" for one in frame.payload["actions"])
+        f"  {frame.payload.get('prompt_text')}  " + "  ".join(f"[{label}]" for label in _labels(frame.payload))
         for frame in move.frames
         if frame.type == "action_request"
     ]
     others = [f"  ({frame.type})" for frame in move.frames if frame.type not in ("chat_message", "action_request")]
     head = f"{move.line or '(the session opens)'}   {move.came_from} → {move.to}, {move.intent}"
     return "\n".join([head, *said, *buttons, *others])
+
+
+def _labels(payload: Mapping[str, Any]) -> list[object]:
+    """The labels of an action request, which may be a Frame of the workflow's own making."""
+    actions = payload.get("actions")
+    return [one.get("label") for one in actions if isinstance(one, dict)] if isinstance(actions, list) else []

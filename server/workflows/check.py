@@ -164,8 +164,8 @@ class _Trial:
             self._complain(f"{where}: the step did not end within {self._step_ms} ms")
         except StepError as error:
             self._complain(f"{where}: {error}")
-        except Exception as error:  # noqa: BLE001  a step is foreign code, and its fault is what is looked for
-            self._complain(f"{where}: {type(error).__name__}: {error}{_place_of(error)}")
+        except BaseException as error:  # noqa: BLE001  a step is foreign code, and its faults are looked for
+            self._complain(f"{where}: {type(error).__name__}: {_words_of(error)}{_place_of(error)}")
         finally:
             took_ms = round((time.monotonic() - began) * 1000)
             await tools.close()
@@ -273,6 +273,14 @@ def _as_stored(result: Result) -> Result:
     payloads, memory = msgspec.json.decode(encoded)
     frames = [Frame(frame.type, kept, frame.message_id) for frame, kept in zip(result.frames, payloads, strict=True)]
     return Result(result.intent, result.to, tuple(frames), memory)
+
+
+def _words_of(error: BaseException) -> str:
+    """The words of an exception, whose `__str__` is foreign code, too."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001  it may raise anything
+        return "(its words cannot be read)"
 
 
 def _place_of(error: BaseException) -> str:

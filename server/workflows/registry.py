@@ -39,6 +39,9 @@ def find_in(package: ModuleType) -> dict[str, Workflow]:
         except WorkflowError as error:
             complaints.update((f"{_line_of(error, package)}: {complaint}", None) for complaint in _told(error))
             continue
+        except SystemExit as error:  # else the start would end in silence, with the status of the module
+            complaints[f"workflows/{name}: it ends the process when it is imported (SystemExit {error.code!r})"] = None
+            continue
         for workflow in _workflows_of(module):
             here = _shown(module.__file__)
             known, there = found.setdefault(workflow.name, (workflow, here))

@@ -224,8 +224,14 @@ class Workflow:
     _tools: dict[str, ToolSpec] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if wrong_types := find_wrong_types(self, State, Button):
-            raise WorkflowError(self.name, wrong_types)
+        try:
+            if wrong_types := find_wrong_types(self, State, Button):
+                raise WorkflowError(str(self.name), wrong_types)
+            self._index()
+        except (TypeError, AttributeError, ValueError) as error:
+            raise WorkflowError(str(self.name), [f"a value of the table has a wrong type: {error}"]) from error
+
+    def _index(self) -> None:
         implied = {OTHER: STAY} if self.fallback == OTHER else {}
         self._states.update((state.name, state) for state in self.states)
         self._allowed.update((state.name, {**implied, **self.always, **state.on}) for state in self.states)

@@ -260,6 +260,7 @@ DAMAGES = {
     "a payload that is a list": "update events set payload = '[]' where {} and seq = 3",
     "a payload that is text": "update events set payload = '\"tea\"' where {} and seq = 3",
     "a turn that is text": "update events set turn = 'x' where {} and seq = 3",
+    "a line that is no UTF-8": "update events set payload = cast(x'7bff7d' as text) where {} and seq = 3",
     "a type that is bytes": "update events set type = x'00' where {} and seq = 3",
 }
 ODDITIES = {
@@ -341,6 +342,25 @@ async def test_the_same_id_as_a_line_without_text_is_refused(tmp_path: Path, rec
         victim.say("left over", "c1")
         assert (await victim.until("error"))["code"] == "id_reuse"
         assert (await victim.turn("another"))["intent"] == "Say"
+
+
+async def test_a_hole_in_the_log_sends_the_client_away_for_a_while(tmp_path: Path, records: list[Any]) -> None:
+    await with_damage(tmp_path / "x.db", "delete from events where {} and seq = 2", KEY)
+    async with room(tea(at_once(lambda: chat("one"))), store=SqliteStore(str(tmp_path / "x.db"))) as here:
+        victim = here.join("tea", KEY)
+        assert await victim.until_closed() is CloseCode.INTERNAL
+        assert victim.of("error")[-1]["code"] == "session_unreadable"
+        assert "hole" in events(records, "session_unreadable")[-1]["reason"]
+
+
+async def test_an_owner_that_is_no_utf8_does_not_keep_the_sweep_from_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    await with_damage(path, "update sessions set user_id = cast(x'ff' as text) where {}", SessionKey("ann", "bad"))
+    await with_damage(path, "update sessions set visible = visible where {}", SessionKey("ann", "good"))
+    store = SqliteStore(str(path))
+    await store.open()
+    assert SessionKey("ann", "good") in await store.pending(2**53, 10)
+    await store.close()
 
 
 async def test_many_damaged_sessions_do_not_keep_the_sweep_from_the_others(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A process that is told to stop while its database stands still."""
+"""A process that is told to stop while its database, or a step, stands still."""
 
 from pathlib import Path
 
@@ -50,3 +50,15 @@ async def test_a_drain_leaves_no_connection_to_supabase_behind(tmp_path: Path) -
     assert "stopped_in_haste" in server.log()
     assert "Unclosed" not in server.log()
     assert "Traceback" not in server.log()
+
+
+async def test_a_step_that_swallows_its_cancellation_does_not_keep_the_process(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path, {"STEP_TIMEOUT_MS": "1000", "DRAIN_MS": "500"})
+    await server.start()
+    async with Client(server.port) as client:
+        await client.until_type("live")
+        await client.say("cling")
+        await client.until_type("ack")
+        assert await server.stop() == 0
+    assert "tasks_left" in server.log()
+    assert "step " in server.log()

@@ -389,3 +389,17 @@ def test_a_workflow_declares_its_own_frames_and_the_one_that_is_a_page() -> None
     drawn = table(State("HALL", saying(), final=True), frames={"drawing": str}, page=page)
     assert drawn.page is page
     assert page.address("https://example.test", "m1") == "https://example.test/drawings/m1"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": None},
+        {"frames": ["a"]},
+        {"page": 5},
+        {"states": [State(["A"], run=HALL.run)]},  # type: ignore[arg-type]
+    ],
+)
+def test_a_value_of_a_wrong_type_is_a_complaint_and_no_traceback(wrong: dict[str, Any]) -> None:
+    with pytest.raises(WorkflowError):
+        replace(WALK, **wrong)

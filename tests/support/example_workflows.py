@@ -1,6 +1,7 @@
 """Workflows that do what tests need: echo, wait, stream, break."""
 
 import asyncio
+import contextlib
 import math
 import os
 import time
@@ -28,7 +29,9 @@ def echo(turn: Turn) -> AsyncIterator[Output] | Iterator[Output]:
     return wait(turn) if first in WAITS else repeat(turn)
 
 
-WAITS = frozenset({"sleep", "note", "stream", "many", "recall", "boom", "huge", "surrogate", "strange", "silent"})
+WAITS = frozenset(
+    {"sleep", "note", "stream", "many", "recall", "boom", "huge", "surrogate", "strange", "silent", "cling"}
+)
 
 
 def repeat(turn: Turn) -> Iterator[Output]:
@@ -53,7 +56,7 @@ def repeat(turn: Turn) -> Iterator[Output]:
 
 
 async def wait(turn: Turn) -> AsyncIterator[Output]:
-    """`sleep 3` waits, `note f 3` notes its process in a file and waits, `stream 1 a b` streams, `boom` breaks, …"""
+    """`sleep 3` waits, `note f 3` notes its process and waits, `stream 1 a b` streams, `cling` never ends …"""
     words = turn.line.text.split()
     match words:
         case ["sleep", seconds]:
@@ -76,6 +79,10 @@ async def wait(turn: Turn) -> AsyncIterator[Output]:
             yield chat(f"events {[event.seq for event in turn.events]}")
         case ["boom"]:
             raise RuntimeError("the secret reason")
+        case ["cling"]:  # swallows every cancellation
+            while True:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(60)
         case ["huge"]:
             yield chat("x" * 2_000_000)
         case ["surrogate"]:

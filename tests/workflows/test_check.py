@@ -245,3 +245,25 @@ def test_a_classifier_that_names_what_the_state_does_not_understand(classify: An
 def test_numbers_that_json_lacks_are_kept_as_the_server_keeps_them() -> None:
     checked = check_workflow(with_step(saying(Remember({"score": math.nan}), chat("Here."))), LINES)
     assert "score" not in checked.moves[-1].memory
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (SystemExit(0), "SystemExit: 0"),
+        (KeyboardInterrupt(), "KeyboardInterrupt: "),
+        (asyncio.CancelledError(), "CancelledError: "),
+        (Unspeakable(), "Unspeakable: (its words cannot be read)"),
+    ],
+)
+def test_a_step_that_would_end_the_checker_is_a_complaint(error: BaseException, told: str) -> None:
+    def ends(turn: Turn) -> Iterator[Output]:
+        yield chat("Here.")
+        raise error
+
+    assert complaints(with_step(ends))[0].startswith(f"line 2 ('yes, TEA'): {told}")

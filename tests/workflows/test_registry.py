@@ -102,3 +102,9 @@ def test_every_wrong_table_of_the_folder_is_told_with_its_line(folder: Folder, t
 def test_a_mistake_of_python_is_pythons_to_tell(folder: Folder) -> None:
     with pytest.raises(NameError, match="gret"):
         find_in(folder({"tea.py": TEA.replace('"ASK", greet', '"ASK", gret')}))
+
+
+def test_a_module_that_ends_the_process_is_a_complaint(folder: Folder) -> None:
+    with pytest.raises(WorkflowError) as raised:
+        find_in(folder({"odd.py": "raise SystemExit(0)", "tea.py": TEA}))
+    assert raised.value.complaints == ["workflows/odd: it ends the process when it is imported (SystemExit 0)"]

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
 
-from server.errors import InvalidWrite, StoreClosed, StoreError, StoreUnavailable
+from server.errors import InvalidWrite, StoreClosed, StoreError, StoreUnavailable, Unreadable
 from server.records import INTEGER_MAX, Event, Loaded, Outcome, SessionKey, Summary, Write
 from server.store.rows import EVENT_COLUMNS, SESSION_COLUMNS, encode, event_of, snapshot_of
 from server.store.sqlite.migrate import MIGRATIONS, Migration, check, migrate, transaction
@@ -267,8 +267,11 @@ class SqliteStore:
 
 
 def _store_error(error: Exception) -> StoreError:
-    kind = InvalidWrite if isinstance(error, _INVALID) else StoreUnavailable
-    return kind(f"{type(error).__name__}: {error}")
+    words = f"{type(error).__name__}: {error}"
+    if isinstance(error, _INVALID):
+        return InvalidWrite(words)
+    # SQLite has no code for it: a text column holds bytes that are no UTF-8, and they will be so next time.
+    return Unreadable(words) if "decode to UTF-8" in words else StoreUnavailable(words)
 
 
 def _load(connection: sqlite3.Connection, key: SessionKey, after: int, limit: int) -> Loaded | None:
@@ -328,10 +331,14 @@ def _published(connection: sqlite3.Connection, message_id: str, type: str) -> Ev
 
 def _pending(connection: sqlite3.Connection, before_ms: int, limit: int) -> list[SessionKey]:
     rows = connection.execute(
-        "select user_id, session_id from sessions where lined > cursor and updated_at <= ? order by updated_at limit ?",
+        "select cast(user_id as blob), cast(session_id as blob) from sessions"
+        " where lined > cursor and updated_at <= ? order by updated_at limit ?",
         (before_ms, limit),
     )
-    return [SessionKey(user_id=user_id, session_id=session_id) for user_id, session_id in rows]
+    # As bytes: an id that is damaged must not hide the sessions beside it. Nothing is found under the text it becomes.
+    return [
+        SessionKey(user_id=user.decode(errors="replace"), session_id=id.decode(errors="replace")) for user, id in rows
+    ]
 
 
 def _list(connection: sqlite3.Connection, user_id: str, limit: int) -> list[Summary]:
