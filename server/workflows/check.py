@@ -161,7 +161,7 @@ class _Trial:
                     else:
                         shown.append(output)
         except TimeoutError:
-            self._complain(f"{where}: the step did not end within {self._step_ms} ms")
+            self._complain(f"{where}: the step did not end within {self._step_ms} ms (`step_ms`)")
         except StepError as error:
             self._complain(f"{where}: {error}")
         except BaseException as error:  # noqa: BLE001  a step is foreign code, and its faults are looked for
@@ -201,7 +201,7 @@ class _Trial:
         streamed = "".join(output.text for output in move.shown if isinstance(output, Delta))
         if streamed and streamed not in move.texts:
             self._complain(
-                f"{self._where}: streamed {streamed[:60]!r}, and no chat(…) says that: what was shown would vanish"
+                f"{self._where}: streamed {streamed[:60]!r}, and no chat(…) has just that text: what was shown would vanish"
             )
 
     def _turn(self, line: Line, intent: str, tools: Tools) -> Turn:

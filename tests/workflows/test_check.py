@@ -173,7 +173,7 @@ def test_a_step_that_waits_too_long() -> None:
         await asyncio.sleep(60)
         yield chat("good morning")
 
-    assert complaints(with_step(sleepy), step_ms=20)[0] == "line 2 ('yes, TEA'): the step did not end within 20 ms"
+    assert complaints(with_step(sleepy), step_ms=20)[0] == "line 2 ('yes, TEA'): the step did not end within 20 ms (`step_ms`)"
 
 
 def test_a_step_that_works_too_long_without_waiting() -> None:
@@ -222,7 +222,7 @@ def test_a_stream_whose_text_is_not_said() -> None:
         yield chat("Here it is.")
 
     assert complaints(with_step(hasty)) == [
-        "line 2 ('yes, TEA'): streamed 'Here it ', and no chat(…) says that: what was shown would vanish"
+        "line 2 ('yes, TEA'): streamed 'Here it ', and no chat(…) has just that text: what was shown would vanish"
     ]
 
 

@@ -251,7 +251,7 @@ def test_a_call_that_ignores_its_cancellation_holds_nothing_up() -> None:
 def test_a_step_that_is_stopped_leaves_no_tool_open() -> None:
     probe, began = Probe(hangs), time.monotonic()
     checked = play(spec(probe.open), once, step_ms=50)
-    assert checked.complaints == [f"{AT}the step did not end within 50 ms"]
+    assert checked.complaints == [f"{AT}the step did not end within 50 ms (`step_ms`)"]
     assert probe.events[-1] == "close"
     assert time.monotonic() - began < 5
 
