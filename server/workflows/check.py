@@ -201,7 +201,8 @@ class _Trial:
         streamed = "".join(output.text for output in move.shown if isinstance(output, Delta))
         if streamed and streamed not in move.texts:
             self._complain(
-                f"{self._where}: streamed {streamed[:60]!r}, and no chat(…) has just that text: what was shown would vanish"
+                f"{self._where}: streamed {streamed[:60]!r},"
+                " and no chat(…) has just that text: what was shown would vanish"
             )
 
     def _turn(self, line: Line, intent: str, tools: Tools) -> Turn:

@@ -173,7 +173,8 @@ def test_a_step_that_waits_too_long() -> None:
         await asyncio.sleep(60)
         yield chat("good morning")
 
-    assert complaints(with_step(sleepy), step_ms=20)[0] == "line 2 ('yes, TEA'): the step did not end within 20 ms (`step_ms`)"
+    told = "line 2 ('yes, TEA'): the step did not end within 20 ms (`step_ms`)"
+    assert complaints(with_step(sleepy), step_ms=20)[0] == told
 
 
 def test_a_step_that_works_too_long_without_waiting() -> None:
