@@ -149,10 +149,7 @@ class Engine:
         )
 
     def deliver(self, key: SessionKey, workflow: str, received: inputs.Input) -> bool:
-        """Give an input to a session; wake it first if need be.
-
-        Returns False when it cannot be woken: too many sessions are awake, or it rests after a fault.
-        """
+        """Give an input to a session; wake it if need be. False: too many are awake, or it rests after a fault."""
         awake = self._awake.get(key) or self._awaken(key, workflow)
         if awake is None:
             return False
@@ -472,8 +469,7 @@ class Engine:
     def show(self, key: SessionKey, frame: Transient) -> None:
         """Take a transient frame that another process shows of its turn.
 
-        A session that is awake keeps the streamed text, because a cancellation must store it. So a piece of text wakes
-        a session with an unanswered line, which then asks for the text so far.
+        A piece of text wakes a session with an unanswered line, because a cancellation here must store the text.
         """
         if (awake := self._awake.get(key)) is not None:
             awake.shown_ms = now_ms()
