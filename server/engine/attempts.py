@@ -23,7 +23,7 @@ PATIENCE: Final = Patience()
 
 
 class Attempts:
-    """The attempts of one step; `effect` is the RunStep of the present one. Tests set `sleep` (s) and `chance` (0–1)."""
+    """The attempts of one step; `effect` is the RunStep of the present one. `sleep` (s), `chance` (0–1): for tests."""
 
     def __init__(
         self,

@@ -160,9 +160,7 @@ class TurnTools:
 
     async def _open(self, spec: ToolSpec) -> Tool | ToolFailed:
         opened = self._opened.get(spec.name)
-        if opened is None or (
-            opened.is_ready.is_set() and opened.tool is None
-        ):  # try again to open a tool that failed to open
+        if opened is None or (opened.is_ready.is_set() and opened.tool is None):  # one that failed may open now
             opened = self._opened[spec.name] = _Opened(spec, self._context, self._broken)
         await opened.is_ready.wait()
         return ToolFailed("failed", _BROKEN.format(spec.name)) if opened.tool is None else opened.tool
@@ -204,7 +202,7 @@ class _Opened:
                 await self.let_go.wait()
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001  foreign code: a tool that fails to open or close must not end the turn
+        except BaseException as error:  # noqa: BLE001  foreign code: a tool's opening and closing end no turn
             broken(spec, error)
         finally:
             self.tool = None

@@ -11,7 +11,7 @@ from server.records import STATE_UPDATE, Event, is_line
 
 
 class KnownLog:
-    """`head`: seq of the last event taken; `high`: the highest seq heard of; `lines`: the unanswered lines, in order."""
+    """`head`: seq of the last event taken; `high`: the highest seq heard of; `lines`: unanswered lines, in order."""
 
     def __init__(self) -> None:
         self.head = 0
