@@ -92,11 +92,11 @@ class Broker(Protocol):
         ...
 
     async def joined(self, key: SessionKey) -> None:
-        """Return when news of the session reach this process, or when they cannot soon. Raises no error for that."""
+        """Return when news of the session reach this process; at once without a connection, or after a timeout."""
         ...
 
     def publish(self, key: SessionKey, events: Sequence[Event]) -> None:
-        """Pass committed events, in order, to the subscribers of all processes. If one raises, the others still get them."""
+        """Pass committed events, in order, to the subscribers of all processes; if one raises, the others get them."""
         ...
 
     def publish_transient(self, key: SessionKey, frame: Transient) -> None:

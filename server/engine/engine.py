@@ -110,7 +110,7 @@ class Engine:
     # ------------------------------------------------------------ life
 
     def start(self) -> None:
-        """Start group commit, and guard the event loop against faults of steps."""
+        """Start group commit, and guard the event loop against steps that stop it."""
         self._unguard = guard_loop(asyncio.get_running_loop())
         self.commit.start()
 
@@ -124,7 +124,7 @@ class Engine:
                     await self._moved.wait()
 
     async def close(self) -> None:
-        """Stop every task, then commit what is queued."""
+        """Cancel all tasks and wait for them, commit the queued writes, forget all sessions."""
         self.draining = True
         for step in self._steps:
             step.cancel()
