@@ -117,7 +117,7 @@ class Broker(Protocol):
 
 
 class LocalBroker:
-    """The broker of a server that has one process."""
+    """Fan-out inside one process. Without Redis it is the broker; processes then find news of others in the store."""
 
     def __init__(self) -> None:
         self._subscribers: dict[SessionKey, list[Subscriber]] = {}
@@ -142,7 +142,7 @@ class LocalBroker:
         return tuple(self._subscribers.get(key, ()))
 
     def follow(self, key: SessionKey) -> None:
-        """Note the session for `sessions`; there are no other processes to hear from."""
+        """Add the session to `sessions`. No other process publishes here; the caller can read the store."""
         self._followed.add(key)
 
     def unfollow(self, key: SessionKey) -> None:
@@ -159,7 +159,7 @@ class LocalBroker:
         return tuple(self._followed.union(self._subscribers))
 
     async def joined(self, key: SessionKey) -> None:
-        """Return at once: there is no other process to hear from."""
+        """Return at once: no other process publishes here."""
 
     def publish(self, key: SessionKey, events: Sequence[Event]) -> None:
         """Pass committed events, in order, to all subscribers. An exception of a subscriber is logged."""
@@ -175,7 +175,7 @@ class LocalBroker:
         self.tell_transient(key, frame)
 
     def ask(self, key: SessionKey) -> None:
-        """Do nothing: there is no other process to ask."""
+        """Do nothing: no other process can be asked here."""
 
     def tell_head(self, key: SessionKey, head: int) -> None:
         """Pass the `seq` of the log's last event to all subscribers."""
