@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 #: So many events are read for each message of a window; a turn has about four events and two messages.
 EVENTS_PER_MESSAGE: Final = 4
-#: The least limit with which windows for messages that are not summarised yet are computed.
+#: With messages that are not summarised yet, a CHAT_CONTEXT_LIMIT below this counts as this.
 LEAST_MESSAGES: Final = 4
 #: How long a finished answer waits for the summary.
 WAIT_MS: Final = 10_000
