@@ -62,7 +62,7 @@ newer events, because another process may have made the request right.
 Every input that answers an effect carries the effect's number; an outdated one is dropped. A failed step is committed
 too: the cursor moves on and the user sees the failure, so a bad step cannot loop.
 
-A session is *free* when no turn runs, no line waits and no write is on its way. A line for a free session is answered
+A session is *free* when no turn runs, no line or write waits and no gap is open. A line for a free session is answered
 at once if its step does not wait: one write has the line and its answer. The write is for the seq behind the head; if
 another write was first, the outcome is Conflict, and the line is judged again. Later lines are held until then, so that
 lines keep their order.
