@@ -1,8 +1,8 @@
-"""Fan-out: who is told of what was committed.
+"""Fan-out: brings committed events and transient frames to the subscribers of a session.
 
 Fan-out is a hint (L5). A subscriber that misses a publication reads the store when it sees the gap, so a broker may
-lose, repeat or delay anything; it never writes and never reads the store. *publish* reaches the subscribers of every
-process, *tell* those of this one.
+lose, repeat or delay publications; it never writes or reads events in the store. Methods named *publish* reach the
+subscribers of all processes, those named *tell* the subscribers of this process.
 """
 
 import contextlib
@@ -21,113 +21,116 @@ log = structlog.get_logger()
 
 
 class Subscriber(Protocol):
-    """A subscriber of a session."""
+    """A subscriber of a session in this process. The broker logs an exception of it, and goes on with the others."""
 
     def hear(self, events: PublishedEvents) -> None:
-        """Events that were just committed."""
+        """Take events that were just committed, in order."""
         ...
 
     def hint(self, head: int) -> None:
-        """How far the log goes: who has less reads the store."""
+        """Take the `seq` of the log's last event; a subscriber that has fewer events reads the store."""
         ...
 
     def hear_transient(self, published: PublishedFrame) -> None:
-        """Something that is not in the log."""
+        """Take a transient frame, which is not in the log."""
         ...
 
     def close(self, code: CloseCode) -> None:
-        """The session is not there for it."""
+        """Close the connection with `code`: the session does not exist for it."""
         ...
 
 
 class Listener(Protocol):
-    """The engine's view of events that other processes publish."""
+    """The receiver of what other processes publish: the engine."""
 
     def hear(self, key: SessionKey, head: int, events: Sequence[Event]) -> None:
-        """What was committed: how far the log goes, and the events where they came along."""
+        """Take news of committed events: `head` is the last seq; `events` may be empty."""
         ...
 
     def show(self, key: SessionKey, frame: Transient) -> None:
-        """Something that is not in the log, which the subscribers have not been told yet."""
+        """Take a transient frame. The engine passes it on to the subscribers here; the broker has not."""
         ...
 
     def wish(self, key: SessionKey) -> None:
-        """A client missed what the session's running turn has shown."""
+        """Show again the frames of the session's running turn: a client of another process missed some."""
         ...
 
 
 class Broker(Protocol):
-    """What the engine needs of a broker."""
+    """The broker of one process, as the engine and its subscribers use it."""
 
     def subscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
-        """Tell `subscriber` of everything published for `key` from now on; once, however often it subscribes."""
+        """Pass all that is published for `key` from now on to `subscriber`; subscribing twice changes nothing."""
         ...
 
     def unsubscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
-        """Stop telling it; unknown ones are ignored."""
+        """Remove a subscriber; an unknown one is ignored."""
         ...
 
     def subscribers(self, key: SessionKey) -> Sequence[Subscriber]:
-        """Who hears of the session in this process."""
+        """The session's subscribers in this process."""
         ...
 
     def follow(self, key: SessionKey) -> None:
-        """Hear of the session from other processes from soon on, whether or not anybody here subscribed."""
+        """Pass news of the session from other processes to the listener, even without a subscriber here.
+
+        It begins soon after this call; `joined` waits for it.
+        """
         ...
 
     def unfollow(self, key: SessionKey) -> None:
-        """Hear of it for the subscribers alone."""
+        """End `follow`: pass news to the listener only while the session has a subscriber here."""
         ...
 
     @property
     def connected(self) -> bool:
-        """Whether other processes can be heard of just now."""
+        """Whether news of other processes reach this process now."""
         ...
 
     def sessions(self) -> Sequence[SessionKey]:
-        """The sessions that have a subscriber in this process, or are followed."""
+        """The sessions that have a subscriber in this process or are followed."""
         ...
 
     async def joined(self, key: SessionKey) -> None:
-        """Return when news of the session reach this process, or when waiting for that is of no use."""
+        """Return when news of the session reach this process; at once without a connection, or after a timeout."""
         ...
 
     def publish(self, key: SessionKey, events: Sequence[Event]) -> None:
-        """Tell every subscriber of committed events, in their order. One that raises is no matter of the others."""
+        """Pass committed events, in order, to the subscribers of all processes; if one raises, the others get them."""
         ...
 
     def publish_transient(self, key: SessionKey, frame: Transient) -> None:
-        """Tell every subscriber something that is not in the log."""
+        """Pass a transient frame to the subscribers of all processes."""
         ...
 
     def ask(self, key: SessionKey) -> None:
-        """Ask the process that runs the session's turn, if there is one, to show again what it has shown so far."""
+        """Ask the process that runs the session's turn, if one does, to show its frames so far again."""
         ...
 
     def tell_head(self, key: SessionKey, head: int) -> None:
-        """Tell the subscribers in this process how far the log goes."""
+        """Pass the `seq` of the log's last event to the subscribers in this process."""
         ...
 
     def tell_transient(self, key: SessionKey, frame: Transient) -> None:
-        """Tell the subscribers in this process something that is not in the log."""
+        """Pass a transient frame to the subscribers in this process."""
         ...
 
 
 class LocalBroker:
-    """Fan-out inside one process."""
+    """Fan-out inside one process. Without Redis it is the broker; processes then find news of others in the store."""
 
     def __init__(self) -> None:
         self._subscribers: dict[SessionKey, list[Subscriber]] = {}
         self._followed: set[SessionKey] = set()
 
     def subscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
-        """Tell `subscriber` of everything published for `key` from now on, once, however often it subscribes."""
+        """Add a subscriber; adding it twice changes nothing."""
         known = self._subscribers.setdefault(key, [])
         if not any(other is subscriber for other in known):
             known.append(subscriber)
 
     def unsubscribe(self, key: SessionKey, subscriber: Subscriber) -> None:
-        """Stop telling it; unknown ones are ignored."""
+        """Remove a subscriber; an unknown one is ignored."""
         left = [other for other in self._subscribers.get(key, ()) if other is not subscriber]
         if left:
             self._subscribers[key] = left
@@ -135,53 +138,53 @@ class LocalBroker:
             self._subscribers.pop(key, None)
 
     def subscribers(self, key: SessionKey) -> Sequence[Subscriber]:
-        """Who hears of the session; a copy, because hearing may end a subscription."""
+        """The session's subscribers; a copy, because a subscriber may unsubscribe while it is called."""
         return tuple(self._subscribers.get(key, ()))
 
     def follow(self, key: SessionKey) -> None:
-        """No other process publishes here; the caller can read the store."""
+        """Add the session to `sessions`. No other process publishes here; the caller can read the store."""
         self._followed.add(key)
 
     def unfollow(self, key: SessionKey) -> None:
-        """Unknown ones are ignored."""
+        """End `follow`; an unknown session is ignored."""
         self._followed.discard(key)
 
     @property
     def connected(self) -> bool:
-        """No other process publishes here, so there is nothing to pass on."""
+        """False: no other process publishes here."""
         return False
 
     def sessions(self) -> Sequence[SessionKey]:
-        """The sessions that have a subscriber, or are followed; a copy."""
+        """The sessions that have a subscriber or are followed; a copy."""
         return tuple(self._followed.union(self._subscribers))
 
     async def joined(self, key: SessionKey) -> None:
-        """At once: there is no other process to hear of."""
+        """Return at once: no other process publishes here."""
 
     def publish(self, key: SessionKey, events: Sequence[Event]) -> None:
-        """Tell every subscriber of committed events, in their order."""
+        """Pass committed events, in order, to all subscribers. An exception of a subscriber is logged."""
         published = PublishedEvents(events)
         for subscriber in self.subscribers(key):
             try:
                 subscriber.hear(published)
-            except Exception:  # as in `_alone`, which would cost more than all the rest
+            except Exception:  # as in `_alone`, which would cost more than the loop's other work
                 log.exception("subscriber_failed", session_id=key.session_id)
 
     def publish_transient(self, key: SessionKey, frame: Transient) -> None:
-        """Tell every subscriber something that is not in the log."""
+        """Pass a transient frame to all subscribers."""
         self.tell_transient(key, frame)
 
     def ask(self, key: SessionKey) -> None:
-        """There is no other process to ask."""
+        """Do nothing: no other process can be asked here."""
 
     def tell_head(self, key: SessionKey, head: int) -> None:
-        """Tell every subscriber how far the log goes."""
+        """Pass the `seq` of the log's last event to all subscribers."""
         for subscriber in self.subscribers(key):
             with _alone(key):
                 subscriber.hint(head)
 
     def tell_transient(self, key: SessionKey, frame: Transient) -> None:
-        """Tell every subscriber something that is not in the log."""
+        """Pass a transient frame to all subscribers."""
         if subscribers := self.subscribers(key):
             published = PublishedFrame(frame, key.session_id, new_id(), now_ms())
             for subscriber in subscribers:
@@ -191,8 +194,8 @@ class LocalBroker:
 
 @contextlib.contextmanager
 def _alone(key: SessionKey) -> Iterator[None]:
-    """One that cannot hear is logged and costs the others nothing; what it missed is in the store."""
+    """Log an exception of one subscriber, so that the others are still called. The store has what it missed."""
     try:
         yield
-    except Exception:  # whatever one subscriber raises: the line is durable, and the others must hear of it (L5)
+    except Exception:  # any exception: the event is durable, and the other subscribers must get it (L5)
         log.exception("subscriber_failed", session_id=key.session_id)

@@ -16,7 +16,7 @@ class Fanout(Protocol):
     broker: Broker
 
     def start(self, listener: Listener, changed: Callable[[], None]) -> None:
-        """Listen: news go to `listener`; `changed` is called when news may have been lost."""
+        """Pass news of other processes to `listener` from now on; call `changed` when news may have been lost."""
         ...
 
     async def close(self) -> None:
@@ -25,23 +25,23 @@ class Fanout(Protocol):
 
 
 class LocalFanout:
-    """No connection between processes: each finds the news of others in the store."""
+    """No connection between processes: each process finds the events of others in the store."""
 
     def __init__(self) -> None:
         self.broker: Broker = LocalBroker()
 
     def start(self, listener: Listener, changed: Callable[[], None]) -> None:
-        """Nothing to listen to."""
+        """Do nothing: no other process sends news."""
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing: there is no connection."""
 
 
 class RedisFanout:
-    """A Redis between the processes."""
+    """Carries news between processes through Redis."""
 
     def __init__(self, settings: Settings) -> None:
-        # Imported only where it is used: a process without Redis starts sooner and is smaller.
+        # Imported here, because a process without Redis starts sooner and needs less memory without it.
         from server.broker.redis.broker import RedisBroker
         from server.broker.redis.pool import open_pool
 
@@ -56,15 +56,15 @@ class RedisFanout:
         self.broker: Broker = self._broker
 
     def start(self, listener: Listener, changed: Callable[[], None]) -> None:
-        """Listen and send; Redis need not be there."""
+        """Begin to listen and to send. Redis need not be reachable yet."""
         self._broker.start(listener, changed)
 
     async def close(self) -> None:
-        """Stop, and disconnect."""
+        """Stop listening and sending, and disconnect."""
         await self._broker.close()
         await self._pool.aclose()
 
 
 def open_fanout(settings: Settings) -> Fanout:
-    """The fan-out that the settings name; it is not connected yet."""
+    """The fan-out over REDIS_URL, or the local one if it is not set. It is not connected yet."""
     return RedisFanout(settings) if settings.redis_url else LocalFanout()

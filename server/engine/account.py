@@ -1,7 +1,7 @@
-"""The account of a turn: every call to its model and its tools, what it took, and how it ended. Pure.
+"""The account of a turn: each call to a model or a tool, its time, tokens and outcome. Pure.
 
-It is stored with the turn and reaches every client. A call to a model is there without words, its arguments are a
-digest; of a call of a tool, the account has the first characters of what went in and out.
+It is stored with the turn and sent to every client. For a call to a model it has a digest of the prompt, and no text;
+for a call of a tool it has the first characters of the input and the output.
 """
 
 import hashlib
@@ -18,9 +18,10 @@ from server.assistant.tokens import estimate_input, estimate_tokens
 from server.machines.trace import NOTHING_SPENT, ModelCall, ModelUsage, Spent, ToolCall, Trace, TraceEntry
 from server.records import SessionKey
 
-#: Calls of one turn to a model in its trace; of later ones only the usage is kept. (Of tools: TOOL_CALLS_MAX.)
+#: At most so many calls of one turn to a model are in its trace; later ones count in the usage only. (Calls of tools
+#: are bounded by TOOL_CALLS_MAX.)
 TRACE_LIMIT: Final = 50
-#: Calls beside the answer, by their task: the person does not wait for their first word.
+#: Tasks of calls that run beside the answer: the user does not wait for them.
 BESIDE: Final = frozenset({"summarise"})
 ANSWERED: Final = "answered"
 #: The outcome of a call that was abandoned; also the outcome while the call still runs.
@@ -31,9 +32,10 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(slots=True)
 class Call:
-    """One call to a model: `took_ms` and `usage` once it has ended, `first_ms` (from the turn's begin) once it spoke.
+    """One call to a model. `began_ms` and `first_ms` (its first text) count from the turn's begin.
 
-    `outcome` is `answered`, `cancelled`, or the code of its error. `attempt` is the turn's.
+    `took_ms` and `usage` are None until the call has ended. `outcome` is `answered`, `cancelled`, or the code of its
+    error. `attempt` is the number of the turn's attempt.
     """
 
     prompt: Prompt
@@ -47,14 +49,14 @@ class Call:
     usage: Usage | None = None
 
     def used(self) -> Usage:
-        """What the call took, as far as it is known; an estimate for one that was cut."""
+        """The call's usage; an estimate from its texts when the model reported none."""
         if self.usage is not None:
             return self.usage
         given = self.tokens() if self.said_chars else 0
         return Usage("", given, estimate_tokens(self.said_chars), measured=self.outcome != CANCELLED)
 
     def tokens(self) -> int:
-        """About how many tokens the call's input has."""
+        """Estimate how many tokens the call's input has."""
         return estimate_input(self.prompt.system, self.prompt.window)
 
     def chars(self) -> int:
@@ -64,7 +66,7 @@ class Call:
 
 @dataclass(slots=True)
 class Use:
-    """One call of a tool. `given` and `gave` are JSON texts in short; `took_ms` is there once it has ended."""
+    """One call of a tool. `given` and `gave` are shortened JSON texts; `took_ms` is None until the call has ended."""
 
     tool: str
     given: str
@@ -76,9 +78,9 @@ class Use:
 
 
 class Account:
-    """What the calls of one turn took. `now_ms` is any clock that only goes forward; `prices` are those of `prices`.
+    """The calls of one turn. `now_ms` is a monotonic clock; `prices` maps names of models to prices.
 
-    `attempt` is the turn's present one; the code that runs the turn sets it.
+    `attempt` is the number of the turn's present attempt; the code that runs the turn sets it.
     """
 
     def __init__(self, key: SessionKey, now_ms: Callable[[], int], prices: Mapping[str, Price]) -> None:
@@ -91,11 +93,11 @@ class Account:
         self._began_ms = now_ms()
 
     def elapsed_ms(self) -> int:
-        """The time since the turn began."""
+        """The time since the turn began, in ms."""
         return self._now_ms() - self._began_ms
 
     def begin(self, prompt: Prompt) -> Call:
-        """A call to a model goes out."""
+        """Enter a call to a model that begins now."""
         call = Call(prompt, _digest(prompt), self.attempt, self.elapsed_ms())
         self.calls.append(call)
         if len(self.calls) <= TRACE_LIMIT:
@@ -103,7 +105,7 @@ class Account:
         return call
 
     def heard(self, call: Call, text: str) -> None:
-        """The call said something."""
+        """Count a piece of text that the call returned."""
         call.said_chars += len(text)
         if call.first_ms is None:
             call.first_ms = self.elapsed_ms()
@@ -114,17 +116,17 @@ class Account:
             call.outcome, call.usage, call.took_ms = outcome, usage, self.elapsed_ms() - call.began_ms
 
     def begin_use(self, tool: str, given: str) -> Use:
-        """A call of a tool begins. `given` is its input in short."""
+        """Enter a call of a tool that begins now. `given` is its shortened input."""
         use = Use(tool, given, self.attempt, self.elapsed_ms())
         self._traced.append(use)
         return use
 
     def end_use(self, use: Use, outcome: str, gave: str = "") -> None:
-        """A call of a tool has ended. `gave` is its output in short."""
+        """Record how a call of a tool ended. `gave` is its shortened output."""
         use.outcome, use.gave, use.took_ms = outcome, gave, self.elapsed_ms() - use.began_ms
 
     def spent(self, most_bytes: int) -> Spent:
-        """What the turn has taken until now; `most_bytes` bounds its trace as JSON, of which the end is left out."""
+        """The turn's usage and trace until now. Entries beyond `most_bytes` of JSON are left out of the trace."""
         if not self._traced:
             return NOTHING_SPENT
         return Spent(self._usage() if self.calls else None, self._trace(most_bytes))
@@ -138,7 +140,7 @@ class Account:
             model=next((usage.model for usage in reversed(used) if usage.model), None),
             input_tokens=total.input_tokens,
             output_tokens=total.output_tokens,
-            # A sum that leaves a call out would look like a cost.
+            # None if the price of one call is unknown: the sum of the others would look like the whole cost.
             cost_micro_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
             calls=len(used),
             attempts=total.attempts,
@@ -183,7 +185,7 @@ class Account:
 
 
 class _Watch:
-    """Enters one call to a model into the account. The account does not know it: a circle would keep prompts alive."""
+    """Enters one call to a model into the account, which holds no reference back: a cycle would keep prompts alive."""
 
     def __init__(self, account: Account, prompt: Prompt) -> None:
         self._account = account
@@ -201,10 +203,10 @@ class _Watch:
 
 
 class Accounted:
-    """A turn's way to the model: its calls are on the account, and within the turn's bounds.
+    """The assistant of one turn: enters its calls into the account, and bounds them.
 
-    `max_tokens` bounds each answer, `turn_ms` all calls together. `on_call` hears of each call, with this assistant and
-    the system prompt.
+    `max_tokens` bounds each answer. All calls end `turn_ms` after the turn began. `on_call` is called before each call,
+    with this assistant and the system prompt.
     """
 
     def __init__(
@@ -223,8 +225,8 @@ class Accounted:
         self._on_call = on_call
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[str | Usage, None]:
-        """As the contract says."""
-        # No generator of its own: each one costs every piece of every answer a hop.
+        """See `Assistant.stream`. The deadline and the length of the answer are cut to the turn's bounds."""
+        # It returns the inner generator: a generator here would cost one more call for each piece of an answer.
         asked = replace(
             prompt,
             max_tokens=min(prompt.max_tokens, self._max_tokens),

@@ -1,7 +1,7 @@
-"""What a workflow's own functions tell of a session when a client connects. They are foreign code, so they may fail.
+"""Calls a workflow's `summary` and `legacy_state` when a client connects. They are foreign code, so they may raise.
 
 - `summary_broken` (error): workflow, what (`summary` or `legacy_state`), reason, correlation_id, and the traceback. The
-  connection goes on without it.
+  connection goes on without the function's result.
 """
 
 import uuid
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 def summarise(workflow: Workflow | None, memory: Mapping[str, Any]) -> dict[str, Any]:
-    """What the workflow tells besides; nothing where it raises or gives what is no JSON object."""
+    """The workflow's summary of a session; empty, and logged, when it raises or does not return a JSON object."""
     if workflow is None:
         return {}
     try:
@@ -28,14 +28,14 @@ def summarise(workflow: Workflow | None, memory: Mapping[str, Any]) -> dict[str,
         if not isinstance(told, dict) or not all(type(key) is str for key in told):
             raise TypeError(f"expected a dict with texts as keys, not a {type(told).__name__}")  # noqa: TRY301
         msgspec.json.encode(told)
-    except BaseException as error:  # noqa: BLE001  foreign code: without it the session can still be used
+    except BaseException as error:  # noqa: BLE001  foreign code: the session can be used without it
         _tell(workflow, "summary", error)
         return {}
     return told
 
 
 def name_legacy_state(workflow: Workflow | None, snapshot: Snapshot) -> str:
-    """The state's name for a client without the subprotocol; its own name where the workflow's function fails."""
+    """The state's name for a client without the subprotocol; the state itself when the workflow's function fails."""
     if workflow is None:
         return snapshot.state
     try:

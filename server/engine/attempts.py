@@ -1,7 +1,7 @@
-"""Retries of a step: the model's answer broke off after a part of it was shown.
+"""Retries of a step whose model broke off its answer after clients were shown a part of it.
 
-Only the turn can retry then: clients must replace the text that they saw, so attempts are numbered.
-A call that broke off before it said anything was tried again by the assistant itself, and is not tried here.
+Only the turn can retry then: clients must replace the text that they saw, so attempts are numbered. A call that failed
+before its first text is retried by the assistant (`server/assistant/retry.py`), and not here.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ PATIENCE: Final = Patience()
 
 
 class Attempts:
-    """The attempts of one step; `effect` asks for the present one. sleep (seconds) and chance (0–1) are for tests."""
+    """The attempts of one step; `effect` is the RunStep of the present one. `sleep` (s), `chance` (0–1): for tests."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Attempts:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`left_ms` is what is left of the time for calls to the model."""
+        """`left_ms` returns how much time is left for calls to the model."""
         self.effect = effect
         self._left_ms = left_ms
         self._patience = patience
@@ -46,10 +46,10 @@ class Attempts:
     async def run(
         self, attempt_step: Callable[[effects.RunStep], Awaitable[None]], show: Callable[[inputs.Input], None]
     ) -> None:
-        """Run the step until an attempt ends well; `show` gets Again before each further attempt.
+        """Run the step until an attempt succeeds; `show` gets Again before each further attempt.
 
-        `attempt_step` runs the step from its beginning to its end. Raises what the step raises: the AssistantError of
-        the last attempt, when no other is to be made.
+        `attempt_step` runs the step once, from its beginning to its end. Raises what the step raises; an AssistantError
+        only when there is no further attempt.
         """
         attempt = 0
         while True:

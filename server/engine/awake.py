@@ -1,4 +1,4 @@
-"""A session that is awake in this process, and those who wait for what becomes of their lines."""
+"""A session that is awake in this process, and the interface of a connection that waits for acks and refusals."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from server.ops.metrics import Figures
 
 
 def monotonic_ms() -> int:
-    """A clock that only goes forward."""
+    """The monotonic clock, in ms."""
     return time.monotonic_ns() // 1_000_000
 
 
@@ -31,7 +31,7 @@ class Replies(Protocol):
 
 
 class Awake:
-    """A session that is awake: its machine, its running step, its timers, and what the log will tell of its turn."""
+    """A session that is awake: its machine, its running step, its timers, and the times of its turn for the log."""
 
     __slots__ = (
         "account",
@@ -62,14 +62,14 @@ class Awake:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a turn is on its way to its end."""
+        """Whether a turn is being committed, or its step runs."""
         steps = self.step is not None and not self.step.done()
         return self.machine.phase is Phase.COMMITTING or (self.machine.phase is Phase.RUNNING and steps)
 
     def spent(self, most_bytes: int) -> Spent:
-        """What the turn under way has taken until now; nothing for one whose step did not begin here.
+        """The usage and trace until now of the turn under way; NOTHING_SPENT if its step did not begin here.
 
-        `most_bytes` bounds its trace, together with the text that the turn has said.
+        `most_bytes` bounds the trace together with the turn's text so far.
         """
         running = self.machine.running
         if self.account is None or running is None or running.run != self.run:

@@ -1,9 +1,9 @@
-"""What becomes of a session whose machine, or the performance of whose effects, raised: it must hurt no other.
+"""Keeps count of the sessions that raised, in the machine or in an effect, so that they disturb no other session.
 
-The engine throws such a session out of memory. It is read again when something wants it, but not before a wait that
-doubles each time (at most RETRY_MAX_MS); until then its senders are refused as if the server were busy. When it raises
-again before it has got on by a turn, the line in turn is ended as failed, by a write that needs nothing of what broke.
-At most RECORDS log records in RECORDS_MS are written of such sessions; `rescue.py` writes them.
+The engine evicts such a session. It may be woken again after a wait that doubles with each fault (at most
+RETRY_MAX_MS); until then requests to it are refused with the code for a busy server. When it raises again before it
+has committed a turn, `rescue.py` ends the line in turn as failed, with a write that needs nothing of the machine's
+turn or the step's output. It also writes the log records of such sessions, at most RECORDS in RECORDS_MS.
 """
 
 from collections import OrderedDict
@@ -15,7 +15,7 @@ from server.records import SessionKey
 RETRY_MAX_MS: Final = 60_000
 RECORDS: Final = 20
 RECORDS_MS: Final = 10_000
-#: In the place of a version: the machine that raised had no snapshot yet; the store could not read the session.
+#: Instead of a version. UNKNOWN: the machine had no snapshot when it raised; UNREAD: the store cannot read the session.
 UNKNOWN: Final = -1
 UNREAD: Final = -2
 _REASON_CHARS: Final = 500
@@ -23,7 +23,7 @@ _MESSAGE_CHARS: Final = 4_000
 
 
 class Trouble:
-    """A session that raised: at which `version` (or UNKNOWN, or UNREAD), how many `times`, and until when it rests."""
+    """A session that raised `times` times at `version` (or UNKNOWN, or UNREAD), and rests until `until_ms` (UTC)."""
 
     __slots__ = ("correlation_id", "times", "until_ms", "version")
 
@@ -35,7 +35,7 @@ class Trouble:
 
 
 class Containment:
-    """The sessions in trouble, at most `limit` of them: beyond that, the one that raised the longest ago is forgotten.
+    """The sessions in trouble, at most `limit`; above that, the one whose last fault is the oldest is forgotten.
 
     Times are UTC ms; `retry_ms` is the first wait.
     """
@@ -50,11 +50,11 @@ class Containment:
         return len(self._troubles)
 
     def get(self, key: SessionKey) -> Trouble | None:
-        """The session's trouble, if it is in any."""
+        """The session's trouble, or None."""
         return self._troubles.get(key)
 
     def note(self, key: SessionKey, version: int, now_ms: int) -> Trouble:
-        """It raised once more; one that has got on since then begins anew."""
+        """Count one more fault and set the wait. The count restarts if the session is at another version."""
         trouble = self._troubles.pop(key, None)
         if trouble is None or (trouble.version not in (version, UNKNOWN) and version != UNKNOWN):
             trouble = Trouble(version)
@@ -67,16 +67,16 @@ class Containment:
         return trouble
 
     def is_resting(self, key: SessionKey, now_ms: int) -> bool:
-        """Whether it is too early to wake it."""
+        """Whether the session must not be woken yet."""
         trouble = self._troubles.get(key)
         return trouble is not None and now_ms < trouble.until_ms
 
     def settle(self, key: SessionKey) -> None:
-        """A turn of it ended well, or was ended."""
+        """Forget the session's trouble: a turn was committed, or the broken one was ended."""
         self._troubles.pop(key, None)
 
     def admit_record(self, now_ms: int) -> int | None:
-        """Whether one more record may go to the log: how many were left out since the one before, else None."""
+        """Ask to write one log record. Returns how many were suppressed since the last one; None: suppress this one."""
         if now_ms - self._window_ms >= RECORDS_MS or now_ms < self._window_ms:
             self._window_ms, self._records = now_ms, 0
         self._records += 1
@@ -88,15 +88,15 @@ class Containment:
 
 
 def describe(error: BaseException) -> str:
-    """What went wrong in one bounded line: the text of a StepError, or the type name of any other exception."""
+    """The reason in at most 500 characters: the text of a StepError, or the type name of any other exception."""
     return str(error)[:_REASON_CHARS] if isinstance(error, StepError) else type(error).__name__
 
 
 def brief(error: BaseException) -> BaseException:
-    """The exception for a traceback in the log; one whose message is very long, or cannot be told, without it."""
+    """The exception for a traceback in the log; a stand-in if its message is too long or `str` of it raises."""
     try:
         length = len(str(error))
-    except BaseException as broken:  # noqa: BLE001  foreign code again, and at the worst moment
+    except BaseException as broken:  # noqa: BLE001  `__str__` is foreign code too
         return _stand_in(error, f"and its message cannot be told: {type(broken).__name__}")
     return error if length <= _MESSAGE_CHARS else _stand_in(error, f"with a message of {length} characters")
 

@@ -1,7 +1,7 @@
-"""Joins the small pieces of a streamed answer: a model says a few characters at a time, and each frame costs every tab.
+"""Joins the small pieces of a streamed answer: a model sends a few characters at a time, and each frame has a cost.
 
-Text that a step says within DELTA_MS goes out as one piece. Other outputs go out behind the text before them. Nothing
-here waits: the task that runs the step does.
+The text that a step yields within DELTA_MS is delivered as one piece. Another output is delivered at once, after the
+text before it. Nothing here blocks; a timer delivers the text.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class DeltaBuffer:
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, output: Input) -> None:
-        """The step's next output."""
+        """Take the step's next output."""
         if not isinstance(output, Streamed):
             self._let_go()
             self._deliver(output)

@@ -1,7 +1,7 @@
 """The driver: delivers inputs to the session machines and performs their effects.
 
-It owns what the machines must not know: tasks, timers, the clock, fresh ids. One input is taken to its end, effects
-included, before the next; what an effect answers at once waits its turn in the queue, but for a step that is over.
+It owns what the machines must not know: tasks, timers, the clock, fresh ids. It performs all effects of one input
+before it takes the next. Answers to effects join the queue of inputs; only that to AnswerAtOnce is delivered directly.
 """
 
 import asyncio
@@ -48,18 +48,18 @@ from server.workflows.table import Workflow
 
 log = structlog.get_logger()
 
-#: The share of TAKEOVER_MS after which the lease of another process is asked for again, once its line has lain so long.
+#: While another process holds the lease of an overdue line, it is asked for again after this part of TAKEOVER_MS.
 _POLL_SHARE = 3
-#: How many idle sessions are let go at once to make room for another.
+#: How many idle sessions are evicted at once to make room for another.
 _ROOM = 16
-#: How long a step may take to end before it is cancelled again.
+#: At shutdown, a step that has not ended after this time is cancelled again.
 _AGAIN_S = 1.0
-#: How long behind its time a step is given up that swallows its cancellation.
+#: A step that swallows its cancellation is failed this long after STEP_TIMEOUT_MS.
 OVERDUE_MS = 5_000
 
 
 class Engine:
-    """Every session that is awake in this process."""
+    """The sessions that are awake in this process: their machines, tasks and timers."""
 
     def __init__(
         self,
@@ -72,10 +72,10 @@ class Engine:
         takeover_ms: int = 0,
         assistant: Assistant | None = None,
     ) -> None:
-        """`takeover_ms` is how long a line of another process may lie; 0: there is no other process.
+        """`takeover_ms`: how long a line of another process may stay unanswered; 0: there is no other process.
 
-        `assistant` is the language model, which is guarded here by retries and a breaker; None: steps answer by their
-        own rules.
+        `assistant` is the language model; the engine adds retries and a circuit breaker. Without one (None), steps
+        answer by their own rules.
         """
         self.store = store
         self.broker = broker
@@ -97,7 +97,7 @@ class Engine:
             retry_ms=settings.store_retry_ms,
         )
         self._awake: dict[SessionKey, Awake] = {}
-        # Their tabs are on this process, and an answer is streamed by another one.
+        # Sessions that `show` is waking: another process streams an answer to their tabs here.
         self._waking: set[SessionKey] = set()
         self._inputs: deque[tuple[SessionKey, Awake, inputs.Input]] = deque()
         self._delivering = False
@@ -110,12 +110,12 @@ class Engine:
     # ------------------------------------------------------------ life
 
     def start(self) -> None:
-        """Begin to commit."""
+        """Start group commit, and guard the event loop against steps that stop it."""
         self._unguard = guard_loop(asyncio.get_running_loop())
         self.commit.start()
 
     async def drain(self) -> None:
-        """Take no new turns, let the running ones end within DRAIN_MS. What is cut runs again after the restart."""
+        """Start no new turns and wait up to DRAIN_MS for the running ones. Unfinished turns run after the restart."""
         self.draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.settings.drain_ms / 1000):
@@ -124,12 +124,12 @@ class Engine:
                     await self._moved.wait()
 
     async def close(self) -> None:
-        """Stop every task, then commit what is queued."""
+        """Cancel all tasks and wait for them, commit the queued writes, forget all sessions."""
         self.draining = True
         for step in self._steps:
             step.cancel()
         await self._tasks.close()
-        while self._steps:  # one that closes its tools hurries when it is cancelled again
+        while self._steps:  # cancelling again shortens the wait of a step that closes its tools
             await asyncio.wait(self._steps, timeout=_AGAIN_S)
             for step in self._steps:
                 step.cancel()
@@ -140,16 +140,16 @@ class Engine:
         self._awake.clear()
         self._unguard()
 
-    # ------------------------------------------------------------ what others ask of a session
+    # ------------------------------------------------------------ inputs from connections
 
     def open(self, key: SessionKey, loaded: Loaded | None, workflow: str) -> bool:
-        """A connection has just read the session (None: start it). False: too many sessions are awake."""
+        """Give a session what a connection read (None: start it with `workflow`). Returns what `deliver` returns."""
         return self.deliver(
             key, loaded.snapshot.workflow if loaded else workflow, inputs.Opened(loaded or inputs.NOT_THERE)
         )
 
     def deliver(self, key: SessionKey, workflow: str, received: inputs.Input) -> bool:
-        """Give an input to a session, waking it if need be. False: too many sessions are awake."""
+        """Give an input to a session; wake it if need be. False: too many are awake, or it rests after a fault."""
         awake = self._awake.get(key) or self._awaken(key, workflow)
         if awake is None:
             return False
@@ -157,7 +157,7 @@ class Engine:
         return True
 
     def running(self, key: SessionKey) -> int | None:
-        """The turn that is under way in this session, here or (as far as is known here) elsewhere."""
+        """The number of the turn under way, here or in another process; None: none is known, or it is not awake."""
         awake = self._awake.get(key)
         return awake.machine.turn if awake else None
 
@@ -166,16 +166,16 @@ class Engine:
         return len(self._awake)
 
     def machine(self, key: SessionKey) -> Session | None:
-        """The session's machine, if it is awake."""
+        """The session's machine; None when the session is not awake."""
         awake = self._awake.get(key)
         return awake.machine if awake else None
 
     def summary(self, workflow: str, memory: Mapping[str, object]) -> dict[str, object]:
-        """What a workflow tells of a session at a reconnect; nothing where it cannot."""
+        """A workflow's summary of a session for a reconnect; empty when the workflow cannot give one."""
         return summarise(self.workflows.get(workflow), memory)
 
     def legacy_state(self, snapshot: Snapshot) -> str:
-        """The name of a session's state as a client without the subprotocol is to read it."""
+        """The name of a session's state for a client that does not use the subprotocol."""
         return name_legacy_state(self.workflows.get(snapshot.workflow), snapshot)
 
     # ------------------------------------------------------------ inputs
@@ -186,7 +186,7 @@ class Engine:
             while self._inputs:
                 key, awake, received = self._inputs.popleft()
                 if self._awake.get(key) is not awake:
-                    # It was evicted, and this is no answer for its successor; the store has everything.
+                    # The session was evicted. Its new machine did not ask for this input, and reads the store.
                     self._rescue.came_late(key, received)
                     continue
                 try:
@@ -210,15 +210,15 @@ class Engine:
             self._moved.set()
 
     def _later(self, key: SessionKey, awake: Awake, received: inputs.Input) -> None:
-        """Deliver to a session if it is still awake when its turn comes."""
+        """Queue an input. It is delivered if the session is still awake when the queue reaches it."""
         self._inputs.append((key, awake, received))
         if not self._delivering:
             self._run()
 
     def _follow(self, key: SessionKey, awake: Awake) -> None:
-        """Hear of a session while its turn runs here, also when its tabs are on other processes: one may stop it."""
+        """Follow a session at the broker while its turn runs here: a tab of another process may cancel the turn."""
         running = awake.machine.running
-        runs = running is not None and running.message is None  # a turn that brings its line along is soon over
+        runs = running is not None and running.message is None  # a turn that carries its line is soon over
         if runs != awake.follows:
             awake.follows = runs
             (self.broker.follow if runs else self.broker.unfollow)(key)
@@ -235,7 +235,7 @@ class Engine:
         return awake
 
     def evict(self, key: SessionKey, awake: Awake) -> None:
-        """Forget a session, with its step and its timers."""
+        """Remove a session from memory; cancel its step and its timers."""
         for timer in awake.timers.values():
             timer.cancel()
         if awake.step is not None:
@@ -247,7 +247,7 @@ class Engine:
             self.broker.unfollow(key)
 
     def _make_room(self) -> bool:
-        """Let the sessions rest that have nothing to do, the longest idle ones first; at most a few at a time."""
+        """Evict up to _ROOM idle sessions, the longest idle first. Returns whether there is room for one more."""
         idle = [(awake.touched_ms, key) for key, awake in self._awake.items() if awake.machine.phase is Phase.IDLE]
         for _, key in heapq.nsmallest(_ROOM, idle):
             self._later(key, self._awake[key], inputs.Rest())
@@ -315,7 +315,7 @@ class Engine:
                 assert_never(effect)
 
     def _committed(self, key: SessionKey, awake: Awake, run: int, outcome: Settled) -> None:
-        # What can never be stored is not tried again; a line that came with its answer is refused.
+        # A write that can never be stored is not retried; if it carries its line, the line is refused.
         if type(outcome) is not Unstorable:
             self._later(key, awake, inputs.TurnCommitted(run, outcome))
         elif not self._rescue.unstorable(key, awake, run):
@@ -323,7 +323,7 @@ class Engine:
 
     def _interrupt(self, key: SessionKey, awake: Awake, run: int) -> None:
         if awake.run != run:
-            awake.times.step_ran(awake.touched_ms, awake.touched_ms)  # there is none
+            awake.times.step_ran(awake.touched_ms, awake.touched_ms)  # the turn has no step
         self._later(key, awake, inputs.Interrupted(run, new_ids(SPARE_IDS), now_ms(), awake.spent(self._turn_bytes)))
 
     def _set_timer(self, key: SessionKey, awake: Awake, name: str, number: int, wait_ms: int) -> None:
@@ -339,7 +339,7 @@ class Engine:
             return
         awake.account, awake.effect = Account(key, monotonic_ms, self._prices), effect
         step = Timed(self._step(key, awake, effect, awake.account), key, awake.machine.workflow.name)
-        # It may still close its tools when the next step takes its place here.
+        # It stays in `_steps` until it has closed its tools; `awake.step` may hold the next step before that.
         awake.step = asyncio.create_task(step, name=f"step {key.session_id}")
         self._steps.add(awake.step)
         awake.step.add_done_callback(self._steps.discard)
@@ -390,13 +390,13 @@ class Engine:
         self._later(key, awake, fail_step(effect, key, awake.machine.workflow, code, error, spent=spent))
 
     def _is_wanted(self, key: SessionKey, awake: Awake, run: int) -> bool:
-        """Whether the turn goes on whose step this run is."""
+        """Whether the turn of this run still needs its step's result."""
         running = awake.machine.running
         is_on = awake.machine.phase is Phase.RUNNING and running is not None and running.run == run
         return is_on and not self.draining and self._awake.get(key) is awake
 
     def end_overdue(self) -> None:
-        """End the turns whose steps go on long behind their time, because they swallow their cancellation."""
+        """Fail the turns whose steps swallow their cancellation: OVERDUE_MS after STEP_TIMEOUT_MS."""
         oldest_ms = now_ms() - self.settings.step_timeout_ms - OVERDUE_MS
         for key, awake in list(self._awake.items()):
             step = awake.step
@@ -408,7 +408,7 @@ class Engine:
                 self._fail_step(key, awake, awake.effect, late, awake.spent(self._turn_bytes))
 
     def _answer(self, key: SessionKey, awake: Awake, work: Coroutine[Any, Any, inputs.Input], name: str) -> None:
-        """Deliver the input that a look-up in the store comes to."""
+        """Run a look-up in the store, and deliver the input that it returns."""
 
         async def deliver() -> None:
             self._later(key, awake, await work)
@@ -416,27 +416,27 @@ class Engine:
         self._tasks.spawn(deliver(), name)
 
     async def _take_over(self, key: SessionKey, awake: Awake, line: effects.TakeOver) -> None:
-        """Wait until the line has lain for TAKEOVER_MS and no process is at work on its session."""
+        """Wait until the line is TAKEOVER_MS old and this process gets the lease; then deliver the takeover timer."""
         patience_ms = self._limits.takeover_ms
         poll_ms = patience_ms / _POLL_SHARE
         await asyncio.sleep(min(max(0, line.since_ms + patience_ms - now_ms()), patience_ms) / 1000)
         while self._awake.get(key) is awake and awake.machine.turn == line.seq:
-            # A process that streams its answer is at work: most leases need not be asked for.
+            # A process that streams an answer is at work; asking for its lease would cost the store a request.
             is_shown = now_ms() - awake.shown_ms < poll_ms
             if not is_shown and await self.leases.hold([key]):
                 self._later(key, awake, inputs.TimerFired("takeover", line.seq))
                 return
             await asyncio.sleep(poll_ms / 1000)
 
-    # ------------------------------------------------------------ what the rounds ask for
+    # ------------------------------------------------------------ inputs from upkeep and the broker
 
     async def wake(self, key: SessionKey) -> bool:
-        """Look after a session that has an unanswered line; whether it could be woken."""
+        """Wake a session with an unanswered line; False: it has none, or cannot be read (logged) or woken now."""
         if self.troubles.is_resting(key, now_ms()):
             return False
         try:
             loaded = await self.store.load(key, 0, NO_EVENTS)
-        except StoreError as error:  # one that is damaged must not stand in the way of those behind it
+        except StoreError as error:  # a damaged session must not stop the sweep of the others
             self._rescue.load_failed(key, error)
             return False
         if loaded is None or not loaded.inbox:
@@ -449,27 +449,27 @@ class Engine:
         return self.open(key, loaded, loaded.snapshot.workflow)
 
     def tell_unreadable(self, key: SessionKey, reason: str) -> None:
-        """A connection could not read its session."""
+        """Log that a connection could not read its session."""
         self._rescue.unreadable(key, reason, rests=False)
 
     async def look_after(self, key: SessionKey, wait_ms: int = 0) -> None:
-        """Wake a session that has an unanswered line, after a while."""
+        """Wake a session that has an unanswered line, after `wait_ms`."""
         await asyncio.sleep(wait_ms / 1000)
         await self.wake(key)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Run `work` until the engine is closed."""
+        """Run `work` in a task; closing the engine cancels it."""
         self._tasks.spawn(work, name)
 
     def hear(self, key: SessionKey, head: int, events: Sequence[Event] = ()) -> None:
-        """News of a session from elsewhere; one that sleeps will read it all when it wakes."""
+        """Give a session events that were committed elsewhere. One that is not awake reads the store when it wakes."""
         if (awake := self._awake.get(key)) is not None:
             self._later(key, awake, inputs.Remote(head, events))
 
     def show(self, key: SessionKey, frame: Transient) -> None:
-        """What another process shows of a turn; a session that is awake here knows what its tabs have of it.
+        """Take a transient frame that another process shows of its turn.
 
-        One that sleeps would not, and a cancellation must keep it: it is woken, and asks for the text so far.
+        A piece of text wakes a session with an unanswered line, because a cancellation here must store the text.
         """
         if (awake := self._awake.get(key)) is not None:
             awake.shown_ms = now_ms()
@@ -482,16 +482,16 @@ class Engine:
             waking.add_done_callback(lambda _: self._waking.discard(key))
 
     def wish(self, key: SessionKey) -> None:
-        """Another process missed what the session's running turn has shown."""
+        """Show again what the running turn has shown so far: another process missed some of it."""
         if (awake := self._awake.get(key)) is not None:
             self._later(key, awake, inputs.Wished())
 
     def busy(self) -> list[SessionKey]:
-        """The sessions whose turn is on its way to its end here."""
+        """The sessions with a turn that runs or commits in this process."""
         return [key for key, awake in self._awake.items() if awake.is_busy]
 
     def let_rest(self, oldest_ms: int) -> None:
-        """Forget the sessions that nothing has touched since `oldest_ms` (UTC) and that have nothing to do."""
+        """Evict the sessions that have had no input since `oldest_ms` (UTC) and have nothing to do."""
         for key, awake in list(self._awake.items()):
             if awake.touched_ms <= oldest_ms:
                 touched_ms = awake.touched_ms

@@ -1,11 +1,13 @@
 """Group commit: the writes of many sessions in one transaction.
 
-One task takes what queued while the last transaction ran (no timer: an idle server adds no wait, a busy one makes large
-batches), commits it, and resolves each write while the next transaction runs. So that there is a next one, a long queue
-goes in halves: sessions that all wait for one transaction would come back all at once, and store and loop would work in
-turns. A batch that fails is tried again write by write, so that a bad one fails alone. Trying again is safe although
-the first outcome is unknown: an accept carries a client id, a turn a version, so a commit that did happen comes back as
-Duplicate or Conflict and is recognised by its message ids.
+One task commits the writes that were queued while the last transaction ran. There is no timer: an idle server adds no
+wait, and a busy one makes large batches. The callers of a batch get their outcomes while the next transaction runs. A
+long queue is committed in halves: with one batch for all sessions, the store would be idle while the event loop works,
+and the loop while the store works.
+
+When a batch fails, each of its writes is tried again alone, so that only the bad one fails. This is safe although the
+first outcome is unknown: an accept carries a client id and a turn carries a version, so a write that was committed
+returns Duplicate or Conflict the second time, and its message ids in the log show that it is the same write.
 """
 
 import asyncio
@@ -34,16 +36,16 @@ from server.store import Store
 #: Called with the settled outcome of a write.
 Resolve = Callable[[Settled], None]
 
-#: After so many writes in a row that the store was not there for, the rest of their batch is not tried: each try may
+#: After so many writes that failed with StoreUnavailable, the writes left of the batch are not tried: each try may
 #: take as long as the store's timeout, and meanwhile no other session is served.
 _GIVE_UP: Final = 2
 INVALID: Final = "invalid"
-#: The classes of SQLSTATE that speak of the write itself: wrong data, a broken constraint, a limit of the program.
+#: The classes of SQLSTATE for a fault of the write itself: wrong data, a broken constraint, a limit of the program.
 _FOR_GOOD: Final = frozenset({"22", "23", "54"})
 _PAGE: Final = 200
-#: A queue that is no longer than this goes whole: halves of it would cost more transactions than they save time.
+#: A queue up to this long is one batch: the second transaction would cost more time than halves save.
 _WHOLE: Final = 32
-#: So many are told in one turn of the loop.
+#: How many callers get their outcome in one iteration of the event loop.
 _SLICE: Final = 16
 
 log = structlog.get_logger()
@@ -59,7 +61,7 @@ _UnderWay = tuple[list[_Queued], "asyncio.Future[list[Outcome]]"]
 
 
 class GroupCommit:
-    """Between engine and store. `batch_limit` bounds a transaction, `queue_limit` what waits for one."""
+    """Commits the engine's writes: at most `batch_limit` in one transaction, at most `queue_limit` in the queue."""
 
     def __init__(self, store: Store, *, batch_limit: int, queue_limit: int) -> None:
         self._store = store
@@ -74,27 +76,28 @@ class GroupCommit:
         self.batches = 0
 
     def start(self) -> None:
-        """Begin to commit."""
+        """Start the task that commits. The event loop must be running."""
         self._task = asyncio.create_task(self._run(), name="group-commit")
 
     async def close(self) -> None:
-        """Commit what is queued, then stop. Giving up this wait does not stop it."""
+        """Commit the queued writes, then stop. Cancelling the caller does not cancel the commits."""
         self._closing = True
         self._wake.set()
         if self._task is not None:
             await asyncio.shield(self._task)
 
     def submit(self, write: Write, resolve: Resolve, *, again: bool = False) -> bool:
-        """Queue a write; `resolve` is called once, in the order of the queue. False: the queue is full, nothing done.
+        """Queue a write; `resolve` is called once with its outcome, in the order of the queue.
 
-        `again` says that the write was submitted before and its outcome is unknown.
+        Returns False, and does nothing, when the queue is full or closed. `again`: the write was submitted before, and
+        its outcome is unknown.
         """
         if len(self._queue) >= self._queue_limit or self._closing:
             return False
         self._queue.append(_Queued(write, resolve, again))
         self._wake.set()
         if self._is_idle and len(self._queue) == _WHOLE:
-            self._begin()  # the loop has more such lines to read before it comes round to the task
+            self._begin()  # the loop may read many more lines before it runs the task
         return True
 
     async def _run(self) -> None:
@@ -107,7 +110,7 @@ class GroupCommit:
                 batch, commit = self._under_way
                 outcomes = await self._outcomes(batch, commit)
                 self._under_way = None
-                # Where it failed, what is tried again must keep its place before what came later.
+                # If the batch failed, its writes are tried again first, before later ones.
                 if not isinstance(outcomes, Exception):
                     self._begin()
                 await self._resolve_all(batch, outcomes)
@@ -140,7 +143,7 @@ class GroupCommit:
             return
         for place, (queued, outcome) in enumerate(zip(batch, outcomes, strict=True)):
             if place % _SLICE == 0:
-                # The next batch sets out before anybody is told, and what the first were told before the last are.
+                # Yield: the next batch goes to the store first, and the first callers' answers are sent out early.
                 await asyncio.sleep(0)
             if queued.again:
                 _resolve(queued, await self._recognise(queued.write, outcome))
@@ -148,7 +151,7 @@ class GroupCommit:
                 _resolve(queued, _taken(queued.write, outcome) if isinstance(outcome, Failed) else outcome)
 
     async def _commit_alone(self, batch: list[_Queued]) -> None:
-        """Each write in a transaction of its own, until it is clear that the store is away."""
+        """Commit each write in its own transaction; stop trying after _GIVE_UP failures for an unavailable store."""
         in_vain = 0
         for queued in batch:
             if in_vain == _GIVE_UP:
@@ -165,17 +168,17 @@ class GroupCommit:
     async def _outcomes(
         self, batch: Sequence[_Queued], commit: "asyncio.Future[list[Outcome]]"
     ) -> list[Outcome] | Exception:
-        """The outcomes, or why there are none. Whatever it was, it must not end the task that everybody waits for."""
+        """The outcomes, or the exception of the commit. It is not raised: it would end the task that commits."""
         try:
             return await commit
-        except Exception as error:  # a store's own fault, too: without this task every later write would hang
+        except Exception as error:  # also a bug of a store: without this task all later writes would hang
             session_id = batch[0].write.session_id if len(batch) == 1 else None
             unknown = None if isinstance(error, StoreError) else error
             log.warning("commit_failed", writes=len(batch), session_id=session_id, error=str(error), exc_info=unknown)
             return error
 
     async def _recognise(self, write: Write, outcome: Outcome) -> Settled:
-        """A refused second try may be the answer to a first one that did happen. Unknown: it could not be looked up."""
+        """The outcome of a second try: Committed if the first try was committed. Unknown if the look-up fails."""
         try:
             match outcome:
                 case Duplicate(first) if first.message_id in {event.message_id for event in write.events}:
@@ -190,7 +193,7 @@ class GroupCommit:
             return UNKNOWN
 
     async def _written(self, write: Write, after: int) -> Settled | None:
-        """What became of the write, if its events are in the log behind `after`, where they stand together."""
+        """The write's outcome if its events are in the log behind `after`; None if they are not."""
         ids = {event.message_id for event in write.events}
         found: list[Event] = []
         while page := await self._store.read(write.key, after, _PAGE):
@@ -208,7 +211,7 @@ class GroupCommit:
 
 
 def _taken(write: Write, outcome: Outcome) -> Settled:
-    """Unstorable for a write that the store can never take, Unknown for one that it stumbled over."""
+    """Make a Failed outcome Unstorable (the store can never take the write) or Unknown; keep any other outcome."""
     if not isinstance(outcome, Failed):
         return outcome
     log.warning("commit_failed", writes=1, session_id=write.session_id, error=outcome.code)
@@ -219,5 +222,5 @@ def _resolve(queued: _Queued, outcome: Settled) -> None:
     """Notify the caller. An exception there is one session's fault and must not reach the next in the queue."""
     try:
         queued.resolve(outcome)
-    except Exception:  # whatever a waiter raises: the write has its outcome, and those behind it must hear of theirs
+    except Exception:  # any exception: the write has its outcome, and the later callers must get theirs
         log.exception("resolve_failed", session_id=queued.write.session_id)

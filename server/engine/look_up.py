@@ -1,6 +1,6 @@
-"""Look-ups in the store for a session machine: each effect that asks for one is answered by an input.
+"""Look-ups in the store for a session machine: the effects Load, Read and Find, each answered with an input.
 
-A store that cannot be read is an outcome (`UNREADABLE`), never an exception and never "not there" (L9).
+When the store cannot be read, the answer has UNREADABLE: never an exception, and never "not there" (L9).
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from server.store import Store
 
 log = structlog.get_logger()
 
-#: The page limit of a load that brings the snapshot and the inbox alone.
+#: The page limit of a load that returns only the snapshot and the inbox.
 NO_EVENTS: Final = 0
 
 
 async def load(
     store: Store, key: SessionKey, number: int, failed: Callable[[SessionKey, StoreError], None]
 ) -> inputs.LoadDone:
-    """The answer to Load `number`; `failed` is called with the error of a store that cannot be read."""
+    """The answer to Load `number`. If the store cannot be read, `failed` is called with the error."""
     try:
         loaded = await store.load(key, 0, NO_EVENTS)
     except StoreError as error:
@@ -41,7 +41,7 @@ async def read(store: Store, key: SessionKey, number: int, after: int, limit: in
 
 
 async def find(store: Store, key: SessionKey, effect: effects.Find) -> inputs.Found:
-    """The answer to Find: the event under the client's id; where there is none, the snapshot if news may matter."""
+    """The answer to Find: the event under the client's id. If there is none, for some refusals the snapshot."""
     asked, client_id = effect.asked, lines.client_id(effect.asked)
     try:
         event = await store.find(key, client_id) if client_id is not None else None

@@ -1,14 +1,14 @@
-"""What is done about a session that raised: tell, let go, answer its senders, and end the turn that it broke on twice.
+"""Handles a session that raised: log it, evict it, refuse its waiting requests; fail the turn when it raises twice.
 
-It looks at what broke as little as it can: lines that wait are refused for now, and their senders send them again under
-the same id. A session in trouble stores its lines before their steps run, so that there is a line to be ended.
+The state of the machine is not trusted: waiting lines are refused for now, and their senders repeat them under the
+same id. A session in trouble commits each line before it runs the step, so that a failed turn has a line.
 
 - `session_contained` (error): session_id, user_id, workflow, phase, input, turn, times, correlation_id, left_out, and
-  the traceback. `times` counts since the last turn that ended well; `left_out` is how many records of sessions in
-  trouble were not written since the one before, because there were too many.
-- `turn_broken` (error): session_id, user_id, turn, times, correlation_id. That line was ended as failed.
-- `session_unreadable` (error): session_id, user_id, reason, left_out. The store has it and cannot read it, or this
-  server lacks its workflow. Bounded as `session_contained` is.
+  the traceback. `times` counts the faults since the last committed turn; `left_out` is how many records of sessions in
+  trouble were suppressed since the last one that was written.
+- `turn_broken` (error): session_id, user_id, turn, times, correlation_id. That turn was ended as failed.
+- `session_unreadable` (error): session_id, user_id, reason, left_out. The store has the session and cannot read it, or
+  this server lacks its workflow. Bounded as `session_contained` is.
 """
 
 import uuid
@@ -32,14 +32,14 @@ from server.workflows.table import Workflow
 
 log = structlog.get_logger()
 
-#: So often may a session raise before it has got on; then the line in turn is ended as failed.
+#: When a session has raised this often without a committed turn between, the line in turn is ended as failed.
 _TRIES = 2
-#: What a sender is told whose line was in a machine that raised.
+#: The refusal of requests that waited in a machine that raised: a temporary one.
 _REFUSAL = ErrorCode.OVERLOADED
 
 
 class Engine(Protocol):
-    """What a rescue needs of the engine; its methods say there what they do."""
+    """The part of the engine that a rescue uses; see `engine.Engine` for the methods."""
 
     broker: Broker
     commit: GroupCommit
@@ -55,14 +55,17 @@ class Engine(Protocol):
 
 
 class Rescue:
-    """The containment of one engine."""
+    """Handles the sessions of one engine that raised."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._troubles = engine.troubles
 
     def contain(self, key: SessionKey, awake: Awake, received: inputs.Input, error: Exception) -> None:
-        """The session's machine, or an effect of it, raised while it took `received`."""
+        """Handle `error`, which the session's machine or one of its effects raised while it took `received`.
+
+        Evicts the session. It is woken after a wait, and after the second fault its turn is ended as failed.
+        """
         self._let_go(key, awake, received, error)
         trouble = self._troubles.get(key)
         assert trouble is not None
@@ -70,7 +73,7 @@ class Rescue:
         if snapshot is None and isinstance(
             received, inputs.Opened | inputs.Done | inputs.Failed | inputs.TurnCommitted
         ):
-            # It was not begun yet: the client that waits for the greeting reconnects, and gets it or an error.
+            # The session is not stored yet: its client must reconnect, and then gets the greeting or its failed end.
             if trouble.times >= _TRIES:
                 self._engine.spawn(self._end_greeting(key, awake.machine.workflow), "end broken turn")
             else:
@@ -79,14 +82,14 @@ class Rescue:
             return
         wait_ms = 0 if trouble.times >= _TRIES else trouble.until_ms - now_ms()
         if wait_ms == 0:
-            trouble.until_ms = 0  # its end is not put off
+            trouble.until_ms = 0  # end the turn now
         self._engine.spawn(self._engine.look_after(key, max(0, wait_ms)), "wake")
 
     def unstorable(self, key: SessionKey, awake: Awake, run: int) -> bool:
-        """The store cannot take what a turn came to, now or ever; whether the turn is ended for it.
+        """Handle a turn whose write the store can never take. Returns whether the turn is ended as failed.
 
-        It is not where the turn brought its line along, which may be what the store cannot take: then the line comes
-        again, and is stored by itself first.
+        It is not ended when it is no longer running, or when its write carries the line, because the line may be the
+        fault: the line is refused, and when its sender repeats it, it is committed before its step runs.
         """
         running = awake.machine.running
         if self._engine.machine(key) is not awake.machine or running is None or running.run != run:
@@ -128,7 +131,7 @@ class Rescue:
             )
         waiting = [*_asked_by(received), *machine.waiting()]
         if isinstance(received, inputs.Appended | inputs.TurnCommitted) and isinstance(received.outcome, Committed):
-            # It is durable all the same. In a task: what raised may have been one of these very steps.
+            # The commit is durable. Publish it in a task: the fault may have been in publishing.
             message = received.message if isinstance(received, inputs.Appended) else running and running.message
             waiting = [asked for asked in waiting if asked is not message]
             self._engine.spawn(self._make_known(key, message or None, received.outcome.events), "make known")
@@ -137,7 +140,7 @@ class Rescue:
             self._refuse(asked)
 
     def came_late(self, key: SessionKey, received: inputs.Input) -> None:
-        """An input for a session that was let go: its sender is answered, and what was committed is made known."""
+        """Handle an input of an evicted session: publish the events that it says are committed, refuse its request."""
         if isinstance(received, inputs.Appended | inputs.TurnCommitted) and isinstance(received.outcome, Committed):
             message = received.message if isinstance(received, inputs.Appended) else None
             self._engine.spawn(self._make_known(key, message, received.outcome.events), "make known")
@@ -146,26 +149,26 @@ class Rescue:
             self._refuse(asked)
 
     async def _make_known(self, key: SessionKey, message: inputs.Message | None, events: tuple[Event, ...]) -> None:
-        """Events were committed for a machine that is gone: acknowledge the line among them, and publish them."""
+        """Acknowledge `message`, publish the events that were committed for an evicted machine, wake its session."""
         if message is not None and (replies := self._engine.replies.get(message.reply_to)) is not None:
             replies.acked(effects.Ack(message.reply_to, message.say.client_id, events[0].seq, duplicate=False))
         self._publish(key, events)
         await self._engine.look_after(key)
 
     def got_on(self, key: SessionKey, awake: Awake, received: inputs.TurnCommitted) -> None:
-        """A session that raised has committed a turn."""
+        """A session in trouble got the outcome of a commit; if it was committed, its trouble is over."""
         if isinstance(received.outcome, Committed):
             self._troubles.settle(key)
             awake.is_careful = False
 
     def load_failed(self, key: SessionKey, error: StoreError) -> None:
-        """The store could not give the session; what is damaged is not asked for again at once."""
+        """Log that the store could not load the session. A damaged session then rests for a while."""
         log.warning("load_failed", session_id=key.session_id, error=str(error))
         if isinstance(error, Unreadable):
             self.unreadable(key, str(error))
 
     def unreadable(self, key: SessionKey, reason: str, *, rests: bool = True) -> None:
-        """The store has the session and cannot read it, or a part of it; with `rests`, it is left alone for a while."""
+        """Log that a session, or a part of it, cannot be read. With `rests`, it is not woken again for a while."""
         now = now_ms()
         if rests:
             self._troubles.note(key, UNREAD, now)
@@ -179,12 +182,15 @@ class Rescue:
             )
 
     def is_beyond_help(self, key: SessionKey, loaded: Loaded) -> bool:
-        """Whether it raised too often for the line that is in turn now."""
+        """Whether the session raised so often at its present version that the turn must be ended as failed."""
         trouble = self._troubles.get(key)
         return trouble is not None and trouble.times >= _TRIES and trouble.version in (UNKNOWN, loaded.snapshot.version)
 
     async def end_turn(self, key: SessionKey, loaded: Loaded) -> bool:
-        """End the line in turn as failed; whether that was asked for. The others then have their turn."""
+        """Submit the write that ends the line in turn as failed. Returns False when the commit queue is full.
+
+        When it is committed, the lines behind it are answered.
+        """
         workflow = self._engine.workflows[loaded.snapshot.workflow]
         return self._end(key, loaded, workflow, loaded.inbox[0].seq)
 
@@ -206,7 +212,7 @@ class Rescue:
 
         def ended(outcome: Settled) -> None:
             if not isinstance(outcome, Committed):
-                return  # the next sweep tries again, or another process has answered it
+                return  # the next sweep tries again, or another process has answered the line
             log.error(
                 "turn_broken",
                 session_id=key.session_id,
@@ -232,7 +238,7 @@ class Rescue:
 
 
 def _asked_by(received: inputs.Input) -> Iterator[Asked]:
-    """What a client asked that this input carries."""
+    """The client's request that this input carries, if it carries one."""
     match received:
         case inputs.Message() | inputs.Cancel():
             yield received

@@ -1,9 +1,9 @@
-"""Running a workflow's step: from an effect of the session machine to the inputs that it yields.
+"""Runs a workflow's step: takes the effect RunStep, and gives the session machine the inputs that the step leads to.
 
-A step is foreign code. Whatever it does, its turn ends in an input: Done or Failed.
+A step is foreign code. Whatever it raises, its turn ends with an input: Done or Failed. Cancelling it gives no input.
 
 - `step_failed` (error): session_id, user_id, turn, attempt, workflow, state, code, reason, correlation_id, and the
-  traceback. The turn was ended for a fault of its step; the person was told the beginning of the correlation id.
+  traceback. A fault of the step ended the turn; the user was shown the first characters of the correlation id.
 """
 
 import asyncio
@@ -45,15 +45,15 @@ SPARE_IDS = 3
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 _NO_JSON = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
-#: How deep lists and objects of an answer may be nested; databases and browsers have bounds of their own.
+#: How deep lists and objects of an answer may be nested; databases and browsers limit the depth too.
 DEPTH_LIMIT = 200
-#: The line of the turn that opens a session, and what was said before it.
+#: Stands for the line in the turn that opens a session, which has none.
 _NOTHING_SAID = Line(text="", words="")
 
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What every step of a process is run with; `assistant` is the language model, if there is one."""
+    """The store, the settings and the language model (None: there is none) that all steps of a process share."""
 
     store: Store
     settings: Settings
@@ -63,9 +63,13 @@ class Means:
 def end_at_once(
     means: Means, workflow: Workflow, effect: effects.RunStep, key: SessionKey, at_ms: int
 ) -> inputs.Done | inputs.Failed | inputs.MayWait:
-    """The end of a step that does not wait. `at_ms` (UTC) is the present."""
+    """Run a step that needs no waiting; `at_ms` (UTC) is the present time.
+
+    Returns its end, or MayWait when the step may have to wait, for a model or for the store: then use `run_step`. An
+    exception of the step is logged and returned as Failed.
+    """
     if means.assistant is not None or (effect.line is not None and workflow.context):
-        return inputs.MAY_WAIT  # what was said before the line is read from the store
+        return inputs.MAY_WAIT  # the messages before the line must be read from the store
     try:
         result = step_at_once(workflow, _see(means, workflow, effect, key, at_ms), stale=effect.stale)
         if result is None:
@@ -87,12 +91,13 @@ async def run_step(
     account: Account,
     show: Callable[[inputs.Input], None],
 ) -> None:
-    """Run the step that `effect` asks for. `show` gets what it shows, and last Done or Failed; cancelling is silent.
+    """Run the step of `effect`. `show` gets an input for each output, and last Done or Failed; none when cancelled.
 
-    Raises CancelledError alone, whether the task was cancelled or the step raised it.
+    Raises CancelledError, when the task was cancelled or when the step raised it, and what `show` raises. Exceptions
+    of the step become Failed.
 
-    Calls to the language model and to tools are entered into `account`. Where a model's answer breaks off in the
-    middle, the step is begun again within its time, after Again. The tools are closed before this returns.
+    Calls to the language model and to tools are entered into `account`. When a model's answer breaks off in the
+    middle, `show` gets Again and the step restarts, within its time. The tools are closed before this returns.
     """
     settings = means.settings
     turn_ms, most_bytes = round(settings.step_timeout_ms * CALLS_SHARE), settings.turn_max_bytes
@@ -131,7 +136,7 @@ async def run_step(
 
 
 class _Shown:
-    """Passes on what a step shows. `is_ours`: what is raised now comes from the receiver, and not from the step."""
+    """Passes a step's outputs to `show`. `is_ours`: `show` is running or has raised; the step raised nothing."""
 
     def __init__(self, show: Callable[[inputs.Input], None]) -> None:
         self.is_ours = False
@@ -152,7 +157,7 @@ async def _attempt(
     account: Account,
     show: Callable[[inputs.Input], None],
 ) -> None:
-    """The step from its beginning to Done. Raises what the step raises."""
+    """Run the step once, from its beginning to Done. Raises what the step raises."""
     run, said_bytes, settings = effect.run, 0, recall.settings
     account.attempt = effect.attempt
     turn = structs.replace(turn, attempt=effect.attempt, now_ms=now_ms())
@@ -165,7 +170,7 @@ async def _attempt(
                     encoded = text.encode(errors="replace")
                     said_bytes += len(encoded)
                     _check_size(said_bytes, settings)
-                    # It is shown, and kept if the turn is stopped: half a character (a lone surrogate) becomes `?`.
+                    # Clients see this text, and a stopped turn stores it, so a lone surrogate must become `?`.
                     show(inputs.Streamed(run, text if text.isascii() else encoded.decode(), new_id()))
                 case Result():
                     stored, size = _as_stored(output, settings)
@@ -188,7 +193,7 @@ def fail_step(
     *,
     spent: Spent,
 ) -> inputs.Failed:
-    """The end of a turn whose step broke for `error`, which goes to the log under the turn's correlation id."""
+    """Log `error` under a new correlation id, and return the failed end of its turn, which names that id."""
     correlation_id = uuid.uuid4().hex
     row = ERROR_CODES[code]
     log.error(
@@ -218,7 +223,7 @@ async def _turn(
     assistant: Assistant | None,
     tools: Tools,
 ) -> Turn:
-    """What the step sees; each attempt sets its own time. Raises StepError when the last events cannot be read."""
+    """The step's input; each attempt sets its own time. Raises StepError when the events before it cannot be read."""
     if effect.line is None:
         return _see(means, workflow, effect, key, 0, assistant=assistant, tools=tools)
     events: Sequence[Event] = ()
@@ -226,7 +231,7 @@ async def _turn(
     wanted = min(workflow.context, settings.chat_context_limit)
     try:
         if wanted:
-            # Behind the line may stand what was said to those before it, and lines that are not in turn yet.
+            # Answers to earlier lines, and lines that wait, may stand behind this line: read so many events more.
             head = max(effect.turn - 1, snapshot.seq if snapshot else 0)
             after = max(0, head - wanted - min(head - effect.turn + 1, settings.inbox_limit))
             events = await means.store.read(key, after, head - after)
@@ -263,7 +268,7 @@ def _see(
     summary: str = "",
     window_limit: int | None = None,
 ) -> Turn:
-    """What the step sees; `events`, `messages` and `summary` are what came before its line."""
+    """The step's input; `events`, `messages` and `summary` are of the conversation before its line."""
     settings, snapshot, line = means.settings, effect.snapshot, effect.line
     said = _NOTHING_SAID
     if line is not None:
@@ -299,11 +304,9 @@ def _see(
 
 
 def _as_stored(result: Result, settings: Settings) -> tuple[Result, int]:
-    """The result as JSON keeps it, so that what is sent now is what a replay sends (tuples are lists, NaN is null).
+    """The result after a trip through JSON (tuples become lists, NaN becomes null), and its size in bytes.
 
-    And its size, in bytes.
-
-    Raises StepError when it is too large, or is not JSON.
+    Clients are so sent the same now as in a replay. Raises StepError when the result is too large, or is not JSON.
     """
     try:
         encoded = _encode([[frame.payload for frame in result.frames], result.memory])
@@ -319,7 +322,7 @@ def _as_stored(result: Result, settings: Settings) -> tuple[Result, int]:
 
 
 def _not_json(result: Result) -> str:
-    """Which part of an answer is not JSON."""
+    """Name the part of an answer that is not JSON."""
     for number, frame in enumerate(result.frames, 1):
         if not _is_json(frame.payload):
             return f"frame {number} of the answer ({frame.type})"

@@ -1,10 +1,10 @@
-"""What keeps a step, which is foreign code, from the event loop that everybody shares.
+"""Protects the event loop, which all sessions share, from steps, which are foreign code.
 
-A step may not stop the loop: the call raises inside the step, whose turn then fails. `loop.close` refuses by itself
-while the loop runs. A step that holds the loop up cannot be stopped; it is named in the log, once each time:
+A step may not stop the loop: `loop.stop` raises inside a step, and the step's turn fails. (`loop.close` raises by
+itself while the loop runs.) A step that blocks the loop cannot be stopped; each time it is logged:
 
 - `loop_blocked` (warning): session_id, user_id, workflow, held_ms. The code of a step ran that long without waiting,
-  and every other session of the process waited for it.
+  and all other sessions of the process waited for it.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from server.records import SessionKey
 
 log = structlog.get_logger()
 
-#: How long a step may hold the loop before it is told of.
+#: A step that blocks the loop for so long is logged.
 BLOCKED_MS: Final = 500
-#: Whether the code that runs is a step's, or a task's that it began.
+#: Whether the running code belongs to a step, or to a task that a step began.
 IS_STEP: ContextVar[bool] = ContextVar("is_step", default=False)
 
 
 def guard_loop(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-    """Refuse `loop.stop` to steps; the answer takes the guard away again."""
+    """Make `loop.stop` raise RuntimeError in steps. Returns a function that removes this guard."""
     stop = loop.stop
 
     def stop_unless_step() -> None:
@@ -44,12 +44,12 @@ def guard_loop(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
 
 
 def tell_blocked(key: SessionKey, workflow: str, held_ms: int) -> None:
-    """Log that a step has held the loop."""
+    """Log that a step has blocked the loop for `held_ms`."""
     log.warning("loop_blocked", session_id=key.session_id, user_id=key.user_id, workflow=workflow, held_ms=held_ms)
 
 
 class Timed(Coroutine[Any, Any, None]):
-    """A step's coroutine; each time that it runs on to its next wait is measured."""
+    """A step's coroutine that measures how long it runs between two waits."""
 
     __slots__ = ("_coroutine", "_key", "_workflow")
 
@@ -59,7 +59,7 @@ class Timed(Coroutine[Any, Any, None]):
         self._workflow = workflow
 
     def send(self, value: Any) -> Any:
-        """Go on."""
+        """Run the coroutine to its next wait."""
         began_ns = time.monotonic_ns()
         try:
             return self._coroutine.send(value)
@@ -69,7 +69,7 @@ class Timed(Coroutine[Any, Any, None]):
     def throw(  # type: ignore[override]
         self, kind: Any, value: BaseException | None = None, trace: TracebackType | None = None
     ) -> Any:
-        """Go on with an exception: a cancellation, as a rule."""
+        """Raise an exception in the coroutine, usually a cancellation, and run it to its next wait."""
         began_ns = time.monotonic_ns()
         try:
             return self._coroutine.throw(kind)
@@ -77,7 +77,7 @@ class Timed(Coroutine[Any, Any, None]):
             self._ran(began_ns)
 
     def close(self) -> None:
-        """End it."""
+        """Close the coroutine."""
         self._coroutine.close()
 
     def __await__(self) -> Generator[Any, Any, None]:

@@ -1,6 +1,6 @@
 """The driver of one connection machine: between a transport and the engine.
 
-A transport (WebSocket, later server-sent events) gives it parsed frames and an Outlet, and hears nothing of sessions.
+A transport (WebSocket, later server-sent events) gives it parsed frames and an Outlet, and knows nothing of sessions.
 """
 
 import itertools
@@ -25,24 +25,24 @@ from server.wire.published import PublishedEvents, PublishedFrame
 log = structlog.get_logger()
 
 _numbers = itertools.count(1)
-#: How far back the card of a stale button is looked for, in events.
+#: The card that replaces a stale button is looked for in this many last events.
 _CARD_WINDOW = 200
-#: What a slow reader can do without.
+#: Types of transient frames that are dropped when the queue of a slow reader is full.
 _DROPPABLE = frozenset({"status_update", "stream_delta", "ping", "presence"})
 
 
 class Outlet(Protocol):
-    """Where frames go."""
+    """The send queue of one connection."""
 
     def put(self, events: EncodedEvents, *, gap_ms: int) -> int:
-        """Queue events in their order; how many were taken: not all, when the queue takes no more.
+        """Queue events in their order. Returns how many were taken: fewer than given when the queue is full.
 
-        Texts that a person sees go at least `gap_ms` behind the one before.
+        Each text that a person sees is sent at least `gap_ms` after the one before it.
         """
         ...
 
     def put_transient(self, texts: Sequence[bytes], *, droppable: bool) -> None:
-        """Queue the texts of a frame that is not in the log; of a droppable one only where there is room for all."""
+        """Queue the texts of a transient frame. A droppable frame is dropped when there is no room for all of it."""
         ...
 
     @property
@@ -76,12 +76,12 @@ class Subscriber:
         self._log = log.bind(session_id=key.session_id, user_id=key.user_id, connection_id=self.number)
 
     def open(self) -> None:
-        """Begin: subscribe, then read."""
+        """Subscribe to the session's events, then read the session."""
         self._engine.replies[self.number] = self
         self._perform(self._machine.open())
 
     def closed(self) -> None:
-        """The transport is gone."""
+        """The transport is gone: unsubscribe and cancel the tasks."""
         self._machine.closed()
         self._engine.replies.pop(self.number, None)
         self._engine.broker.unsubscribe(self.key, self)
@@ -89,13 +89,13 @@ class Subscriber:
 
     @property
     def head(self) -> int:
-        """The highest event of the session that is known here."""
+        """The highest `seq` of the session that this connection knows of."""
         return self._machine.high
 
     # ------------------------------------------------------------ from the transport
 
     def receive(self, frame: protocol.Say | protocol.Resume | protocol.Cancel) -> None:
-        """A frame of the client that concerns the session."""
+        """Take a frame of the client. An input that the session cannot take is refused with a frame, not raised."""
         match frame:
             case protocol.Say():
                 self._deliver(inputs.Message(self.number, frame, new_id(), now_ms()), frame.client_id)
@@ -106,13 +106,13 @@ class Subscriber:
                 self._perform(self._machine.resume(after))
 
     def drained(self) -> None:
-        """The outlet has room again."""
+        """The outlet has room again: go on with the replay."""
         self._perform(self._machine.drained())
 
     def refuse(self, code: ErrorCode, client_id: str | None = None, retry_ms: int | None = None) -> None:
-        """Tell the client that its frame was refused.
+        """Send a refusal of the client's frame `client_id`.
 
-        A refusal for now says when to try again: after `retry_ms`, else after the store's own wait.
+        A temporary refusal says when to try again: after `retry_ms`, by default STORE_RETRY_MS.
         """
         if retry_ms is None and ERROR_CODES[code].temporary:
             retry_ms = self._engine.settings.store_retry_ms
@@ -120,16 +120,16 @@ class Subscriber:
             self.show(frame)
 
     def show(self, frame: Transient) -> None:
-        """Send a transient frame."""
+        """Send a transient frame to this client."""
         self._outlet.put_transient(self.encode(frame), droppable=frame.type in _DROPPABLE)
 
     def encode(self, frame: Transient) -> Sequence[bytes]:
-        """The texts of a transient frame of this session, stamped now."""
+        """Encode a transient frame of this session, with a fresh id and the present time, into texts to send."""
         return self.dialect.encode_transient(frame, self.key.session_id, new_id(), now_ms())
 
     def _deliver(self, received: inputs.Message | inputs.Cancel, client_id: str | None) -> None:
         if self._early is not None and len(self._early) < self._engine.settings.inbox_limit:
-            self._early.append((received, client_id))  # the session may not be there yet
+            self._early.append((received, client_id))  # the session may not exist yet
         elif self._early is not None:
             self.refuse(ErrorCode.INBOX_FULL, client_id)
         elif self._engine.draining:
@@ -140,21 +140,21 @@ class Subscriber:
     # ------------------------------------------------------------ from the session
 
     def hear(self, events: PublishedEvents) -> None:
-        """Events that were just committed."""
+        """Take events that were just committed."""
         self._perform(self._machine.live(events))
 
     def hint(self, head: int) -> None:
-        """How far the log goes, as far as anybody knows."""
+        """Take the highest `seq` of the session that the broker or the engine knows of."""
         self._perform(self._machine.hint(head))
 
     def hear_transient(self, published: PublishedFrame) -> None:
-        """Something transient: only for those who are live, the others are told when they become so."""
+        """Send a transient frame if this connection is live. One that becomes live later is shown the running turn."""
         if self._machine.phase is connection.Phase.LIVE:
             droppable = published.frame.type in _DROPPABLE
             self._outlet.put_transient(published.texts(self.dialect), droppable=droppable)
 
     def acked(self, effect: effects.Ack) -> None:
-        """A line of this client is durable."""
+        """Send the ack of a line or a cancellation of this client, which is durable now."""
         texts = self.dialect.encode_ack(
             effect.client_id,
             effect.seq,
@@ -166,13 +166,13 @@ class Subscriber:
         self._outlet.put_transient(texts, droppable=False)
 
     def rejected(self, effect: effects.Reject) -> None:
-        """A line of this client was refused; a stale button gets the card that is open now."""
+        """Send the refusal of a line or a cancellation; after a stale button, send the card that is open now."""
         self.refuse(effect.code, effect.client_id)
         if effect.card is not None:
             self._tasks.spawn(self._show_card(effect.card), "card")
 
     def close(self, code: CloseCode) -> None:
-        """Send the client away."""
+        """Close the connection with `code`, once the queued frames have gone out."""
         self._machine.closed()
         if code is CloseCode.STORE_UNAVAILABLE:
             self.refuse(ErrorCode.STORE_UNAVAILABLE)
@@ -186,7 +186,7 @@ class Subscriber:
             self._log.warning("card_failed", error=str(error))
             return
         for card in (event for event in events if event.message_id == message_id):
-            # Without its `seq`, which would look like a gap or a repetition, but with its id and its time.
+            # It keeps its id and its time, but has no `seq`: the client would see a gap or a repetition.
             again = Transient(card.type, card.payload, card.role)
             texts = self.dialect.encode_transient(again, self.key.session_id, message_id, card.created_at)
             self._outlet.put_transient(texts, droppable=True)
@@ -197,7 +197,7 @@ class Subscriber:
         for effect in effects:
             match effect:
                 case connection.Send(items, replay):
-                    self._send(cast("Sequence[Event]", items), replay=replay)  # what the machine was given
+                    self._send(cast("Sequence[Event]", items), replay=replay)  # the machine sends what it was given
                 case connection.Subscribe():
                     self._engine.broker.subscribe(self.key, self)
                 case connection.Load():
@@ -223,7 +223,7 @@ class Subscriber:
         encode = dialect.encode_events
         try:
             encoded = events.encoded(encode) if isinstance(events, PublishedEvents) else EncodedEvents(encode(events))
-        except Exception:  # noqa: BLE001  a fault of one dialect, which must leave no hole (L7)
+        except Exception:  # noqa: BLE001  a fault in one dialect: close, so that no event is skipped (L7)
             self._log.exception("encoding_failed", dialect=dialect.name)
             self.close(CloseCode.INTERNAL)
             return
@@ -266,7 +266,7 @@ class Subscriber:
         self._log.info("session_restored", head=head, replayed=self.replayed)
 
     async def _load(self, effect: connection.Load) -> None:
-        await self._engine.broker.joined(self.key)  # what is committed from now on is heard, so nothing falls between
+        await self._engine.broker.joined(self.key)  # later commits are published to us, so none is missed
         try:
             loaded = await self._engine.store.load(self.key, effect.after, effect.limit)
         except StoreError as error:
@@ -280,13 +280,13 @@ class Subscriber:
             self._unreadable(f"there is no workflow {loaded.snapshot.workflow[:60]!r} here")
             return
         if loaded is not None and loaded.inbox:
-            # An interrupted turn runs again now, not at the next sweep.
+            # Wake the session: its unanswered lines run now, not at the next sweep.
             self._engine.open(self.key, loaded, loaded.snapshot.workflow)
         snapshot, events = (loaded.snapshot, loaded.events) if loaded is not None else (None, ())
         self._perform(self._machine.loaded(effect.read_id, snapshot, events))
 
     def _unreadable(self, reason: str) -> None:
-        """Say why, and send the client away for a while: the session is there, and an operator may mend it."""
+        """Refuse and close: the session exists but cannot be read. The client may return; an operator may mend it."""
         self._engine.tell_unreadable(self.key, reason)
         self.refuse(ErrorCode.SESSION_UNREADABLE)
         self.close(CloseCode.INTERNAL)

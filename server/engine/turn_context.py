@@ -1,7 +1,7 @@
 """The earlier messages of a turn's conversation, and the summary that is written while the turn runs.
 
-The summary is one more call to the assistant, in a task that begins with the turn's first call and ends with the turn
-at the latest. It is kept with the turn's commit. Where it fails, the older one stands and a later turn tries again.
+The summary is one more call to the assistant. Its task begins with the turn's first call and ends with the turn at the
+latest. The turn's commit stores the summary. If it fails, the old summary stays and a later turn tries again.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ from server.tasks import Tasks
 
 log = structlog.get_logger()
 
-#: A turn is about four events for two messages; so many are read for each message of a window.
+#: So many events are read for each message of a window; a turn has about four events and two messages.
 EVENTS_PER_MESSAGE: Final = 4
-#: A window that is to hold what is not folded yet has room for a turn, however small its limit is.
+#: With messages that are not summarised yet, a CHAT_CONTEXT_LIMIT below this counts as this.
 LEAST_MESSAGES: Final = 4
-#: How long an answer that is ready waits for the summary.
+#: How long a finished answer waits for the summary.
 WAIT_MS: Final = 10_000
-#: The part of a step's time that its calls to a model may take; the rest is for the step's own words on it.
+#: The part of a step's time that its calls to a model may take, so that the step has time left to handle a timeout.
 CALLS_SHARE: Final = 0.95
 
 
 class TurnContext:
-    """One turn's past. Use it as a context: whatever ends the turn, the summary's call ends with it."""
+    """The earlier messages of one turn. Use it in `async with`: leaving it ends the summary's call."""
 
     def __init__(self, settings: Settings, effect: effects.RunStep, key: SessionKey, account: Account) -> None:
         self.past = Past()
@@ -57,10 +57,9 @@ class TurnContext:
             await self._tasks.close()
 
     async def read(self, store: Store) -> Past:
-        """What was said before the turn's line. Raises StoreError.
+        """Read the messages before the turn's line: the summary, and a bounded number of events behind it.
 
-        The events behind the summary, and of those a bounded number: where summaries fail for long, what is older
-        falls out of the context. It stays in the log.
+        While summaries fail, older messages fall out of the context; they stay in the log. Raises StoreError.
         """
         line, snapshot = self._effect.line, self._effect.snapshot
         if line is None or snapshot is None:
@@ -68,7 +67,7 @@ class TurnContext:
         summarised = recall_summary(snapshot.memory)
         most = EVENTS_PER_MESSAGE * max(self.settings.chat_context_limit, LEAST_MESSAGES)
         events: list[Event] = []
-        # A line that had to wait for its turn stands before the answers to those before it.
+        # A line that had to wait stands in the log before the answers to earlier lines.
         for end in (line.seq - 1, snapshot.seq):
             after = max(summarised.through, events[-1].seq if events else 0, end - most)
             if after < end:
@@ -80,13 +79,13 @@ class TurnContext:
     def window_limit(self) -> int:
         """How many messages a prompt may hold: CHAT_CONTEXT_LIMIT, or up to twice that while some are not summarised.
 
-        More wait only behind turns that called no model, and where a summary failed.
+        There can be more unsummarised messages only after turns that called no model or whose summary failed.
         """
         limit = self.settings.chat_context_limit
         return max(limit, min(len(self.past.said) + 1, 2 * max(limit, LEAST_MESSAGES)))
 
     def called(self, assistant: Assistant, system: str) -> None:
-        """The step calls the assistant: its first call begins the summary, if one is due, by `assistant`."""
+        """Note a call of the step to `assistant`. The first call starts the summary, if one is due."""
         line, settings = self._effect.line, self.settings
         if self._is_called or line is None:
             return
@@ -111,9 +110,9 @@ class TurnContext:
             log.warning("summary_failed", session_id=self._key.session_id, user_id=self._key.user_id, code=outcome.code)
 
     async def new_summary(self) -> StoredSummary | None:
-        """The new summary, to be kept with the turn's result, if there is one.
+        """The new summary, to be stored with the turn; None if there is none.
 
-        A summary that is not ready is waited for, for WAIT_MS and within the time of the step's calls; then given up.
+        Waits for it up to WAIT_MS, within the time for the step's calls; then cancels it.
         """
         if self._task is None:
             return None

@@ -1,4 +1,4 @@
-"""What the log tells of a turn: one record a turn, one more when it moved the state."""
+"""Log records of turns: `turn` for each committed turn, and `state_persisted` for a turn that changed the state."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -13,22 +13,22 @@ from server.records import Committed, Event, EventType, SessionKey
 
 log = structlog.get_logger()
 
-#: The intents of turns that did not come to an answer; a workflow's own may have such a name.
+#: The intents of turns that ended without an answer; an intent of a workflow may have the same name.
 _CUT_SHORT: Final = frozenset({"Cancelled", "Failed"})
-#: The inputs that end a step, and those that tell of a commit.
+#: The inputs that end a step.
 _ENDS: Final = frozenset({inputs.Done, inputs.Failed, inputs.Cancel, inputs.Interrupted})
-#: The inputs that `watch` wants to see.
+#: The inputs to pass to `watch`: those that end a step, and the outcomes of commits.
 WATCHED: Final = _ENDS | {inputs.TurnCommitted, inputs.Appended}
 
 
 class TurnTimes:
-    """The times of one session's turns: to the ack, in the step, to the commit."""
+    """Measures one session's turns, in ms: time to the ack, in the step, and to the commit."""
 
     __slots__ = ("_acked_after_ms", "_figures", "_logger", "_started_ms", "_stepped_ms")
 
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
-        self._logger: Any = None  # bound to the session when it has its first turn
+        self._logger: Any = None  # bound to the session at its first turn
         self._started_ms = self._stepped_ms = 0
         self._acked_after_ms: dict[int, int] = {}
 
@@ -38,11 +38,11 @@ class TurnTimes:
         return self._started_ms
 
     def step_ran(self, started_ms: int, ended_ms: int) -> None:
-        """The step of a turn began then; and ended then, unless it waits and its end is watched."""
+        """Note when a turn's step began and ended (UTC ms). For a step that waits, `watch` notes the end."""
         self._started_ms, self._stepped_ms = started_ms, ended_ms
 
     def watch(self, key: SessionKey, machine: Session, received: inputs.Input, at_ms: int) -> None:
-        """Take the times of an input that is delivered at `at_ms`; log the turn that it makes durable."""
+        """Note the times of an input that is delivered at `at_ms` (UTC); log the turn if the input is its commit."""
         if type(received) in _ENDS:
             self._stepped_ms = at_ms
             return
@@ -61,7 +61,7 @@ class TurnTimes:
         ended = events[-1].payload
         turn = events[-1].turn
         acked_after_ms = self._acked_after_ms.pop(turn, None)
-        if self._acked_after_ms:  # a line that another process answered leaves its time behind
+        if self._acked_after_ms:  # the times of lines that another process answered
             self._acked_after_ms = {line: ms for line, ms in self._acked_after_ms.items() if line > turn}
         outcome = _outcome(events) if ended["intent"] in _CUT_SHORT else "answered"
         record: dict[str, Any] = {
@@ -75,7 +75,7 @@ class TurnTimes:
             record.update(_about_uses(uses))
         if turn:  # a greeting answers no line
             self._figures.count(workflow, outcome, record)
-        if acked_after_ms is None:  # another process took the line
+        if acked_after_ms is None:  # another process acknowledged the line
             record["ack_ms"] = 0
         if self._logger is None:
             self._logger = log.bind(session_id=key.session_id, user_id=key.user_id)
@@ -94,12 +94,12 @@ class TurnTimes:
 
 
 def _about_uses(uses: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the turn's calls of tools took together; those that run at once count each."""
+    """Fields of the turn's calls of tools: their number and their total ms. Calls in parallel are added up too."""
     return {"tool_calls": len(uses), "tool_ms": sum(use["ms"] for use in uses)}
 
 
 def _about_calls(ended: Mapping[str, Any]) -> dict[str, Any]:
-    """What the turn's calls to a model took, and the window of the last one for the answer, if the trace has it."""
+    """Fields of the turn's calls to a model: totals, and the window of the last call for the answer in the trace."""
     usage, calls = ended["usage"], [entry for entry in ended.get("trace", ()) if entry["kind"] == "model"]
     answers = [entry for entry in calls if entry["name"] not in BESIDE] or calls
     told = ("model", "input_tokens", "output_tokens", "cost_micro_usd", "calls", "first_token_ms")

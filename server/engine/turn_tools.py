@@ -1,8 +1,8 @@
-"""The tools of one turn: opened when the step first calls them, bounded, entered into the account, closed at its end.
+"""The tools of one turn: opened at their first call, bounded, entered into the account, closed at the turn's end.
 
-Each tool that is opened has a task of its own, which enters and leaves it: what a tool holds (a task group, a cancel
-scope) often may not be left by another task. Each call is a task as well, so that one that ignores its cancellation
-holds up neither the step nor the turn's end.
+Each open tool has its own task, which opens and closes it: a tool may hold a task group or a cancel scope, which only
+the task that entered it may leave. Each call is a task too, so that a call that ignores its cancellation delays neither
+the step nor the turn's end.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from server.workflows.tools import Tool, ToolContext, ToolFailed, ToolSpec, unkn
 
 log = structlog.get_logger()
 
-#: How long a tool may take to end once it was cancelled; then it is left behind, and the log says so.
+#: How long a cancelled tool may take to end. After that its task is abandoned and logged.
 _GRACE_S: Final = 0.5
 _BROKEN: Final = "The tool {} did not work."
 _CUT: Final = "…"
@@ -27,7 +27,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class TurnTools:
-    """The Tools of one turn of a workflow that declares some."""
+    """The Tools of one turn, for a workflow that declares tools."""
 
     def __init__(
         self, specs: Mapping[str, ToolSpec], context: ToolContext, settings: Settings, account: Account
@@ -58,9 +58,9 @@ class TurnTools:
         return tuple([answer.result() if isinstance(answer, asyncio.Task) else answer for answer in answers])
 
     async def close(self) -> None:
-        """Close the tools that are open, within their timeouts, and wait for calls that were stopped and still run.
+        """Close the open tools, and wait for calls that were cancelled and still run; at most the longest timeout.
 
-        Cancelling it hurries.
+        Cancelling this ends the wait early. Logs each task that did not end in time.
         """
         self._is_closed = True
         for opened in self._opened.values():
@@ -83,7 +83,10 @@ class TurnTools:
                 self._log.warning("tool_closed_late", task=task.get_name(), left_behind=not task.done())
 
     def _admit(self, name: str, given: Any) -> tuple[ToolSpec, bytes] | ToolFailed:
-        """The tool, and its input as JSON. Raises StepError as `Tools.call` says."""
+        """Check a call. Returns the tool and its input as JSON, or ToolFailed when no call is left to the turn.
+
+        Raises StepError for an unknown tool, a call after the turn's end, or an input that is not JSON.
+        """
         spec = self._specs.get(name)
         if spec is None:
             raise unknown_tool(name, tuple(self._specs))
@@ -93,14 +96,14 @@ class TurnTools:
             encoded = _encode(given)
         except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
             raise StepError(ErrorCode.STEP_FAILED, f"the input of tool {name!r} is not JSON: {error}") from error
-        if self._calls_left <= 0:  # the trace does not have it: these calls are what bounds the trace
+        if self._calls_left <= 0:  # not entered into the trace, which this limit bounds
             self._log.warning("tool_refused", tool=name, tool_calls_max=self._settings.tool_calls_max)
             return ToolFailed("refused", f"The tool {name} was not asked: this answer has made all the calls it may.")
         self._calls_left -= 1
         return spec, encoded
 
     async def _call(self, spec: ToolSpec, encoded: bytes) -> Any:
-        """One call of a tool, from its entry in the account to its end there."""
+        """Call a tool once, and enter the call and its outcome into the account. Returns its output or ToolFailed."""
         use = self._account.begin_use(spec.name, self._in_short(encoded))
         outcome, gave = CANCELLED, b""
         try:
@@ -115,7 +118,7 @@ class TurnTools:
             self._account.end_use(use, outcome, self._in_short(gave))
 
     async def _ask(self, spec: ToolSpec, encoded: bytes) -> tuple[Any, bytes] | ToolFailed:
-        """The tool's output, as a value of the type `spec.gives` and as JSON."""
+        """Call the tool within its limits. Returns its output, of type `spec.gives` and as JSON, or ToolFailed."""
         most_bytes = _least(spec.limits.input_max_bytes, self._settings.tool_input_max_bytes)
         if len(encoded) > most_bytes:
             return ToolFailed("too_large", f"The input of the tool {spec.name} has more than {most_bytes} bytes.")
@@ -137,7 +140,7 @@ class TurnTools:
         return ToolFailed("timeout", f"The tool {spec.name} took too long.")
 
     async def _answer(self, spec: ToolSpec, given: Any) -> tuple[Any, bytes] | ToolFailed:
-        """Open the tool if need be, and ask it. Foreign code: whatever it raises is a ToolFailed."""
+        """Open the tool if it is not open, and call it. Its exceptions become ToolFailed, but CancelledError."""
         try:
             tool = await self._open(spec)
             if isinstance(tool, ToolFailed):
@@ -157,13 +160,13 @@ class TurnTools:
 
     async def _open(self, spec: ToolSpec) -> Tool | ToolFailed:
         opened = self._opened.get(spec.name)
-        if opened is None or (opened.is_ready.is_set() and opened.tool is None):  # what failed to open may open now
+        if opened is None or (opened.is_ready.is_set() and opened.tool is None):  # one that failed may open now
             opened = self._opened[spec.name] = _Opened(spec, self._context, self._broken)
         await opened.is_ready.wait()
         return ToolFailed("failed", _BROKEN.format(spec.name)) if opened.tool is None else opened.tool
 
     def _broken(self, spec: ToolSpec, raised: BaseException | None) -> ToolFailed:
-        """What the step gets of a tool that broke; the log gets the reason."""
+        """Log the exception of a tool that broke. Returns the ToolFailed for the step, which has no reason in it."""
         self._log.warning("tool_failed", tool=spec.name, exc_info=raised)
         return ToolFailed("failed", _BROKEN.format(spec.name))
 
@@ -177,9 +180,9 @@ class TurnTools:
 
 
 class _Opened:
-    """One tool of a turn, from its opening to its closing, in the one task that does both.
+    """One tool of a turn, and the task that opens and closes it.
 
-    `is_ready`: `tool` is open, or it is None and will not be.
+    `is_ready` is set when the tool is open (`tool`), and when it failed to open or is closed (`tool` is None).
     """
 
     def __init__(
@@ -199,7 +202,7 @@ class _Opened:
                 await self.let_go.wait()
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001  foreign code: a tool that cannot be closed ends no turn
+        except BaseException as error:  # noqa: BLE001  foreign code: a tool's opening and closing end no turn
             broken(spec, error)
         finally:
             self.tool = None

@@ -20,13 +20,13 @@ from server.tasks import Tasks
 
 log = structlog.get_logger()
 
-#: The share of SESSION_IDLE_MS after which idle sessions are looked for.
+#: Idle sessions are looked for this many times in SESSION_IDLE_MS.
 _REST_SHARE: Final = 4
-#: The share of TAKEOVER_MS after which leases are renewed: two renewals may fail before one is lost.
+#: Leases are renewed this many times in TAKEOVER_MS: a lease survives two failed renewals.
 _LEASE_SHARE: Final = 3
-#: How many sessions a sweep takes the leases of at a time, so that a long list is shared out.
+#: A sweep takes the leases of so many sessions at a time, so that the processes share a long list.
 _SHARE: Final = 16
-#: By how much a round comes earlier or later than its time, so that processes do not go in step.
+#: Each wait is longer or shorter by up to this part, so that the processes do not run in step.
 _JITTER: Final = 0.2
 
 
@@ -42,7 +42,7 @@ class Upkeep:
         self._tasks = Tasks()
 
     def start(self) -> None:
-        """Begin, with a sweep."""
+        """Start the loops; the first sweep begins at once."""
         self._tasks.spawn(self._sweep(), "sweep")
         self._tasks.spawn(self._let_rest(), "rest")
         if self._shared:
@@ -50,34 +50,34 @@ class Upkeep:
             self._tasks.spawn(self._keep_leases(), "leases")
 
     async def close(self) -> None:
-        """Stop, and let go of the leases."""
+        """Stop the loops, and release the leases of this process."""
         await self._tasks.close()
         await self._leases.release(list(self._leases.held))
 
     def look(self) -> None:
-        """Compare the heads now: news may have been lost."""
+        """Compare the heads now, because news of other processes may have been lost."""
         self._looks.set()
 
     async def _sweep(self) -> None:
-        """Wake the sessions whose line has no answer: at start, and every SWEEP_MS. No client has to reconnect (L8).
+        """Wake the sessions with an unanswered line, at start and every SWEEP_MS. No client need reconnect (L8).
 
-        Every process looks; each session is woken by the one that takes its lease, so the work is shared out.
+        All processes sweep. The process that gets a session's lease wakes it, so they share the work.
         """
         grace_ms = self._settings.takeover_ms if self._shared else 0
         while True:
             limit = self._settings.sweep_limit
             try:
-                # Those that rest after a fault are the oldest, and must not displace the others.
+                # Sessions that rest after a fault have the oldest lines, and must not displace the others.
                 limit += len(self._engine.troubles)
                 waiting = await self._engine.store.pending(now_ms() - grace_ms, limit)
             except StoreError as error:
                 log.warning("sweep_failed", error=str(error))
                 waiting = []
-            # An answer that takes its time is found by every sweep; one that is under way here costs nothing more.
+            # Every sweep finds the lines that are being answered; those of this process are skipped.
             self._engine.end_overdue()
             busy = set(self._engine.busy()) if waiting else frozenset()
             keys = [key for key in waiting if key not in busy]
-            random.shuffle(keys)  # others look at the same time, and have not all begun at the same end
+            random.shuffle(keys)  # other processes sweep now too, and should begin elsewhere
             woken = 0
             for start in range(0, len(keys), _SHARE):
                 ours = await self._share(keys[start : start + _SHARE])
@@ -85,13 +85,13 @@ class Upkeep:
                     woken += await self._engine.wake(key)
             if woken:
                 log.info("sweep", sessions=woken)
-            if len(waiting) < limit or not woken:  # what others are at work on is not done sooner
+            if len(waiting) < limit or not woken:  # sweeping at once would find the same lines again
                 await _pause(self._settings.sweep_ms)
             else:
                 await asyncio.sleep(self._settings.store_retry_ms / 1000)
 
     async def _share(self, keys: list[SessionKey]) -> Sequence[SessionKey]:
-        """Those that are ours to wake."""
+        """The sessions that this process must wake: those whose leases it gets."""
         if not self._shared:
             return keys
         held = await self._leases.hold(keys)
@@ -100,7 +100,7 @@ class Upkeep:
     async def _compare_heads(self) -> None:
         """Read the heads of all sessions followed in this process; more often while the broker is away."""
         while True:
-            self._looks.clear()  # what is lost from now on is looked for in the next round
+            self._looks.clear()  # news lost from now on are for the next round
             keys = list(self._engine.broker.sessions())
             for start in range(0, len(keys), self._settings.heads_limit):
                 await self._compare(keys[start : start + self._settings.heads_limit])
@@ -120,9 +120,9 @@ class Upkeep:
                 self._engine.hear(key, head)
 
     async def _keep_leases(self) -> None:
-        """Hold a lease for every step that has run for a while, and let go of the others.
+        """Hold a lease for each session with a running turn, and release the others.
 
-        One that was just taken has a round to begin its work: it would be anybody's again while its session is read.
+        A lease is released after two rounds without a turn: a session whose lease was just taken is still being read.
         """
         idle: Set[SessionKey] = frozenset()
         while True:
@@ -135,14 +135,14 @@ class Upkeep:
                 await self._leases.hold(list(busy))
 
     async def _let_rest(self) -> None:
-        """Forget sessions that have had nothing to do for a while; the store has everything."""
+        """Evict the sessions that have had nothing to do for SESSION_IDLE_MS."""
         while True:
             await asyncio.sleep(self._settings.session_idle_ms / 1000 / _REST_SHARE)
             self._engine.let_rest(now_ms() - self._settings.session_idle_ms)
 
 
 async def _pause(wait_ms: int, until: asyncio.Event | None = None) -> None:
-    """Wait about so long, or until the event is set."""
+    """Wait for `wait_ms`, give or take _JITTER, or until the event is set."""
     wait_s = wait_ms / 1000 * random.uniform(1 - _JITTER, 1 + _JITTER)
     try:
         async with asyncio.timeout(wait_s):

@@ -1,7 +1,7 @@
-"""The end of a turn that the session machine itself broke on, twice: visible, and as simple as a write can be.
+"""The write that ends a turn as failed after the session machine has raised twice on it. The user sees the failure.
 
-It needs nothing of what may have broken it: not the step's output, not the memory. The state stays, the memory is not
-touched, the open card stays open, the cursor moves on.
+The write uses neither the step's output nor the memory, because they may have caused the fault. State, memory and open
+card stay as they are; the cursor moves on.
 
 No I/O, clock or randomness here.
 """
@@ -14,7 +14,7 @@ from server.records import Event, SessionKey, Snapshot, Update, Write
 from server.workflows.table import Workflow, chat
 
 CODE: Final = "turn_broken"
-#: The message ids that it takes: turn_failed, a chat_message, a state_update.
+#: How many message ids the write needs: for turn_failed, a chat_message and a state_update.
 IDS: Final = 3
 
 
@@ -28,7 +28,7 @@ def broken_turn(
     ids: Sequence[str],
     now_ms: int,
 ) -> Write:
-    """The write that ends `turn` as failed; `snapshot` is None, and `turn` 0, where it would have begun the session.
+    """The write that ends `turn` as failed. For the turn that opens a session, `snapshot` is None and `turn` is 0.
 
     `ids` are IDS fresh message ids, `now_ms` is UTC.
     """

@@ -1,10 +1,10 @@
-"""The machine of one subscriber: from its cursor to the head of the log, and then live.
+"""The machine of one subscriber: replays the log from the client's cursor to the head, then passes on live events.
 
-No asyncio, no clock, no I/O here: inputs are method calls, each answers with the effects to perform, in order.
+No asyncio, no clock, no I/O here: inputs are method calls, and each returns the effects to perform, in order.
 
-Subscribe comes first, then the read. Nothing that arrives in between is kept, only the highest `seq` seen (`high`):
-when the replay falls short of it, read again. So the store is the only source of a replay, a live event is a fast
-path, and the race between the read and the subscription cannot lose or double a frame.
+It subscribes first and reads then. Events that are published before the replay has ended are not kept; only the highest
+`seq` of them is (`high`). While the replay is behind `high`, the machine reads again. So a replay comes from the store
+alone, and the race between the read and the subscription can neither lose nor double a frame.
 
     input                LOADING                  REPLAYING            LIVE
     loaded: a page       Sync, Send → REPLAYING   –                    –
@@ -24,9 +24,9 @@ path, and the race between the read and the subscription cannot lose or double a
     resume               –                        Load → LOADING       Load → LOADING
     read_failed          Close → CLOSED           Close → CLOSED       never
 
-note: the highest `seq` heard of is kept. back: so is where the send queue ends. never: a LIVE connection reads nothing.
-A connection that found no session waits for an event of it in LOADING, and loads again. It reads on when the queue has
-`drained`; `loaded` with nothing to send goes on at once.
+note: keep the highest `seq` heard of. back: set `last` to the last event that the send queue took. never: a LIVE
+connection does not read. A connection that found no session stays in LOADING until it hears of an event, and loads
+again. A replay goes on when the send queue has `drained`; if `loaded` has nothing to send, it goes on at once.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ from server.records import Snapshot
 
 
 class Numbered(Protocol):
-    """What this machine needs to know of a durable frame."""
+    """A durable frame, as far as this machine uses it."""
 
     @property
     def seq(self) -> int: ...  # noqa: D102
@@ -50,7 +50,7 @@ class Numbered(Protocol):
 
 
 class Cursor(Struct, frozen=True):
-    """What a client says it has: its last durable frame, or (existing builder) how many items it shows."""
+    """What a client says it has: its last durable frame (`after`: its seq), or its number of items (old builder)."""
 
     after: int | None = None
     last_message_id: str | None = None
@@ -59,7 +59,7 @@ class Cursor(Struct, frozen=True):
 
 
 class Subscribe(Struct, frozen=True):
-    """Hear of every event of the session from now on."""
+    """Subscribe to the session's events at the broker."""
 
 
 class Load(Struct, frozen=True):
@@ -83,21 +83,21 @@ class Create(Struct, frozen=True):
 
 
 class Sync(Struct, frozen=True):
-    """Tell the client where the session stands, and what follows: `action` as on the wire."""
+    """Send the sync response: the session's state, and which replay follows (`action` as on the wire)."""
 
     action: str
     snapshot: Snapshot
 
 
 class Send(Struct, frozen=True):
-    """Send durable frames, in order. `replay` tells paced dialects which gap to keep."""
+    """Send durable frames, in order. `replay`: whether a paced dialect keeps the gap of a replay between them."""
 
     items: Sequence[Numbered]
     replay: bool
 
 
 class WentLive(Struct, frozen=True):
-    """The client has everything up to `head`; what a running turn shows may follow."""
+    """The client has all events up to `head`; from now on it gets live events and frames of the running turn."""
 
     head: int
 
@@ -112,7 +112,7 @@ Effect = Subscribe | Load | Read | Create | Sync | Send | WentLive | Close
 
 
 class Phase(Enum):
-    """Where the subscriber stands."""
+    """The phase of a subscriber; see the table above."""
 
     NEW = "new"
     LOADING = "loading"
@@ -122,7 +122,7 @@ class Phase(Enum):
 
 
 class Connection:
-    """One subscriber of one session. `page_limit` is how many events a read may bring."""
+    """One subscriber of one session. `page_limit` is the most events of one read."""
 
     def __init__(self, cursor: Cursor, *, page_limit: int) -> None:
         self._cursor = cursor
@@ -131,17 +131,17 @@ class Connection:
         self._reading = False
         self._creating = False
         self._greeted = False
-        self._unknown = False  # there was no session when the client claimed to have some of it
+        self._unknown = False  # the first load found no session: the cursor is wrong
         self.phase = Phase.NEW
         self.last = 0
         self.high = 0
 
     def open(self) -> list[Effect]:
-        """Begin. Subscribe stands before Load: an event between the two must not be missed."""
+        """Subscribe, then load: an event that is committed between the two is not missed."""
         return [Subscribe(), *self._load()]
 
     def loaded(self, read_id: int, snapshot: Snapshot | None, items: Sequence[Numbered]) -> list[Effect]:
-        """The answer to Load: the snapshot (None: no such session) and the page behind the asked position."""
+        """Take the answer to Load: the snapshot (None: no such session) and the events of the page."""
         if read_id != self._read_id or self.phase is not Phase.LOADING:
             return []
         self._reading = False
@@ -150,7 +150,7 @@ class Connection:
                 return self._close(CloseCode.SESSION_ENDED)
             self._unknown = True
             if self.high > 0:  # another tab started it between our read and now
-                self.high = 0  # what was heard so far, the next read will see; if not, there is none again
+                self.high = 0  # the next load covers the events heard of, or finds no session again
                 return self._load()
             self._creating = True
             return [Create()]
@@ -162,7 +162,7 @@ class Connection:
         return told + self._send([item for item in items if item.seq > self.last])
 
     def page(self, read_id: int, items: Sequence[Numbered]) -> list[Effect]:
-        """The answer to Read. A page that does not go on where we are means that the log was cut: resume elsewhere."""
+        """Take the answer to Read. A page that does not begin behind `last` means a cut log: close the connection."""
         if read_id != self._read_id or self.phase is not Phase.REPLAYING:
             return []
         self._reading = False
@@ -172,13 +172,13 @@ class Connection:
         return self._send(items)
 
     def read_failed(self, read_id: int) -> list[Effect]:
-        """The store could not answer: the client comes back later, with the cursor it has."""
+        """A read of the store failed: close the connection. The client returns later with its own cursor."""
         if read_id != self._read_id or self.phase is Phase.CLOSED:
             return []
         return self._close(CloseCode.STORE_UNAVAILABLE)
 
     def live(self, items: Sequence[Numbered]) -> list[Effect]:
-        """Events that were just committed, or hints of them."""
+        """Take events that were just committed. They are sent when LIVE and without a gap; else only noted."""
         if not items:
             return []
         fresh = items if items[0].seq == self.last + 1 else [item for item in items if item.seq > self.last]
@@ -188,7 +188,7 @@ class Connection:
         return [Send(fresh, replay=False)]
 
     def hint(self, head: int) -> list[Effect]:
-        """The session's head, learnt by other ways than an event."""
+        """Note the session's head. If it is ahead of a LIVE connection, read the missing events."""
         self.high = max(self.high, head)
         if self._creating and self.phase is Phase.LOADING and head > 0:
             self._creating = False
@@ -199,7 +199,7 @@ class Connection:
         return []
 
     def full(self, last: int) -> list[Effect]:
-        """The send queue took no frame behind `last`: what it lacks comes from the store, once it has drained."""
+        """The send queue took no frame behind `last`. After it has drained, the frames left are read again."""
         if self.phase in (Phase.REPLAYING, Phase.LIVE):
             self.phase = Phase.REPLAYING
             self.last = last
@@ -212,14 +212,14 @@ class Connection:
         return []
 
     def resume(self, after: int) -> list[Effect]:
-        """The client saw a gap: start again behind what it has."""
+        """The client saw a gap: load again, and replay behind `after`."""
         if self.phase not in (Phase.REPLAYING, Phase.LIVE):
             return []
         self._cursor, self._unknown = Cursor(after=after), False
         return self._load()
 
     def closed(self) -> None:
-        """The connection is gone; whatever is still on its way to us is dropped."""
+        """The connection is gone: ignore all later inputs."""
         self.phase = Phase.CLOSED
 
     def _load(self) -> list[Effect]:
@@ -233,7 +233,7 @@ class Connection:
         return [Load(self._next_read(), after, limit)]
 
     def _position(self, snapshot: Snapshot, items: Sequence[Numbered]) -> str:
-        """Set `last` to what the client really has; the answer is the wire's `action`."""
+        """Check the cursor and set `last` to the last event the client has. Returns the wire's `action`."""
         cursor = self._cursor
         self.last = 0
         if cursor.after:
@@ -257,7 +257,7 @@ class Connection:
         return [Send(items, replay=True)]
 
     def _joins(self, items: Sequence[Numbered]) -> bool:
-        """Whether the items go on where we are, without a hole."""
+        """Whether the items follow `last` without a gap."""
         return bool(items) and items[0].seq == self.last + 1 and items[-1].seq == self.last + len(items)
 
     def _go_on(self) -> list[Effect]:

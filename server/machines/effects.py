@@ -1,6 +1,6 @@
-"""The effects of the session machine. The engine performs them, in their order.
+"""The effects of the session machine. The engine performs them in order.
 
-The engine answers with an input that carries the effect's number. Nothing here does anything.
+The answer to an effect is an input that carries the effect's number. These are plain data.
 """
 
 from collections.abc import Sequence
@@ -34,14 +34,14 @@ class Append(Struct, frozen=True):
 
 
 class Find(Struct, frozen=True):
-    """Look up what took effect under a client's id, before refusing it for `refusal`."""
+    """Look up the event that took effect under a request's client id, before the request is refused for `refusal`."""
 
     asked: Asked
     refusal: ErrorCode
 
 
 class Commit(Struct, frozen=True):
-    """Commit a turn; `again` when an earlier try may have been committed without our knowing."""
+    """Commit a turn. `again`: it was tried before, and the outcome is unknown."""
 
     run: int
     write: Write
@@ -49,7 +49,7 @@ class Commit(Struct, frozen=True):
 
 
 class Ack(Struct, frozen=True):
-    """Confirm to a client that its line is durable."""
+    """Confirm to a client that its line or cancellation is durable, at `seq`. `duplicate`: it is a repeat."""
 
     reply_to: int
     client_id: str | None
@@ -58,7 +58,7 @@ class Ack(Struct, frozen=True):
 
 
 class Reject(Struct, frozen=True):
-    """Refuse a client's line; nothing was stored. `card` names the open action request to show again."""
+    """Refuse a client's request; nothing was stored. `card` is the message id of the open card, to show it again."""
 
     reply_to: int
     client_id: str | None
@@ -67,13 +67,13 @@ class Reject(Struct, frozen=True):
 
 
 class Publish(Struct, frozen=True):
-    """Tell every subscriber of committed events."""
+    """Publish committed events to the subscribers of all processes."""
 
     events: Sequence[Event]
 
 
 class Show(Struct, frozen=True):
-    """Tell every subscriber something transient; with `here`, only those of this process."""
+    """Publish a transient frame to all subscribers; with `here`, only to those of this process."""
 
     frame: Transient
     here: bool = False
@@ -91,7 +91,7 @@ class RunStep(Struct, frozen=True):
 
 
 class AnswerAtOnce(Struct, frozen=True):
-    """Run the step for a line that is not stored yet, if it does not wait: line and answer are then one write."""
+    """Run the step for a line that is not stored yet, if it need not wait: one write then has line and answer."""
 
     message: Message
     line: Event
@@ -99,19 +99,19 @@ class AnswerAtOnce(Struct, frozen=True):
 
 
 class CancelStep(Struct, frozen=True):
-    """Stop the running step; its result is not wanted any more."""
+    """Cancel the running step; its result is not needed."""
 
     run: int
 
 
 class Interrupt(Struct, frozen=True):
-    """A newer line ends the turn, whether or not its step has begun."""
+    """Prepare the end of a turn that a newer line interrupts; answer with Interrupted. Its step may not have begun."""
 
     run: int
 
 
 class SetTimer(Struct, frozen=True):
-    """Deliver TimerFired after `wait_ms`; a second one of the same name replaces the first."""
+    """Deliver TimerFired after `wait_ms`; a second timer of the same name replaces the first."""
 
     name: str
     number: int
@@ -119,11 +119,10 @@ class SetTimer(Struct, frozen=True):
 
 
 class TakeOver(Struct, frozen=True):
-    """Another process accepted the line `seq`: deliver TimerFired("takeover", seq) once it has lain long enough.
+    """Another process accepted the line `seq`. Deliver TimerFired("takeover", seq) when that process seems lost.
 
-    Until then, what that process has shown of the turn is to be asked for.
-
-    `since_ms` (UTC) is when the line was next in turn. While a process holds the session's lease, it is at work on it.
+    That is TAKEOVER_MS after `since_ms` (UTC), when the line became the next in turn, and as soon as no other process
+    holds the session's lease. Ask the other process now for the frames that it has shown of the turn.
     """
 
     seq: int
@@ -131,23 +130,23 @@ class TakeOver(Struct, frozen=True):
 
 
 class Ask(Struct, frozen=True):
-    """Ask the process that runs the turn to publish again what it has shown so far."""
+    """Ask the process that runs the turn to publish again the frames that it has shown so far."""
 
 
 class Tell(Struct, frozen=True):
-    """Tell this process's subscribers how far the log goes: they may have missed what another process published."""
+    """Pass the log's head to this process's subscribers: they may have missed events of another process."""
 
     head: int
 
 
 class Gone(Struct, frozen=True):
-    """The session is not this user's, was deleted or could not be started: send its connections away."""
+    """The session is not this user's, was deleted or could not be started: close its connections with `code`."""
 
     code: CloseCode
 
 
 class Evict(Struct, frozen=True):
-    """Forget this machine; the store has everything."""
+    """Remove this machine from memory; all of its session is in the store."""
 
 
 Effect = (

@@ -1,6 +1,6 @@
-"""What goes into the session machine: facts. Something arrived, or something was done.
+"""The inputs of the session machine: facts that arrived from a client, the store, a step or another process.
 
-An input that answers an effect carries the effect's number. Nothing here does anything.
+An input that answers an effect carries the effect's number. These are plain data.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from server.workflows.table import Progress, Result
 
 
 class NotThere(Struct, frozen=True):
-    """The store has no such thing."""
+    """The store does not have the session or the event."""
 
 
 class Unreadable(Struct, frozen=True):
@@ -25,11 +25,11 @@ class Unreadable(Struct, frozen=True):
 
 
 class MayWait(Struct, frozen=True):
-    """A step may have to be waited for."""
+    """The step may have to wait, so it has no result yet."""
 
 
 class Refused(Struct, frozen=True):
-    """A write was not taken, for the reason `code`: nothing was done."""
+    """A write was not accepted, for the reason `code`; nothing was stored."""
 
     code: ErrorCode
 
@@ -41,7 +41,7 @@ OVERLOADED: Final = Refused(ErrorCode.OVERLOADED)
 
 
 class Opened(Struct, frozen=True):
-    """A connection has just read the session; where there is none it is to be started."""
+    """A connection has just read the session (`loaded`). NotThere: start the session."""
 
     loaded: Loaded | NotThere
 
@@ -77,7 +77,7 @@ class Appended(Struct, frozen=True):
 
 
 class AtOnce(Struct, frozen=True):
-    """The answer to AnswerAtOnce; where its step may have to be waited for, the line comes first."""
+    """The answer to AnswerAtOnce. MayWait: the line must be stored before its step runs."""
 
     message: Message
     line: Event
@@ -85,10 +85,10 @@ class AtOnce(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """The answer to Find: the event that took effect under the id.
+    """The answer to Find: the event that took effect under the client id, or NotThere.
 
-    A Snapshot: there is no such event, and this is the session as the store has it, because the refusal would be for
-    good.
+    A Snapshot instead of NotThere is the session in the store. It comes for a refusal of `lines.REFUSED_BY_NEWS`,
+    because the store may have newer events than the machine knows.
     """
 
     asked: "Asked"
@@ -96,14 +96,14 @@ class Found(Struct, frozen=True):
 
 
 class Shown(Struct, frozen=True):
-    """A running step shows how far it is."""
+    """The running step shows its progress."""
 
     run: int
     progress: Progress
 
 
 class Streamed(Struct, frozen=True):
-    """A running step says a piece of text. `message_id` is fresh; the first one names the message to come."""
+    """The running step streams a piece of text. `message_id` is fresh; the first becomes the id of the message."""
 
     run: int
     text: str
@@ -111,15 +111,15 @@ class Streamed(Struct, frozen=True):
 
 
 class Again(Struct, frozen=True):
-    """A running step broke off and is begun anew, as another attempt: what it has said is replaced."""
+    """The running step broke off and starts again, as another attempt. Its text so far is to be replaced."""
 
     run: int
 
 
 class Done(Struct, frozen=True):
-    """A step came to its end. `ids` are fresh message ids, one a frame and one for the turn's state_update.
+    """A step gave its result. `ids` are fresh message ids: one for each frame and one for the state_update.
 
-    `summary` is the new one of what was said long ago, if the turn made one.
+    `summary` is the new summary of the older messages, if the turn made one.
     """
 
     run: int
@@ -131,7 +131,7 @@ class Done(Struct, frozen=True):
 
 
 class Failed(Struct, frozen=True):
-    """A step broke. `correlation_id` is where the log has the reason."""
+    """A step failed. `words` is the message for the user; the log record with `correlation_id` has the reason."""
 
     run: int
     code: ErrorCode
@@ -151,7 +151,7 @@ class TurnCommitted(Struct, frozen=True):
 
 
 class Cancel(Struct, frozen=True):
-    """A user wants the running turn stopped. `spent` is what the turn that runs here has taken until now."""
+    """A user wants the running turn stopped. `spent`: usage and trace until now of the turn that runs here."""
 
     reply_to: int
     client_id: str
@@ -162,7 +162,7 @@ class Cancel(Struct, frozen=True):
 
 
 class Interrupted(Struct, frozen=True):
-    """The answer to Interrupt: what is needed to end the turn. `spent` is what it has taken until now."""
+    """The answer to Interrupt: fresh ids and the time, to end the turn. `spent`: its usage and trace until now."""
 
     run: int
     ids: Sequence[str]
@@ -170,36 +170,36 @@ class Interrupted(Struct, frozen=True):
     spent: Spent = NOTHING_SPENT
 
 
-#: What wants an Ack.
+#: A client's request: it gets an Ack or a Reject.
 Asked = Message | Cancel
 
 
 class Remote(Struct, frozen=True):
-    """News of what another process committed: how far the log goes, and the events where they came along."""
+    """Another process has committed events: `head` is the last seq; `events` may be empty."""
 
     head: int
     events: Sequence[Event] = ()
 
 
 class ShownElsewhere(Struct, frozen=True):
-    """Another process shows something of a turn that it runs."""
+    """Another process shows a transient frame of a turn that it runs."""
 
     frame: Transient
 
 
 class Wished(Struct, frozen=True):
-    """Another process has missed what the turn that runs here has shown so far."""
+    """Another process has missed frames of the turn that runs here, and asks for them again."""
 
 
 class TimerFired(Struct, frozen=True):
-    """A timer that SetTimer asked for."""
+    """A timer of SetTimer, or the takeover timer of TakeOver, has fired."""
 
     name: str
     number: int
 
 
 class Rest(Struct, frozen=True):
-    """Nothing has happened for a while: let go of the session if it is at rest."""
+    """The session has had no input for a while, or its place is needed: evict it if it has nothing to do."""
 
 
 Input = (

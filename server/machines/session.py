@@ -1,6 +1,6 @@
 """The machine of one conversation: accepts lines, runs one turn at a time, survives conflicts and lost processes.
 
-No asyncio, clock, randomness, logging or settings here: inputs go into `deliver`, effects come out, in order.
+No asyncio, clock, randomness, logging or settings here: `deliver` takes an input and returns effects, in order.
 
     COLD ──Message/Cancel──▶ LOADING ──Loaded──▶ IDLE ──line──▶ RUNNING ──Done/Failed/Cancel──▶ COMMITTING ──▶ IDLE
 
@@ -47,26 +47,31 @@ No asyncio, clock, randomness, logging or settings here: inputs go into `deliver
     Rest                       –             –              Evict → COLD       –                    –
 
 run = RunStep, SetTimer → RUNNING · load = Load → LOADING · commit = Commit → COMMITTING · stop = CancelStep ·
-gone = Gone, Evict → COLD · hold: keep what is asked until it can be judged · never: a session that is COLD was just
-made, or is evicted · LOADING is shown for a session that is known; before that, Message and Cancel are held.
+gone = Gone, Evict → COLD · hold: keep the request until it can be judged · never: a session that is COLD was just
+made, or is evicted · The column LOADING is for a session that has a snapshot; before that, Message and Cancel are held.
 
-*run*: the oldest unanswered line. It runs here at once if this process accepted it; else it is *elsewhere*, and runs
-here after TakeOver and another look, so that two processes seldom pay for the same answer. *note*: seq ≤ head drop,
-= head+1 take, > head+1 Read, and nothing runs before the gap is filled. The turn that opens a session has no line: a
-connection found none. *wrong*, by what we know (a button of a closed card, a turn that is not under way, a full inbox):
-it is refused only after Find, and the first two wait while the store has more, for another process may have made them
-right. Every input that answers an effect carries its number, and a stale one is dropped. A failed step commits too: the
-cursor moves and the user sees it, so a bad step cannot loop.
+*run*: answer the oldest unanswered line. A line that this process accepted runs here at once. A line of another process
+is *elsewhere*: it runs here only after TakeOver and another Load, so that two processes seldom pay for the same answer.
+The turn that opens a session has no line; it runs when a connection found no session. *note*: an event with seq ≤ head
+is dropped, = head+1 is taken, > head+1 leads to Read, and no turn starts before the gap is filled.
 
-A line for a session that is *free* (nothing waits, nothing is on its way) is answered at once where its step does not
-wait: the line and its answer are one write, for the place behind the head, and a write that comes too late for it is a
-Conflict, after which the line is judged again. Lines behind it are held meanwhile, so that they keep their order.
+*wrong*: a request that must be refused by the state known here: a button of a closed card, a cancellation of a turn
+that is not under way, a full inbox. It is refused only after Find. The first two are held while the store may have
+newer events, because another process may have made the request right.
 
-Two lines at once are the workflow's to order (`when_busy`). *queue*: as above. *reject*: a Message that comes while a
-turn is under way, here or elsewhere, is refused after Find, and held where that is not certain: an Append is on its
-way, there are news to read. *interrupt*: a turn whose line is not the newest one that is known here is ended by the
-process that runs it, and one that has not begun is ended without its step: Interrupt, which the engine answers with
-what the end needs. A turn that is being committed has its answer.
+Every input that answers an effect carries the effect's number; an outdated one is dropped. A failed step is committed
+too: the cursor moves on and the user sees the failure, so a bad step cannot loop.
+
+A session is *free* when no turn runs, no line or write waits and no gap is open. A line for a free session is answered
+at once if its step does not wait: one write has the line and its answer. The write is for the seq behind the head; if
+another write was first, the outcome is Conflict, and the line is judged again. Later lines are held until then, so that
+lines keep their order.
+
+When a line comes while a turn is under way, the workflow's `when_busy` decides. *queue*: as above. *reject*: the new
+line is refused after Find; it is held while that is not certain, because an Append is on its way or events must be
+read. *interrupt*: the process that runs a turn ends it when it knows a newer line; a turn that has not begun ends
+without a step. The effect is Interrupt; the engine answers it with Interrupted. A turn that is being committed is not
+interrupted.
 """
 
 from collections.abc import Sequence
@@ -93,10 +98,10 @@ from server.records import (
 
 
 class Session(Standing):
-    """One conversation that is awake in this process."""
+    """The machine of one conversation that is awake in this process; the file's docstring has its table."""
 
     def deliver(self, received: inputs.Input) -> list[Effect]:
-        """Take one input; the effects are to be performed in their order, before the next input."""
+        """Take one input. Returns the effects, which the caller performs in order before the next input."""
         out = self._take(received)
         if self._held.asked and self.snapshot and self.phase in (Phase.IDLE, Phase.RUNNING) and not self._asking:
             for asked in self._held.take():
@@ -150,20 +155,20 @@ class Session(Standing):
             case _:
                 assert_never(received)
 
-    # ------------------------------------------------------------ what the store knows
+    # ------------------------------------------------------------ loads and reads
 
     def _opened(self, loaded: Loaded | inputs.NotThere) -> list[Effect]:
         self._wanted = self._wanted or isinstance(loaded, inputs.NotThere)
         if self.phase is Phase.COLD:
             return self._loaded(loaded)
-        if isinstance(loaded, Loaded):  # a line whose commit seemed to fail may be among its
+        if isinstance(loaded, Loaded):  # it may have lines whose commit seemed to fail
             self.inbox.hear_of(loaded.snapshot.seq)
             return [effects.Tell(loaded.snapshot.seq), *self._note(loaded.inbox), *self._next()]
-        # The connection found nothing where we know a session: one of us is late, so look again.
+        # The connection found no session, and we know one: its read or ours is outdated, so load again.
         return self._load() if self.phase is Phase.IDLE else []
 
     def _load(self) -> list[Effect]:
-        """Ask the store for everything; what was running and reading here is over."""
+        """Load the session anew. The turn that ran here is dropped, and a read under way is ignored."""
         taken_back = self._take_back()
         self.phase, self.running, self.elsewhere.awaited, self._outdated = Phase.LOADING, None, None, False
         self._read_number = 0
@@ -191,7 +196,7 @@ class Session(Standing):
         self.inbox.begin(loaded.snapshot.seq, loaded.inbox)
         self.phase = Phase.IDLE
         told = effects.Tell(loaded.snapshot.seq)
-        # An event that was committed while we loaded was only heard of: the store has it.
+        # Events that were published while we loaded were noted, not taken: read them from the store.
         return [told, *(self._read() if self.inbox.is_behind else self._next())]
 
     def _gone(self, code: CloseCode) -> list[Effect]:
@@ -213,11 +218,11 @@ class Session(Standing):
         self._failures = 0
         if not self.inbox.joins(done.events):
             self.elsewhere.forget()
-            return self._reload()  # what we heard of is not there: the log is not the one that we know
+            return self._reload()  # the log was cut: the store lacks events that were published
         return [effects.Tell(done.events[-1].seq), *self._note(done.events), *self._next()]
 
     def _note(self, events: Sequence[Event]) -> list[Effect]:
-        """Take what joins on to the log that we know; a gap means: read the store (L2)."""
+        """Take the events that follow the known log. If there is a gap, read the store (L2)."""
         self.inbox.hear(events)
         if self.phase in (Phase.COLD, Phase.LOADING):
             return []
@@ -227,7 +232,7 @@ class Session(Standing):
         return self._read() if self.inbox.is_behind and not self._read_number else []
 
     def _reload(self) -> list[Effect]:
-        """What we know is old: another process made a turn, or the log was cut."""
+        """Load again, because another process ended a turn or the log was cut; a commit under way ends first."""
         if self.phase is Phase.COMMITTING:
             self._outdated = True
             return []
@@ -237,23 +242,23 @@ class Session(Standing):
     # ------------------------------------------------------------ lines
 
     def _judge(self, asked: inputs.Asked, *, looked: bool = False) -> list[Effect]:
-        """Do what is asked, or refuse it; `looked`: the store has been asked what became of it."""
+        """Do a request, hold it or refuse it. `looked`: Find has shown that it did not take effect before."""
         return self._message(asked, looked) if isinstance(asked, inputs.Message) else self._cancel(asked, looked)
 
     def _message(self, message: inputs.Message, looked: bool) -> list[Effect]:
-        # Behind a line that is on its way together with its answer, so that lines keep their order.
+        # Held behind a line that is committed together with its answer, so that lines keep their order.
         if self.snapshot is None or self._asking or (self.running is not None and self.running.message is not None):
             return self._hold(message)
         if self.workflow.when_busy == "reject":
             if self._is_late or self._appending:
-                return self._hold(message)  # whether it is one too many is known in a moment
+                return self._hold(message)  # whether a turn is under way is not certain yet
             if self.turn is not None:
                 return self._refuse(message, ErrorCode.TURN_RUNNING, looked)
         if len(self.inbox.lines) + self._appending >= self.limits.inbox:
             return self._refuse(message, ErrorCode.INBOX_FULL, looked)
         asked = message.say.action_message_id
         if asked is not None and asked != self.snapshot.card:
-            # The card that we know may be older than the one that the user sees.
+            # The card known here may be older than the card that the user sees.
             return self._hold(message) if self._is_late else self._refuse(message, ErrorCode.STALE_ACTION, looked)
         line = lines.line_event(message, self.snapshot, self.workflow)
         if not self._is_free:
@@ -269,7 +274,7 @@ class Session(Standing):
     def _at_once(
         self, message: inputs.Message, line: Event, ended: inputs.Done | inputs.Failed | inputs.MayWait
     ) -> list[Effect]:
-        """Commit the line with its answer; alone where that may have to be waited for, or something came between."""
+        """Commit a line with its answer; append it alone if its step may wait, or the session is not free any more."""
         asked, self._asking = self._asking, 0
         if isinstance(ended, inputs.MayWait) or ended.run != asked or not self._is_free:
             return self._append(message, line)
@@ -294,18 +299,18 @@ class Session(Standing):
                 return [lines.reject(message, ErrorCode.NOT_FOUND), *self._gone(CloseCode.NOT_FOUND)]
             case (
                 inputs.Refused() | Unknown() | Unstorable() | Conflict()
-            ):  # it is guarded by no version, so there is no conflict
+            ):  # an accept has no version, so Conflict does not occur
                 return [lines.reject(message, lines.why(appended.outcome))]
             case _:
                 assert_never(appended.outcome)
 
     def _repeated(self, asked: inputs.Asked, event: Event) -> list[Effect]:
-        """What was asked took effect before, as `event`; maybe unseen by us, when its commit seemed to fail."""
+        """Answer a request that took effect before, as `event`. Note the event: its commit may have seemed to fail."""
         self.inbox.hear([event])
         return [lines.repeat(asked, event, self.workflow), *self._note([]), *self._next()]
 
     def _refuse(self, asked: inputs.Asked, code: ErrorCode, looked: bool) -> list[Effect]:
-        """Refuse what is asked, but only after a look: it may have taken effect, or another process knows better."""
+        """Refuse a request, but only after Find: it may have taken effect before, or our state may be outdated."""
         if looked:
             return [lines.reject(asked, code, self.snapshot)]
         self._finding += 1
@@ -329,7 +334,7 @@ class Session(Standing):
     # ------------------------------------------------------------ turns
 
     def _next(self) -> list[Effect]:
-        """Run the oldest unanswered line, or wait for the process that accepted it; end a turn that is overtaken."""
+        """Run the oldest unanswered line, or wait for the process that accepted it. Interrupt an overtaken turn."""
         if self.phase is Phase.RUNNING and self.running is not None and self._is_overtaken(self.running.turn):
             return [effects.Interrupt(self.running.run)]
         if self.phase is not Phase.IDLE:
@@ -341,14 +346,14 @@ class Session(Standing):
         if self.inbox.is_ours(line) or self.limits.takeover_ms == 0:
             return self._run(line)
         if self.elsewhere.awaited is not None:
-            return []  # it is this line's: another one is next only after a turn
+            return []  # we wait for this line already: the next line comes only after its turn
         self.elsewhere.wait_for(line.seq, self._next_number())
         return [effects.TakeOver(line.seq, max(line.created_at, self.snapshot.updated_at))]
 
     def _run(self, line: Event | None) -> list[Effect]:
         turn, run, is_seen = line.seq if line else 0, self._next_number(), self.elsewhere.awaited is not None
-        # A line that the store kept for us may have been tried before, by a process that died in mid-answer: what
-        # clients have of that is to be replaced.
+        # A process that died may have shown a part of an answer to a line that we did not accept. A higher attempt
+        # number makes clients replace that text.
         before = 0 if line is None or self.inbox.is_ours(line) else 1
         before = self._attempt if turn == self._tried else before
         self._tried, self._attempt = turn, max(before, self.elsewhere.attempt(turn)) + 1
@@ -363,7 +368,7 @@ class Session(Standing):
         return [step, effects.SetTimer("status", run, self.limits.status_after_ms)]
 
     def _again(self, run: int) -> list[Effect]:
-        """The step starts again. Clients replace its text when they see a higher attempt number."""
+        """Show that the step starts again. Clients replace its text when they see a higher attempt number."""
         running = self._runs(run)
         if running is None:
             return []
@@ -383,7 +388,7 @@ class Session(Standing):
         running = self._underway
         if running is None or running.turn != cancel.turn:
             return self._hold(cancel) if self._is_late else self._refuse(cancel, ErrorCode.NOT_RUNNING, looked)
-        # The process that runs it learns of its end from the log: its version is old from now on.
+        # If another process runs the turn, it learns of the end from the log, and its own commit is a Conflict.
         self.running, self.elsewhere.awaited = running, None
         running.cancel = cancel
         return self._stop(running, cancelled(cancel, running, self._state()), cancel.ids, cancel.now_ms)
@@ -433,7 +438,7 @@ class Session(Standing):
     def _came_to_nothing(
         self, message: inputs.Message, outcome: Duplicate | Conflict | Missing | Unknown | Unstorable | inputs.Refused
     ) -> list[Effect]:
-        """A line and its answer that were not written together; where the outcome is not known, the store knows."""
+        """Handle a write of a line and its answer that was not committed, or may not be: answer the sender, load."""
         match outcome:
             case Duplicate(event):
                 return [lines.repeat(message, event, self.workflow), *self._load()]
@@ -473,7 +478,7 @@ class Session(Standing):
         match name:
             case "takeover" if self.elsewhere.awaited is not None and self.elsewhere.awaited.turn == number:
                 self.inbox.own(number)
-                # Ours is another attempt than the one whose pieces clients may have, heard of here or not.
+                # Clients may have text of the other process's attempt: count it, so that ours gets a higher number.
                 self._tried, self._attempt = number, 1
                 return self._load()  # it may have its answer, and the news of it did not reach us
             case "status" if running and running.status is None and running.write is None:

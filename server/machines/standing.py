@@ -1,6 +1,6 @@
-"""Where a conversation stands, as far as this process knows, and what follows from that.
+"""The state of one conversation as this process knows it, and the questions that can be answered from it.
 
-Nothing here changes it; the session machine does.
+The session machine (`session.py`) changes the state.
 """
 
 from enum import Enum
@@ -39,7 +39,7 @@ class Limits(Struct, frozen=True):
 
 
 class Standing:
-    """What is known of one conversation, and the questions that it answers by itself."""
+    """The state of one session machine, and its queries."""
 
     def __init__(self, session_id: str, user_id: str, workflow: Workflow, limits: Limits) -> None:
         self.session_id = session_id
@@ -51,69 +51,69 @@ class Standing:
         self.inbox = KnownLog()
         self.running: Running | None = None
         self.elsewhere = Elsewhere()
-        self._tried, self._attempt = -1, 0  # the last turn that ran here, and how often
+        self._tried, self._attempt = -1, 0  # the last turn that ran here, and its last attempt
         self._held = Held(limits.inbox)
         self._appending = self._finding = 0
-        self._asking = 0  # the run of an AnswerAtOnce that is not answered yet
+        self._asking = 0  # the run of the AnswerAtOnce whose answer is awaited; 0: none
         self._number = self._load_number = self._read_number = 0
         self._failures = 0
-        self._wanted = False  # a connection found no session and wants one
-        self._outdated = False  # what we know is old, but our own commit must have its outcome first
+        self._wanted = False  # a connection found no session and wants it started
+        self._outdated = False  # load again, but only after our own commit has its outcome
 
     @property
     def turn(self) -> int | None:
-        """The turn that is under way, here or in another process."""
+        """The number of the turn under way, here or in another process; None when none is known."""
         underway = self.running or self.elsewhere.awaited
         return underway.turn if underway else None
 
     def catch_up(self) -> list[Transient]:
-        """What a connection that has just become live must see of the running turn."""
+        """The frames of the running turn for a connection that has just become live: its status, its text so far."""
         if (underway := self._underway) is not None:
             return underway.catch_up()
         return self.elsewhere.said_after(self.turn or self._last_turn())
 
     @property
     def _underway(self) -> Running | None:
-        """The turn that goes on: one whose end is being committed does not."""
+        """The turn that still runs, here or in another process. A turn that is being committed does not count."""
         return self.running if self.phase is Phase.RUNNING else self.elsewhere.awaited
 
     @property
     def _is_told_early(self) -> bool:
-        """Whether another process has shown something of a turn whose line, or the end before it, is not known here."""
+        """Whether another process has shown text of a turn that is newer than the last one known here."""
         return self.elsewhere.is_ahead_of(self.turn or self._last_turn())
 
     @property
     def _is_late(self) -> bool:
-        """Whether the store has, or may have, what is not known here yet."""
+        """Whether the store has, or may have, events that are not known here yet."""
         return self.phase in (Phase.LOADING, Phase.COMMITTING) or self.inbox.is_behind
 
     def _last_turn(self) -> int:
-        """The last turn whose outcome is known here, or on its way to us."""
+        """The last turn that ended, or is being committed here; -1: none."""
         if self.running is not None and self.phase is Phase.COMMITTING:
             return self.running.turn
         return self.snapshot.cursor if self.snapshot else -1
 
     @property
     def _is_free(self) -> bool:
-        """Whether the next line is the next turn, and its answer the next thing to happen."""
+        """Whether a new line can be answered at once: nothing runs, waits, is being appended or must be read."""
         waits = self.inbox.lines or self.inbox.is_behind or self._appending or self.elsewhere.awaited
         return self.phase is Phase.IDLE and not waits
 
     def _is_overtaken(self, turn: int) -> bool:
-        """Whether a newer line than the turn's own ends it."""
+        """Whether a newer line interrupts the turn, by the workflow's `when_busy`."""
         return self.workflow.when_busy == "interrupt" and self.inbox.newest > turn
 
     def _runs(self, run: int) -> Running | None:
-        """The running turn, if `run` is its number and its step may still speak."""
+        """The running turn if its run is `run` and it is not being committed; else None."""
         running = self.running
         return running if running and running.run == run and self.phase is Phase.RUNNING else None
 
     def _ending(self, done: Done | Failed, running: Running) -> Ending:
-        """What the end of a step makes of its turn."""
+        """The end of a turn, from the end of its step."""
         return answered(done, running) if isinstance(done, Done) else failed(done, running, self._state())
 
     def _take_back(self) -> list[Effect]:
-        """End what was shown of the turn under way; of another process's, only this one's own subscribers were told."""
+        """End the shown status of the turn under way; if it runs in another process, only for subscribers here."""
         underway = self.running or self.elsewhere.awaited
         shown = underway.take_back() if underway else []
         return [Show(frame, here=self.running is None) for frame in shown]
@@ -122,7 +122,7 @@ class Standing:
         return self.snapshot.state if self.snapshot else self.workflow.start
 
     def waiting(self) -> list[Asked]:
-        """What clients asked that has no answer yet and is not on its way to the store by itself."""
+        """The clients' requests without an answer that are held here or belong to the running turn."""
         running = self.running
         asked: list[Asked | None] = [*self._held.asked]
         if running is not None:
@@ -130,7 +130,7 @@ class Standing:
         return [one for one in asked if one is not None]
 
     def _retry(self, name: str) -> SetTimer:
-        """Try again later, and later still: a store that is away must not be hammered when it comes back."""
+        """A timer for the next try. The wait doubles with each failure, to spare a store that has just come back."""
         self._failures += 1
         wait_ms = min(self.limits.retry_ms * 2 ** min(self._failures - 1, 10), self.limits.retry_max_ms)
         return SetTimer(name, self.running.run if self.running else 0, wait_ms)

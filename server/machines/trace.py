@@ -1,6 +1,6 @@
-"""What a turn took: the usage of its calls to a model, and one entry in its trace for each call to a model or a tool.
+"""The usage of a turn's calls to a model, and its trace: one entry for each call to a model or a tool.
 
-It is stored in the turn's state_update, as `usage` and `trace`, and reaches every client of the session.
+Both are stored in the turn's state_update, as `usage` and `trace`, and sent to every client of the session.
 """
 
 from typing import Final
@@ -9,10 +9,10 @@ from msgspec import Struct
 
 
 class ModelUsage(Struct, frozen=True):
-    """What the calls of one turn to a model took together.
+    """The sums over the calls of one turn to a model.
 
-    `model` is what answered last, as the vendor names it. `cost_micro_usd` is None where a price is not known.
-    `first_token_ms` runs from the turn's begin. `measured`: all tokens are the vendor's count, and no estimate.
+    `model` is the vendor's name of the model that answered last. `cost_micro_usd` is None if a price is not known.
+    `first_token_ms` counts from the turn's begin. `measured`: the vendor counted all tokens; none is an estimate.
     """
 
     model: str | None
@@ -26,10 +26,10 @@ class ModelUsage(Struct, frozen=True):
 
 
 class ModelCall(Struct, frozen=True, tag_field="kind", tag="model"):
-    """One call to a model. It holds no words: `digest` is one of the arguments.
+    """One call to a model. It has no text; `digest` is a hash of the call's arguments.
 
-    `attempt` is the turn's. `outcome` is `answered`, `cancelled`, or the code of its error. `messages`, `chars` and
-    `tokens` (an estimate) are of its input.
+    `attempt` is the number of the turn's attempt. `outcome` is `answered`, `cancelled`, or the code of its error.
+    `messages`, `chars` and `tokens` (an estimate) are sizes of its input.
     """
 
     session_id: str
@@ -64,7 +64,7 @@ Trace = tuple[TraceEntry, ...]
 
 
 class Spent(Struct, frozen=True, omit_defaults=True):
-    """What a turn took, as far as it took anything: `usage` if it called a model, `trace` if it called anything."""
+    """The usage of a turn (None if it called no model) and its trace (empty if it called no model and no tool)."""
 
     usage: ModelUsage | None = None
     trace: Trace = ()

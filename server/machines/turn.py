@@ -1,4 +1,4 @@
-"""A turn: what it shows while it runs, and the one write that ends it: what was said, the move, the memory, the cursor.
+"""A turn: the frames that it shows while it runs, and the one write that ends it (answer, state, memory, cursor).
 
 No I/O, clock or randomness here: ids and times arrive with the inputs.
 """
@@ -30,14 +30,14 @@ from server.wire import protocol
 from server.wire.protocol import Transient
 from server.workflows.table import Frame, Progress, Workflow, chat
 
-#: What is shown of a turn that shows nothing by itself.
+#: The status of a turn whose step has shown none.
 _THINKING = Progress("Thinking …", status="thinking")
 
 
 class Running(Struct):
-    """A turn that is under way: which line, what it has shown so far, and the write that ends it.
+    """A turn that is under way: the seq of its line (`turn`), the text and status shown so far, the write that ends it.
 
-    `is_seen`: a client may have been shown that it is running.
+    `is_seen`: a client may have been shown a status of it.
     """
 
     run: int
@@ -50,32 +50,32 @@ class Running(Struct):
     is_seen: bool = False
     write: Write | None = None
     cancel: Cancel | None = None
-    message: Message | None = None  # the line that the turn brings along, whose sender wants an ack
+    message: Message | None = None  # the line, if one write has it and its answer: its sender waits for an ack
 
     def show(self, progress: Progress) -> Transient:
-        """What the step is doing; kept for connections that come later."""
+        """The status frame for a step's progress. It is kept for connections that come later."""
         self.status = self._status(progress)
         return self.status
 
     def think(self) -> Transient:
-        """What a step is doing that does not say so."""
+        """The status frame for a step that has shown no progress."""
         return self.show(_THINKING)
 
     def stream(self, text: str, message_id: str) -> Transient:
-        """A piece of the answer; the first one names the message to come."""
+        """The frame for a piece of the answer. The first `message_id` becomes the id of the whole message."""
         self.message_id = self.message_id or message_id
         self.text += text
         self.chunks += 1
         return self._delta(text, reset=self.chunks == 1)
 
     def begin_again(self) -> Transient:
-        """Another attempt, which has said nothing yet. Its message keeps the id that the first piece named."""
+        """Begin another attempt, with empty text. Returns its status frame. The message keeps its id."""
         self.attempt += 1
         self.text, self.chunks = "", 0
         return self.think()
 
     def follow(self, delta: Transient) -> bool:
-        """Take a piece of text that another process shows, if it goes on from ours or begins anew; whether it did."""
+        """Take a piece of text that another process shows. False, and no change: it is old, or there is a gap."""
         piece = delta.payload
         if not self.is_new(delta) or not (piece["reset"] or self._is_next(piece)):
             return False
@@ -84,7 +84,7 @@ class Running(Struct):
         return True
 
     def is_new(self, delta: Transient) -> bool:
-        """Whether a piece is of what is said now, so that what lies between ours and it was missed."""
+        """Whether a piece is newer than the text kept here: of a later attempt, or further on in this one."""
         piece = delta.payload
         return bool((piece["attempt"], piece["n"]) > (self.attempt, self.chunks))
 
@@ -92,19 +92,19 @@ class Running(Struct):
         return bool((piece["attempt"], piece["n"]) == (self.attempt, self.chunks + 1))
 
     def catch_up(self) -> list[Transient]:
-        """What a connection that comes while the step runs must see: its status, its text so far."""
+        """The frames for a connection that comes while the step runs: the status, the text so far."""
         return [self.status or self._status(_THINKING), *self.said()]
 
     def said(self) -> list[Transient]:
-        """Its text so far."""
+        """The frame with the text so far, which replaces what a client has; empty without text."""
         return [self._delta(self.text, reset=True)] if self.text else []
 
     def show_again(self) -> list[Transient]:
-        """What the turn has shown so far, for a client that missed it. Empty for a turn that has shown nothing."""
+        """The frames shown so far, for a client that missed some. Empty when the turn has shown none."""
         return self.catch_up() if self.status is not None or self.text else []
 
     def take_back(self) -> list[Transient]:
-        """What ends a status that may have been shown."""
+        """The frame that ends the status of the turn; none if no client can have seen it."""
         return [protocol.status(self.turn, "idle", "")] if self.is_seen else []
 
     def _status(self, progress: Progress) -> Transient:
@@ -118,9 +118,10 @@ class Running(Struct):
 
 
 class Ending(Struct, frozen=True):
-    """How a turn ends: what is said, where it goes, what it remembers, what it took.
+    """The end of a turn: its frames, its intent, the next state (`to`), the changes of the memory, its usage and trace.
 
-    `client_id` is a cancellation's own, `summary` the new one of what was said long ago.
+    `client_id` is the id of the cancellation that ended it, if one did. `summary` is the new summary of the older
+    messages, if the turn made one.
     """
 
     frames: Sequence[Frame]
@@ -133,7 +134,7 @@ class Ending(Struct, frozen=True):
 
 
 def answered(done: Done, running: Running) -> Ending:
-    """The end of a turn whose step came to its result. A streamed text and its final message share their id."""
+    """The end of a turn whose step gave a result. The final message gets the id of the streamed text."""
     result = done.result
     frames: Sequence[Frame] = result.frames
     if running.message_id is not None:
@@ -145,7 +146,7 @@ def answered(done: Done, running: Running) -> Ending:
 
 
 def failed(failure: Failed, running: Running, state: str) -> Ending:
-    """The end of a turn whose step broke: the user sees it, the state stays, the cursor moves on."""
+    """The end of a turn whose step failed: the user sees a message, the state stays, the cursor moves on."""
     payload = {
         "turn": running.turn,
         "code": failure.code,
@@ -156,13 +157,13 @@ def failed(failure: Failed, running: Running, state: str) -> Ending:
 
 
 def cancelled(cancel: Cancel, running: Running, state: str) -> Ending:
-    """The end of a turn that a user stopped: what was said so far is kept and marked."""
+    """The end of a turn that a user cancelled. The text so far is stored and marked as cancelled."""
     frames = _stopped(running, {"turn": cancel.turn})
     return Ending(frames, "Cancelled", state, {}, cancel.client_id, cancel.spent)
 
 
 def interrupted(ready: Interrupted, running: Running, state: str) -> Ending:
-    """The same for a turn that a newer line stopped, maybe before its step had begun; it says so."""
+    """The end of a turn that a newer line interrupted, maybe before its step began. Its event has that reason."""
     frames = _stopped(running, {"turn": running.turn, "reason": "interrupted"})
     return Ending(frames, "Cancelled", state, {}, spent=ready.spent)
 
@@ -176,9 +177,9 @@ def _stopped(running: Running, told: dict[str, Any]) -> list[Frame]:
 
 
 def tell_usage(ended: Event) -> Transient | None:
-    """What a turn's state_update says of its usage, as a frame of its own; None for one that used nothing.
+    """The token_usage frame for a turn, from its state_update; None if the turn called no model.
 
-    `session` is what the session's turns took together.
+    `session` in it is the usage of all turns of the session.
     """
     usage = ended.payload.get("usage")
     if usage is None:
@@ -190,7 +191,7 @@ def tell_usage(ended: Event) -> Transient | None:
 
 
 def _as_json(spent: Spent) -> dict[str, Any]:
-    """`usage` and `trace`, where there are any, as the log keeps them."""
+    """`usage` and `trace`, if there are any, in the form that the log stores."""
     kept: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(spent))
     return kept
 
@@ -207,11 +208,10 @@ def turn_write(
     now_ms: int,
     line: Event | None = None,
 ) -> Write:
-    """Everything that a turn amounts to, as one write guarded by the version.
+    """The one write that ends a turn: its events and the session's new state, guarded by the version.
 
-    `before` is None for the turn that opens the session; `ids` are fresh, at least one a frame and one for the
-    state_update;
-    `line` is the turn's own line where it is not stored yet.
+    `before` is None for the turn that opens the session. `ids` are fresh message ids: at least one for each frame and
+    one for the state_update. `line` is the turn's line if it is not stored yet. `now_ms` is UTC.
     """
     came_from = before.state if before else None
     known = before.memory if before else {}
@@ -264,7 +264,7 @@ def turn_write(
 
 
 def snapshot_after(write: Write, events: Sequence[Event], version: int, before: Snapshot | None) -> Snapshot:
-    """The snapshot after a committed turn, as the session machine needs it (the counts are the store's to keep)."""
+    """The snapshot after a committed turn, for the session machine. `lined` and `visible` are 0: the store has them."""
     update = write.update
     assert update is not None
     memory = before.memory if before else {}
