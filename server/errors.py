@@ -1,14 +1,14 @@
-"""What can go wrong: the exception tree, the wire's error codes, the close codes.
+"""The exception tree, the error codes of the wire, and the close codes.
 
     RejoinderError
-    ├── ConfigError         the environment is wrong; raised at start, carries every complaint
+    ├── ConfigError         the environment is wrong; raised at start, has every complaint
     ├── WorkflowError       a workflow's table is wrong; raised when it is imported
-    ├── ProtocolError       the peer sent something we refuse; carries its error code
-    ├── StepError           a step cannot answer; carries its error code
+    ├── ProtocolError       the server refuses a frame of the client; has its error code
+    ├── StepError           a step cannot answer; has its error code
     └── StoreError
-        ├── StoreUnavailable   temporary: the outcome is unknown or nothing was done, try again
-        ├── Unreadable         what is stored was damaged; trying again cannot help
-        ├── InvalidWrite       a write holds what cannot be stored; trying again cannot help
+        ├── StoreUnavailable   temporary: the outcome is unknown or nothing was written; try again
+        ├── Unreadable         stored data is damaged; trying again cannot help
+        ├── InvalidWrite       a write has values that cannot be stored; trying again cannot help
         └── StoreClosed        the store was used after close
 
 Expected outcomes (a duplicate, a conflict, a session that does not exist) are values, not exceptions.
@@ -58,13 +58,13 @@ class ErrorCode(StrEnum):
 
 
 class ErrorRow(NamedTuple):
-    """One row of the table of error codes: whether trying again can help, and what to tell a person."""
+    """One row of the table of error codes: whether trying again can help, and the message for a person."""
 
     temporary: bool
     message: str
 
 
-#: What each code means to a client and to a person.
+#: Error code → whether it is temporary, and its message for a person.
 ERROR_CODES: Final[dict[str, ErrorRow]] = {
     ErrorCode.INVALID_JSON: ErrorRow(False, "That was not valid JSON."),
     ErrorCode.INVALID_FRAME: ErrorRow(False, "That frame does not have the expected form."),
@@ -154,7 +154,7 @@ class RejoinderError(Exception):
 
 
 class ConfigError(RejoinderError):
-    """The environment is wrong. `complaints` lists everything that is, so that one start shows all of it."""
+    """The environment is wrong. `complaints` lists every mistake, so that one start shows all of them."""
 
     def __init__(self, complaints: list[str]) -> None:
         super().__init__("\n".join(complaints))
@@ -162,7 +162,7 @@ class ConfigError(RejoinderError):
 
 
 class WorkflowError(RejoinderError):
-    """A workflow's table is wrong. `complaints` lists everything that is, so that one start shows all of it.
+    """A workflow's table is wrong. `complaints` lists every mistake, so that one start shows all of them.
 
     `workflow` is the name of the workflow, None where the complaints are about several and name them.
     """
@@ -174,7 +174,7 @@ class WorkflowError(RejoinderError):
 
 
 class ProtocolError(RejoinderError):
-    """The peer sent something that we refuse; nothing was stored."""
+    """The server refuses a frame of the client; nothing was stored."""
 
     def __init__(self, code: ErrorCode, *, client_id: str | None = None) -> None:
         super().__init__(code)
@@ -199,11 +199,11 @@ class StoreUnavailable(StoreError):
 
 
 class Unreadable(StoreError):
-    """What is stored cannot be read: it was damaged. It is there all the same, so it is never "not found"."""
+    """Stored data is damaged and cannot be read. It exists, so the server never reports it as "not found"."""
 
 
 class InvalidWrite(StoreError):
-    """A write holds something that cannot be stored (a lone surrogate, an object that is not JSON)."""
+    """A write has a value that cannot be stored (a lone surrogate, an object that is not JSON)."""
 
 
 class StoreClosed(StoreError):

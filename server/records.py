@@ -1,6 +1,6 @@
-"""What is stored: events, snapshots, writes and their outcomes, and the law that ties them together.
+"""The records of a store: events, snapshots, writes and their outcomes, and the fold law that ties them together.
 
-No I/O, no clock, no randomness here: ids and times arrive from outside.
+No I/O, no clock, no randomness here: the caller passes ids and times.
 
 Fold law: folding all events of a session gives its snapshot. Everything in a snapshot can therefore be rebuilt from
 the log, and `scripts/check_session_state.py` checks that on live data.
@@ -14,13 +14,13 @@ from msgspec import Struct, structs
 
 from server.errors import InvalidWrite
 
-#: The role of the events that a person does not see. All others are items of the conversation; `visible` counts them
-#: (the wire's `message_count`).
+#: The role of events that clients do not show. Events of every other role are items of the conversation;
+#: `Snapshot.visible` counts them (the wire's `message_count`).
 SYSTEM: Final = "system"
 
 
 class EventType(StrEnum):
-    """The durable frames that the server itself writes and reads. A workflow may have others: Event.type is a str."""
+    """The types of the server's own durable frames. A workflow may add types: Event.type is a str."""
 
     CHAT_MESSAGE = "chat_message"
     ACTION_REQUEST = "action_request"
@@ -29,24 +29,24 @@ class EventType(StrEnum):
     TURN_FAILED = "turn_failed"
 
 
-#: The same where every turn writes or compares them. A str is what a store binds fastest, and comparing with a member
-#: of an enum takes six times as long.
+#: The same types as plain str, for code that every turn runs: stores bind a str fastest, and comparing with an enum
+#: member takes six times as long.
 CHAT_MESSAGE: Final = EventType.CHAT_MESSAGE.value
 STATE_UPDATE: Final = EventType.STATE_UPDATE.value
 TURN_CANCELLED: Final = EventType.TURN_CANCELLED.value
 TURN_FAILED: Final = EventType.TURN_FAILED.value
 ACTION_REQUEST: Final = EventType.ACTION_REQUEST.value
-#: The types of events that tell what became of a turn.
+#: The types of the events that record how a turn ended.
 SYSTEM_TYPES: Final = frozenset({STATE_UPDATE, TURN_FAILED, TURN_CANCELLED})
-#: What every workflow's assistant may say; events of any other type that it says are the workflow's own frames.
+#: The types that the assistant of every workflow may write. Its events of any other type are the workflow's own frames.
 COMMON_TYPES: Final = frozenset({CHAT_MESSAGE, ACTION_REQUEST})
-#: The largest number of a column, in every database.
+#: The largest integer that a column holds, in every database.
 INTEGER_MAX: Final = 2**63 - 1
 
-#: Characters of an id of a session or of a user.
+#: The most characters in an id of a session or of a user.
 ID_MAX_CHARS: Final = 255
-#: Format characters that make another sign of their neighbours: joiners (families of emoji, Persian), and the tags of
-#: flags. Others, the bidirectional overrides among them, can make an id look like another one.
+#: Format characters that an id may hold because they change how their neighbours are drawn: joiners (emoji families,
+#: Persian) and the tags of flags. Other format characters, such as bidirectional overrides, can disguise an id.
 _JOINERS: Final = dict.fromkeys((0x200C, 0x200D, *range(0xE0020, 0xE0080)))
 
 
@@ -60,8 +60,8 @@ class SessionKey(NamedTuple):
 def is_id(text: str) -> bool:
     """Whether `text` can be the id of a session or of a user: 1 to 255 printable characters.
 
-    Printable is what Unicode calls so (letters, marks, digits, signs, the space), and the joiners. Control characters,
-    line separators, bidirectional overrides and lone surrogates are not.
+    Printable means: printable in Unicode (letters, marks, digits, signs, the space), or a joiner. Control characters,
+    line separators, bidirectional overrides and lone surrogates are not printable.
     """
     if not 1 <= len(text) <= ID_MAX_CHARS:
         return False
@@ -69,11 +69,11 @@ def is_id(text: str) -> bool:
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """One line of a session's log, and one durable frame of the wire.
+    """One entry of a session's log, and one durable frame of the wire.
 
-    `seq` and the final `created_at` (UTC ms) are given by the store; before the commit `seq` is 0.
-    `turn` is the `seq` of the user's line that caused the event: its own for a line, 0 for the greeting.
-    `client_id` is the client's own message id, where it gave one.
+    The store sets `seq` and the final `created_at` (UTC ms); before the commit `seq` is 0.
+    `turn` is the `seq` of the user's line that caused the event; a line has its own `seq`, the greeting has 0.
+    `client_id` is the message id that the client chose, or None.
     """
 
     session_id: str
@@ -88,11 +88,11 @@ class Event(Struct, frozen=True, kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
-    """A session as it stands after event `seq`.
+    """The state of a session after event `seq`.
 
-    `version` counts turns, `cursor` is the last user line that was answered, `lined` the last one that was accepted:
-    a session with `lined > cursor` is waiting for an answer. `visible` counts items that a person sees, `card` is the
-    message id of the action request that is still open.
+    `version` counts turns. `cursor` is the `seq` of the last answered user line and `lined` that of the last accepted
+    one: a session with `lined > cursor` waits for an answer. `visible` counts the items that clients show. `card` is
+    the message id of the open action request, or None. Times are UTC ms.
     """
 
     session_id: str
@@ -116,7 +116,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
 
 
 class Update(Struct, frozen=True, kw_only=True):
-    """What a turn changes in the snapshot. `memory` is the whole new memory, or None when it did not change."""
+    """The fields that a turn sets in the snapshot. `memory` is the whole new memory; None leaves the old one."""
 
     workflow: str
     state: str
@@ -128,12 +128,12 @@ class Update(Struct, frozen=True, kw_only=True):
 class Write(Struct, frozen=True, kw_only=True):
     """A request to append `events` to one session, all or nothing.
 
-    *accept* (no `update`): a user's line, durable even while a turn runs; `client_id` makes it take effect once.
-    *turn* (`update` and `expected_version`): refused as a Conflict unless the session still has that version;
-    version 0 creates the session. A turn may bring its own line, as the first event and the one with the client id;
-    then `update.cursor` is the `seq` that the line must get, and the turn is a Conflict when that has been taken.
+    *accept* (no `update`): stores a user's line, even while a turn runs. A line with a `client_id` is stored once only.
+    *turn* (`update` and `expected_version`): the outcome is a Conflict unless the session has that version;
+    version 0 creates the session. A turn may contain its own line: the first event, which then has the client id.
+    `update.cursor` is the `seq` that this line must get; the outcome is a Conflict when another event has it.
 
-    A `client_id` stands on exactly one of the events, the one that a Duplicate will bring back.
+    Exactly one of the events has the write's `client_id`; a Duplicate returns that event.
     """
 
     session_id: str
@@ -145,25 +145,25 @@ class Write(Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> SessionKey:
-        """The identity of the session that it is for."""
+        """The identity of the write's session."""
         return SessionKey(user_id=self.user_id, session_id=self.session_id)
 
 
 class Committed(Struct, frozen=True):
-    """The write is durable. `events` carry their `seq` and final times, `version` is the session's after the write."""
+    """The write is durable. `events` have their `seq` and final times; `version` is the session's new version."""
 
     events: tuple[Event, ...]
     version: int
 
 
 class Duplicate(Struct, frozen=True):
-    """The write's `client_id` took effect before, as `event`; nothing was written now."""
+    """An earlier write stored `event` under the same `client_id`; this one wrote nothing."""
 
     event: Event
 
 
 class Conflict(Struct, frozen=True):
-    """The session has moved on to `version`; nothing was written."""
+    """The session has another version, `version`, or another event at the line's `seq`; nothing was written."""
 
     version: int
 
@@ -173,34 +173,34 @@ class Missing(Struct, frozen=True):
 
 
 class Failed(Struct, frozen=True):
-    """The store could not take this one write, for the reason `code` (an SQLSTATE, say); nothing of it was written."""
+    """The store failed on this write alone and wrote nothing of it; `code` is the reason, for example an SQLSTATE."""
 
     code: str
 
 
 class Unknown(Struct, frozen=True):
-    """The store did not say what became of the write: it may have been written, and may not."""
+    """The store did not report an outcome: the write may be durable or not."""
 
 
 UNKNOWN: Final = Unknown()
 
 
 class Unstorable(Struct, frozen=True):
-    """No store can take the write, now or later; nothing of it was written."""
+    """No store can ever store this write; nothing of it was written."""
 
 
 UNSTORABLE: Final = Unstorable()
 
-#: What a store says of a write.
+#: The outcomes that a store returns for a write.
 Outcome = Committed | Duplicate | Conflict | Missing | Failed
-#: What is known of a write in the end, where a store that stumbles or is away is an outcome, too.
+#: The final outcomes of a write for the engine: a failing or unreachable store is an outcome too, not an exception.
 Settled = Committed | Duplicate | Conflict | Missing | Unknown | Unstorable
 
 
 class Loaded(Struct, frozen=True):
-    """A session as one consistent read sees it.
+    """A session from one consistent read.
 
-    `events` is the page that was asked for, `inbox` the accepted lines that have no answer yet, oldest first.
+    `events` is the requested page of the log, `inbox` the accepted lines without an answer, oldest first.
     """
 
     snapshot: Snapshot
@@ -209,7 +209,7 @@ class Loaded(Struct, frozen=True):
 
 
 class Summary(Struct, frozen=True):
-    """A row of a list of sessions."""
+    """A row of a list of sessions. Times are UTC ms."""
 
     session_id: str
     user_id: str
@@ -221,17 +221,17 @@ class Summary(Struct, frozen=True):
 
 
 def check_write(write: Write) -> None:
-    """Raises InvalidWrite for a write that no store takes, whatever is in the store.
+    """Check a write without the store's data. Raises InvalidWrite for a write that every store refuses.
 
-    Ids and names are text that every database can keep: no NUL, no lone surrogate. Payloads may hold a NUL: JSON has
-    a way to write it. Times and places in the log fit into a column.
+    Ids and names are text that every database can store: no NUL, no lone surrogate. A payload may hold a NUL, because
+    JSON can escape it. Times, turns and the cursor fit into a column (INTEGER_MAX).
     """
     events, update = write.events, write.update
     if not events:
         raise InvalidWrite("a write has events")
     if (update is None) != (write.expected_version is None):
         raise InvalidWrite("a turn has an update and an expected version, an accept has neither")
-    # Field by field instead of event by event: every write of every turn comes through here.
+    # By field, not by event, which is faster: every write of every turn is checked here.
     session_ids, types, roles, message_ids, _, times, _, turns, named = zip(*map(structs.astuple, events), strict=True)
     if session_ids.count(write.session_id) != len(events):
         raise InvalidWrite("all events of a write are its session's")
@@ -261,29 +261,32 @@ def _is_unicode(text: str) -> bool:
 
 
 def is_line(event: Event) -> bool:
-    """Whether the event is a user's line: something that wants an answer."""
+    """Whether the event is a user's line, which needs an answer."""
     return event.role == "user"
 
 
 def is_outrun(write: Write, seq: int) -> bool:
-    """Whether the line that a turn brings along would not get the `seq` that the turn names, behind the last `seq`."""
+    """Whether a turn's own line would get another `seq` than `update.cursor`, given the log's last `seq`.
+
+    False for a write without an update, and for a turn without a line of its own.
+    """
     return write.update is not None and write.events[0].role == "user" and write.update.cursor != seq + 1
 
 
 def count_visible(events: Iterable[Event]) -> int:
-    """How many of the events a person sees as items of the conversation."""
+    """The number of events that clients show as items of the conversation."""
     return sum(event.role != SYSTEM for event in events)
 
 
 def is_own_frame(event: Event) -> bool:
-    """Whether the event is a frame of a workflow's own: only such a one can be a published page."""
+    """Whether the event is a frame of a workflow's own type. Only these can be published pages."""
     return event.role == "assistant" and event.type not in COMMON_TYPES
 
 
 def place(events: Sequence[Event], seq: int, updated_at: int) -> tuple[Event, ...]:
-    """Give the events their `seq` behind `seq`, and times that rise by at least 1 ms behind `updated_at`.
+    """Copies of the events with a `seq` counted on from `seq`, and times each at least 1 ms after the one before.
 
-    A line's `turn` is its own `seq`, known only here.
+    `updated_at` (UTC ms) is the time of the log's last event. A line's `turn` becomes its own `seq`.
     """
     placed: list[Event] = []
     for number, event in enumerate(events, seq + 1):
@@ -294,12 +297,16 @@ def place(events: Sequence[Event], seq: int, updated_at: int) -> tuple[Event, ..
 
 
 def merge_memory(memory: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The memory after `changes`; a value of None removes its key."""
+    """A new memory with `changes` applied; a value of None removes its key."""
     return {key: value for key, value in {**memory, **changes}.items() if value is not None}
 
 
 def next_card(card: str | None, events: Sequence[Event], *, moved: bool) -> str | None:
-    """The open action request after a turn: its own if it made one, none if it moved on, else the one before."""
+    """The message id of the open action request after a turn, or None.
+
+    `card` is the one before the turn. A turn with action requests opens its last one; a turn that changed the state
+    (`moved`) without one closes `card`; any other turn leaves it open.
+    """
     made = [event.message_id for event in events if event.type == ACTION_REQUEST]
     if made:
         return made[-1]
@@ -307,10 +314,10 @@ def next_card(card: str | None, events: Sequence[Event], *, moved: bool) -> str 
 
 
 def fold(events: Iterable[Event], user_id: str) -> Snapshot | None:
-    """The snapshot that a log, from its first event on, amounts to; None for an empty log or one without a turn.
+    """Compute the snapshot from a whole log, first event first. Returns None for a log without a completed turn.
 
-    A turn ends with its `state_update` event, which carries what the turn changed. The log does not name its owner,
-    so `user_id` is passed through.
+    A turn ends with its `state_update` event, whose payload has the turn's changes. The log does not name its owner,
+    so the caller passes `user_id`.
     """
     snapshot: Snapshot | None = None
     turn: list[Event] = []

@@ -1,10 +1,10 @@
-"""What the server itself remembers of a session: what its turns took, and the summary of what was said long ago.
+"""The server's own part of a session's memory: the tokens and costs of its turns, and the summary of old messages.
 
-Each part stands in the stored memory under a key of its own that begins with `@`, so a turn writes only the parts that
-it changes. No workflow can write such a key: `Remember` refuses it, and a step does not see it. Fold and merge_memory
-need not know of them, and the schema neither.
+Each part has a key of its own in the stored memory, which begins with `@`, so a turn writes only the parts that it
+changes. A workflow cannot write such a key, because `Remember` refuses it, and a step does not see them. Fold,
+merge_memory and the schema treat them like any other key.
 
-Reading is tolerant: a part of a wrong shape counts as empty. Keys of a newer server are left alone.
+Reading is tolerant: a part of a wrong shape counts as empty. Keys of a newer server are kept.
 No I/O, clock or randomness here.
 """
 
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-#: The first character of the keys that are the server's, and these keys.
+#: The first character of the server's keys, and the keys.
 RESERVED: Final = "@"
 USAGE_KEY: Final = "@usage"
 SUMMARY_KEY: Final = "@summary"
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class SessionUsage(Struct, frozen=True):
-    """What all turns of a session took together. Costs that are not known are not in the sum."""
+    """The tokens, costs and model calls of all turns of a session. Unknown costs are not in the sum."""
 
     input_tokens: Count = 0
     output_tokens: Count = 0
@@ -32,20 +32,20 @@ class SessionUsage(Struct, frozen=True):
     calls: Count = 0
 
     def plus(self, usage: Mapping[str, Any]) -> "SessionUsage":
-        """With one more turn, of which `usage` has at least these numbers; one that is None adds nothing."""
+        """The sums with one more turn. `usage` must have all of these fields; a value of None adds nothing."""
         sums = {name: getattr(self, name) + (usage[name] or 0) for name in self.__struct_fields__}
         return SessionUsage(**sums)
 
 
 class StoredSummary(Struct, frozen=True):
-    """A summary of what was said up to event `through`."""
+    """A summary of the messages up to the event with the `seq` `through`."""
 
     through: Count
     text: str
 
 
 class ServerMemory(Struct, frozen=True):
-    """What is remembered; None for a part that there is not. `complaint` says what was found and could not be read."""
+    """The parts of the server's memory, None for a missing one. `complaint` names parts that could not be read."""
 
     usage: SessionUsage | None = None
     summary: StoredSummary | None = None
@@ -53,15 +53,15 @@ class ServerMemory(Struct, frozen=True):
 
 
 def read_server_memory(memory: Mapping[str, Any]) -> ServerMemory:
-    """What the server remembers in a session's stored `memory`. Never raises for what JSON can hold.
+    """Read the server's parts of a session's stored `memory`. Never raises for a value that JSON can hold.
 
-    Sessions of before these keys have top-level `usage` and `summary`. Both are taken over where they are well formed:
-    else the session's costs would begin again at 0, and the model would lose its past. They are left in place: they may
-    be a workflow's own by now, and an older server beside this one reads them.
+    Sessions that are older than these keys have top-level `usage` and `summary`. Both are used when they are well
+    formed: otherwise the session's costs would restart at 0, and the model would lose the summary. They are not
+    removed: a workflow may use them now, and an older server beside this one reads them.
     """
     if not has_server_keys(memory):
         usage, summary = _part(memory.get("usage"), SessionUsage), _part(memory.get("summary"), StoredSummary)
-        # Every old sum has all of its numbers: a workflow's own `usage` hardly has.
+        # Every old sum has all of these fields; a workflow's own `usage` hardly would.
         is_sum = isinstance(memory.get("usage"), dict) and memory["usage"].keys() >= set(SessionUsage.__struct_fields__)
         return ServerMemory(usage if is_sum else None, summary)
     usage, summary = _part(memory.get(USAGE_KEY), SessionUsage), _part(memory.get(SUMMARY_KEY), StoredSummary)
@@ -73,7 +73,7 @@ def read_server_memory(memory: Mapping[str, Any]) -> ServerMemory:
 def remember(
     memory: Mapping[str, Any], *, usage: Mapping[str, Any] | None = None, summary: StoredSummary | None = None
 ) -> dict[str, Any]:
-    """The change of a session's `memory` by a turn that took `usage` and made `summary`; {} where there is neither."""
+    """The changes of a session's `memory` by a turn with this `usage` and new `summary`; {} when both are None."""
     if usage is None and summary is None:
         return {}
     known = read_server_memory(memory)
@@ -89,12 +89,12 @@ def remember(
 
 
 def has_server_keys(memory: Mapping[str, Any]) -> bool:
-    """Whether the server remembers something under keys of its own."""
+    """Whether the memory has one of the server's keys."""
     return USAGE_KEY in memory or SUMMARY_KEY in memory
 
 
 def workflow_memory(memory: dict[str, Any]) -> dict[str, Any]:
-    """The memory as a workflow sees it: without the server's keys. The same object where there are none."""
+    """The memory without the server's keys, for a workflow. Returns the same object when it has none."""
     if not has_server_keys(memory):
         return memory
     return {key: value for key, value in memory.items() if not key.startswith(RESERVED)}

@@ -42,7 +42,7 @@ IN_ORDER: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What the table says of a variable, its default apart. `parse` raises ValueError for what is not `expected`."""
+    """The table's entry of a variable, without its default. `parse` raises ValueError for a text not as `expected`."""
 
     expected: str
     parse: Callable[[str], Any]
@@ -87,7 +87,7 @@ def _words(sentence: str) -> Row:
 
 
 def _checked(expected: str, check: Callable[[str], object], sentence: str) -> Row:
-    """A text that `check` takes; it raises ValueError for any other."""
+    """A text that `check` accepts; `check` raises ValueError for any other."""
 
     def parse(text: str) -> str:
         check(text)
@@ -141,7 +141,7 @@ def _origin(text: str) -> str:
 
 
 def mask(text: str) -> str:
-    """What is shown of a secret: whether there is one."""
+    """The mask of a secret: "***", or "" when it is not set."""
     return "***" if text else ""
 
 
@@ -266,7 +266,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
-        """The settings that an environment gives. Raises ConfigError with everything that is wrong with it."""
+        """Read the settings from an environment. Raises ConfigError with every complaint about it."""
         complaints = dict(_near_misses(environ))
         values: dict[str, Any] = {}
         for variable, row in ROWS.items():
@@ -282,7 +282,7 @@ class Settings:
         return cls(**{"public_url": _public_url(domain, values), "store_url": _store_url(values), **values})
 
     def describe(self) -> list[str]:
-        """`VARIABLE=value` for each, with secrets masked: fit for a log."""
+        """`VARIABLE=value` for each variable, for a log: secrets are masked."""
         return [f"{variable}={row.mask(_shown(getattr(self, variable.lower())))}" for variable, row in ROWS.items()]
 
     @property

@@ -1,20 +1,18 @@
-"""Where answers come from: the one contract that a workflow's step speaks to.
+"""Language models: the contract `Assistant`, through which a workflow's step calls one.
 
-`rules` is the offline default: no network, no key, the same answer every time. `model` is a language model. A model
-answers prompts, and this contract is about prompts; the rules read no prompt, they read a line and the memory, so they
-are not wrapped into it: a sentence that merely looks like a model's answer would not help the user. The two meet one
-step higher, where a workflow asks for what it needs (an intent, an object): it asks its assistant if it has one, and
-the rules if it has none.
+With ASSISTANT=rules, the offline default, the server has no Assistant: rules read a line and the memory, not a prompt,
+and always give the same answer. A workflow asks its assistant for an intent or an object if it has one, and its own
+rules if it has none.
 
 __init__             the contract: Message, Prompt, Usage, Assistant
-errors               what can go wrong at a vendor, as one exception with a code
-tokens, window       what of a conversation a prompt holds
-quotes, prompts      what a prompt says, and how it quotes a person
-objects              validated objects from an assistant: repaired once, else a plain answer
-classifier, summary  two small questions to an assistant
-past                 what of a conversation is in its summary, and when the rest is folded into it
-retry, breaker       when to try again; `guarded` does it
-prices               what a call cost
+errors               the failures of a vendor's call, as one exception with a code
+tokens, window       which messages of a conversation a prompt holds
+quotes, prompts      the texts of prompts, and how they quote a user's text
+objects              validated objects from an assistant: repaired once, else an outcome Unfit
+classifier, summary  two small calls of an assistant
+past                 which messages the summary covers, and when further ones are added to it
+retry, breaker       when to try a call again; `guarded` does it
+prices               the cost of a call
 vendors, model       language models, through pydantic-ai
 """
 
@@ -25,7 +23,7 @@ from typing import Any, Final, Literal, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One line of a conversation. What a person wrote reaches a model as a `user` message, and in no other place."""
+    """One message of a conversation. A user's text reaches a model as a `user` message only, or quoted inside one."""
 
     role: Literal["user", "assistant"]
     text: str
@@ -33,12 +31,12 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One call.
+    """The input of one call of a model.
 
-    `schema` is a type that msgspec can validate, with a JSON object for a value (a Struct); with it, the answer is the
-    JSON text of such an object. `max_tokens` bounds the answer (with what a model thinks beforehand), `deadline_ms` the
-    whole call. `quick` asks for an answer without long thought, where a model lets one choose. `task` names the call in
-    the turn's trace.
+    `schema` is a Struct type, or another type that msgspec encodes as a JSON object; with it the answer is the JSON
+    text of such an object. `max_tokens` bounds the answer, including the model's thinking; `deadline_ms` bounds the
+    whole call. `quick` asks for little thinking, if the model has such a setting. `task` names the call in the turn's
+    trace.
     """
 
     system: str
@@ -52,9 +50,9 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Prompting:
-    """What the settings say of prompts; a system prompt of "" means the one that comes with the server.
+    """The settings for prompts; a system prompt of "" means the server's own one.
 
-    `context_limit` and `classifier_context_limit` are messages, `token_budget` bounds a window besides.
+    `context_limit` and `classifier_context_limit` are numbers of messages; `token_budget` bounds a window, too.
     """
 
     chat_system: str = ""
@@ -70,9 +68,9 @@ OUR_PROMPTS: Final = Prompting()
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a call took.
+    """The tokens, times and outcome of a call.
 
-    `model` is what answered, as the vendor names it. Tokens are the vendor's count, or, when it gave none
+    `model` is the vendor's name of the model that answered. Tokens are the vendor's count, or, when it gave none
     (`measured` is false), an estimate. `first_token_ms` and `took_ms` run from the start of the call; the former is
     None when nothing came. `attempts` counts calls to the vendor. `complete` is false when `max_tokens` ended the text.
     """
@@ -87,7 +85,7 @@ class Usage:
     complete: bool = True
 
     def then(self, later: "Usage") -> "Usage":
-        """This call and a later one as one; what came of it is what the later one says."""
+        """The sum of this call and a later one; the outcome is that of the later one."""
         first_ms = self.first_token_ms
         if first_ms is None and later.first_token_ms is not None:
             first_ms = self.took_ms + later.first_token_ms
@@ -104,7 +102,7 @@ class Usage:
 
 
 class Assistant(Protocol):
-    """Something that answers prompts."""
+    """Answers prompts: a language model."""
 
     def stream(self, prompt: Prompt) -> AsyncGenerator[str | Usage, None]:
         """Yield the pieces of the answer (or of the object's JSON) as they come, and the Usage as the last item.
@@ -116,23 +114,23 @@ class Assistant(Protocol):
 
 
 class Watch(Protocol):
-    """Hears how one call goes."""
+    """Is called when one call begins, receives text and ends."""
 
     def begins(self) -> None:
-        """The call goes out."""
+        """The call begins."""
         ...
 
     def heard(self, text: str) -> None:
-        """A piece of the answer came."""
+        """A piece of the answer arrived."""
         ...
 
     def ends(self, outcome: str, usage: Usage | None) -> None:
-        """The call ended; only the first end counts. `outcome` is `answered`, `cancelled` or the code of its error."""
+        """The call ended; further ends are ignored. `outcome` is `answered`, `cancelled` or the code of its error."""
         ...
 
 
 class Watchable(Protocol):
-    """An Assistant that lets a caller watch a call, so that no further generator has to pass its pieces on."""
+    """An Assistant whose calls a Watch can observe, which saves a wrapping generator for each observer."""
 
     def stream(self, prompt: Prompt, watch: Watch) -> AsyncGenerator[str | Usage, None]:
         """As in Assistant."""

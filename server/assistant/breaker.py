@@ -1,13 +1,14 @@
-"""The breaker: after several failures in a row, calls rest for a while, then one is let through to look.
+"""The circuit breaker: after several failures in a row it refuses calls for a while, then admits one as a probe.
 
-A machine without a clock: every input carries its time. Three states:
+It has no clock: the caller passes the time with every input. Three states:
 
     CLOSED     calls go through; `failures_limit` failures in a row open it
-    OPEN       calls are turned away until the rest is over; each rest without a success is twice as long
+    OPEN       calls are refused until a pause is over; each pause without a success is twice as long
     HALF_OPEN  one call, the probe, goes through; its success closes, its failure opens again
 
-A call gets a ticket and comes back with it. A ticket of before the last change of state says nothing any more: a call
-that began before the vendor went down must not close the breaker, nor two hundred of them open it two hundred times.
+A call gets a ticket and reports its result with it. Results with a ticket from before the last change of state are
+ignored: a call that began before the vendor failed must not close the breaker, and two hundred of them must not open it
+two hundred times.
 """
 
 from dataclasses import dataclass

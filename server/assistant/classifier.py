@@ -1,7 +1,7 @@
-"""The classifier: which of the allowed intents does a line have?
+"""The classifier: asks a model which of the allowed intents a line has.
 
-Asked once, without a repair and without retries of its own: it stands before every answer, and a line that it cannot
-place has a way to go on (the workflow's fallback). Whatever happens here is a value; nothing is run again or reset.
+It makes one call, without a repair and without retries of its own: every answer waits for it, and the workflow has a
+fallback for a line without an intent. Failures are values.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from server.assistant.objects import Fit, give
 from server.assistant.prompts import CLASSIFIER
 from server.assistant.quotes import quote, quote_lines
 
-#: No intent of the list.
+#: The intent of a line that has none of the allowed intents.
 UNKNOWN: Final = "unknown"
 
 

@@ -26,14 +26,14 @@ _CUT_OFF: Final = "it was cut off at the limit of its length, so it must be shor
 
 @dataclass(frozen=True, slots=True)
 class Drafted:
-    """So many items of the object's lists are written: real progress of long work. It never falls."""
+    """Progress: the model has written `items` items of the object's lists. The number never falls."""
 
     items: int
 
 
 @dataclass(frozen=True, slots=True)
 class Fit(Generic[T]):
-    """The object, of the type that was asked for."""
+    """The validated object, of the requested type."""
 
     value: T
     usage: Usage

@@ -1,7 +1,7 @@
-"""The past of a conversation, as a turn has it: a summary of what is long ago, and the messages behind it. Pure.
+"""The past of a conversation in a turn: a summary of the old messages, and the messages after it. Pure.
 
-A summary is written beside the answer, so that no client waits for it. It is therefore due before the window is full: a
-message that is not in the summary yet is to have its place in the next turn's window.
+The server makes a summary while it answers, so that no client waits for it. So it makes one before the window is full:
+every message that the summary does not cover must fit into the next turn's window.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ _CUT: Final = " … "
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What was said before a line: `summary` up to event `through`, then `said`, each with its `seq`, oldest first."""
+    """The messages before a line: `summary` covers those up to event `through`, `said` has the later ones by `seq`."""
 
     summary: str = ""
     through: int = 0
@@ -31,7 +31,7 @@ class Past:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """What is not in the summary."""
+        """The messages that the summary does not cover, oldest first."""
         return tuple([message for _, message in self.said]) if self.said else ()
 
 

@@ -1,4 +1,4 @@
-"""What a call costs. Whole micro-USD, so that sums are exact."""
+"""The cost of a call, in whole micro-USD, so that sums are exact."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _DATED: Final = re.compile(r"-(?:\d{4}-\d{2}-\d{2}|\d{8}|\d{3}|latest)$")
 
 
 class Price(NamedTuple):
-    """What a million tokens cost, in micro-USD."""
+    """The price of a million tokens, in micro-USD."""
 
     input: int
     output: int

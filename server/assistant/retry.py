@@ -1,4 +1,4 @@
-"""When to try a call again. Pure: what happened, what time is left and a random number go in, a wait comes out."""
+"""Decides when to try a call again. Pure: takes the fault, the time left and a random number, returns a wait."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from server.assistant.errors import TEMPORARY, Fault
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often and how long to try.
+    """The limits of attempts and waits.
 
     The wait before attempt n+1 is about `first_wait_ms` · 2ⁿ⁻¹, at most `longest_wait_ms`. A call that would have less
-    than `least_call_ms` left is not begun: it would only be paid for.
+    than `least_call_ms` left is not made: it would cost money without an answer.
     """
 
     attempts: int = 3

@@ -1,4 +1,4 @@
-"""Summaries: what a window leaves out, shortened once and kept, so that a turn does not cost more with every turn."""
+"""Summaries of the messages that a window leaves out. They are stored, so the cost of a turn does not keep growing."""
 
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -14,7 +14,7 @@ from server.errors import ErrorCode
 
 @dataclass(frozen=True, slots=True)
 class Summarised:
-    """The new summary, in place of the old one and of the messages given."""
+    """The new summary, which replaces the old one and the given messages."""
 
     text: str
     usage: Usage
@@ -22,7 +22,7 @@ class Summarised:
 
 @dataclass(frozen=True, slots=True)
 class Unsummarised:
-    """There is no new summary; the old one stands. `code` is that of the AssistantError, or `assistant_malformed`."""
+    """No new summary was made; the old one stays. `code` is that of the AssistantError, or `assistant_malformed`."""
 
     code: str
     usage: Usage | None

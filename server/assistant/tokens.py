@@ -11,10 +11,10 @@ CHARS_PER_TOKEN: Final = 4
 
 
 def estimate_tokens(chars: int) -> int:
-    """About how many tokens a text of so many characters has: characters / 4, rounded up."""
+    """Estimate the tokens of a text with `chars` characters: a quarter of them, rounded up."""
     return -(-chars // CHARS_PER_TOKEN)
 
 
 def estimate_input(system: str, window: Iterable[Message]) -> int:
-    """About how many tokens the input of a call has."""
+    """Estimate the tokens of a call's input."""
     return estimate_tokens(len(system)) + sum(estimate_tokens(len(message.text)) for message in window)

@@ -1,19 +1,19 @@
-"""The engine's contract of a store: it keeps sessions and their logs. (`library.py` is the contract for people.)
+"""The engine's contract of a store, which keeps sessions and their logs. (`library.py` has the contract for people.)
 
-One conformance suite runs over every implementation. Rules that all of them keep:
+One conformance suite runs over every implementation. Every store keeps these rules:
 
-- a batch is one transaction; each write has its own outcome, and a write that is refused leaves its neighbours alone;
-- `seq` is gapless per session and given inside the transaction, times rise by at least 1 ms;
-- the owner is looked at first, then the client id, then the version, then the place of a turn's own line: a repeated
-  cancellation is a Duplicate however stale it is;
-- what goes in comes out, to the letter: whole numbers of any size, floats, NUL and U+2028 in a text. NaN and the
-  infinities are no JSON and become null, as on the wire. What `check_write` refuses, or what is not JSON, is an
-  InvalidWrite, and the batch that it stands in is not written;
-- a commit whose caller stops waiting is there or is not there, never a part of it, and the store goes on;
-- a write that the store itself stumbles over may be Failed alone, where the store can tell; nothing of it was written;
-- when `commit` returns, what was committed survives power loss, if the store says so in `durability`;
-- the owner (`user_id`) stands in every statement: another user's session looks like one that does not exist;
-- "not there" is a value (None, Missing); "could not look" is StoreUnavailable.
+- a batch is one transaction; each write has its own outcome, and a refused write does not affect the others;
+- `seq` has no gaps within a session and is set inside the transaction; times rise by at least 1 ms;
+- the store checks the owner first, then the client id, then the version, then the `seq` of a turn's own line: a
+  repeated cancellation is a Duplicate, even when its version is old;
+- a store returns payloads exactly as they were written: integers of any size, floats, NUL and U+2028 in a text. NaN
+  and the infinities are not JSON and become null, as on the wire. A write that `check_write` refuses, or that is not
+  JSON, raises InvalidWrite, and nothing of its batch is written;
+- a cancelled commit is written as a whole or not at all, and the store goes on working;
+- where the store can tell which write it failed on, that write alone is Failed, and nothing of it is written;
+- after `commit` has returned, its writes survive power loss, if `durability` says so;
+- every statement names the owner (`user_id`): a session of another user looks like one that does not exist;
+- a missing record is a value (None, Missing); a failed look-up raises StoreUnavailable.
 """
 
 from collections.abc import Coroutine, Sequence
@@ -23,11 +23,11 @@ from server.records import Event, Loaded, Outcome, SessionKey, Write
 
 
 class Store(Protocol):
-    """What the engine needs of a store."""
+    """The operations of a store that the engine needs."""
 
     @property
     def durability(self) -> str:
-        """In a few words, what a commit survives: goes to the log at start."""
+        """Which failures a commit survives, in a few words. The server logs it when it starts."""
         ...
 
     async def open(self) -> None:
@@ -35,47 +35,51 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None:
-        """Finish what was asked for and disconnect; every later call raises StoreClosed, but for another `close`."""
+        """Finish the calls that were made and disconnect. Later calls raise StoreClosed, except another `close`."""
         ...
 
     def commit(self, writes: Sequence[Write]) -> Coroutine[Any, Any, list[Outcome]]:
-        """Commit a batch as one transaction: one outcome per write, in order. It may begin with the call.
+        """Commit a batch as one transaction; returns one outcome per write, in order.
 
-        Raises StoreUnavailable, or InvalidWrite when one of them cannot be stored; in both cases nothing was written.
+        The work may begin with the call, before the coroutine is awaited. Raises StoreUnavailable, or InvalidWrite
+        when no store could store one of the writes; in both cases nothing was written.
         """
         ...
 
     async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
-        """The session, at most `limit` events with `seq > after`, and its unanswered lines, in one consistent read."""
+        """The session, at most `limit` events with `seq > after`, and its unanswered lines, in one consistent read.
+
+        None when this user has no such session.
+        """
         ...
 
     async def read(self, key: SessionKey, after: int, limit: int) -> list[Event]:
-        """At most `limit` events with `seq > after`, in order. Clients say `after`: it may be any number."""
+        """At most `limit` events with `seq > after`, in order. `after` comes from clients, so it may be any integer."""
         ...
 
     async def heads(self, sessions: Sequence[SessionKey]) -> Sequence[int]:
-        """For each session the `seq` of its last event, 0 where there is no such session; in one call.
+        """For each session the `seq` of its last event, 0 for a session that does not exist.
 
-        The caller bounds how many it asks for.
+        The caller bounds the number of sessions in a call.
         """
         ...
 
     async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
-        """Take or renew the leases of these sessions for `holder`: whether each is its own now.
+        """Take or renew the leases of these sessions for `holder`; returns for each whether `holder` has it now.
 
-        A lease ends `ttl_ms` later by the store's clock, unless it is renewed. It guards nothing and need not be
-        durable; there need not be such a session.
+        A lease ends `ttl_ms` later by the store's clock, unless it is renewed. It does not guard writes and need not
+        be durable. The sessions need not exist.
         """
         ...
 
     async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
-        """End these leases, where they are the holder's."""
+        """End those of these leases that `holder` has."""
         ...
 
     async def find(self, key: SessionKey, client_id: str) -> Event | None:
-        """The event that took effect under this client id."""
+        """The event of this session that was stored with this client id, or None."""
         ...
 
     async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
-        """Sessions with an unanswered line that did not change since `before_ms` (UTC ms)."""
+        """At most `limit` sessions that have an unanswered line and no event since `before_ms` (UTC ms)."""
         ...

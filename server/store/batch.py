@@ -1,6 +1,7 @@
-"""What a batch of writes amounts to, worked out in memory: one read of what it touches, then one write of the result.
+"""Works out the outcomes of a batch of writes in memory.
 
-No I/O here. Writes are taken in their order, and each sees what those before it leave behind.
+A store reads the sessions that the batch names, applies the writes here, and writes the result. No I/O here. Writes
+are applied in order, and each one sees the changes of those before it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,20 +23,20 @@ from server.records import (
 
 
 class Head:
-    """A session as the writes so far leave it. `memory` is None while none of them changes it: then it is not read."""
+    """The fields of a session after the writes so far. `memory` is None until one changes it: it is not read."""
 
     __slots__ = ("card", "created_at", "cursor", "lined", "memory", "number", "seq", "state", "updated_at", "version",
                  "visible", "workflow")  # fmt: skip
 
     def __init__(self, row: Sequence[Any]) -> None:
-        """`row`: the store's own number of the session, then HEAD_COLUMNS without the identity."""
+        """`row`: the store's number of the session, then HEAD_COLUMNS without `session_id` and `user_id`."""
         (self.number, self.workflow, self.state, self.version, self.seq, self.cursor, self.lined, self.visible,
          self.card, self.created_at, self.updated_at) = row  # fmt: skip
         self.memory: dict[str, Any] | None = None
 
 
 def new_head(number: int) -> Head:
-    """A session that has no event yet."""
+    """The head of a session without events. `number` is the store's number of it."""
     head = Head((number, "", "", 0, 0, 0, 0, 0, None, 0, 0))
     head.memory = {}
     return head
@@ -44,9 +45,9 @@ def new_head(number: int) -> Head:
 class Batch:
     """The writes of one transaction.
 
-    `heads` are the sessions that they name and that are there, `used` the events that took effect under their client
-    ids, `next_number` the store's number for the first session that they make. `appended` (the number of a session and
-    events of its log) and `changed` are what is to be written.
+    `heads` are those of the writes' sessions that exist, `used` the stored events that have one of the writes' client
+    ids, `next_number` the store's number for the first new session. After the writes were applied, the store writes
+    `appended` (a session's number and new events of its log) and the heads of the sessions in `changed`.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class Batch:
         self._next_number = next_number
 
     def apply(self, write: Write, key: SessionKey) -> Outcome:
-        """The outcome of the next write; `key` is its session's."""
+        """Apply the next write and return its outcome; `key` is the identity of its session."""
         head = self.heads.get(key)
         if head is None:
             if write.expected_version != 0:

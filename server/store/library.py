@@ -1,8 +1,8 @@
-"""The library: what people do with stored conversations, beside the contract of the engine.
+"""The library: a store's operations for people, such as listing and deleting conversations.
 
-A turn, a reconnect and the sweep need none of it, so the engine does not import it. It may be slower than a turn, and
-one call returns a bounded page. It has a conformance suite of its own over every store. The owner stands in every
-method but `published`, where the address is the permission.
+The engine does not import it: turns, reconnects and the sweep do not need it. A call may be slower than a turn, and
+returns a bounded page. One conformance suite of its own runs over every store. Every method names the owner, except
+`published`: knowing the address of a page is the permission to read it.
 """
 
 from collections.abc import Sequence
@@ -13,23 +13,24 @@ from server.store import Store
 
 
 class Library(Protocol):
-    """What people need of a store."""
+    """The operations of a store for people. Every method may raise StoreUnavailable."""
 
     async def published(self, message_id: str, type: str) -> Event | None:
-        """The event of this message id and type, of any user: a page is shown to everyone who has its address.
+        """The event with this message id and type, of any user: every person with a page's address may read it.
 
-        Only a workflow's own frames (`is_own_frame`) can be published: for any other type this is None.
+        Only a workflow's own frames (`is_own_frame`) can be published. For other types, and without such an event,
+        this is None.
         """
         ...
 
     async def delete(self, key: SessionKey) -> bool:
-        """Remove a session and its log; whether there was one."""
+        """Remove a session and its log; returns whether it existed."""
         ...
 
     async def list(self, user_id: str, limit: int) -> Sequence[Summary]:
-        """The user's sessions, latest first."""
+        """At most `limit` sessions of the user, the latest change first."""
         ...
 
 
 class FullStore(Store, Library, Protocol):
-    """Both contracts: what each kind of store implements."""
+    """Both contracts together. Every store implements it."""

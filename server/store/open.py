@@ -1,4 +1,4 @@
-"""Parse STORE_URL and open the store: one parser for the server and for the inspector."""
+"""Parses STORE_URL and makes the store. The server and the inspector share this parser."""
 
 from typing import Final
 
@@ -13,19 +13,22 @@ SUPABASE: Final = "supabase"
 
 
 def kind(settings: Settings) -> str:
-    """The scheme of STORE_URL, or `supabase`."""
+    """The scheme of STORE_URL; the URL `supabase` is its own scheme."""
     return settings.store_url.partition(":")[0]
 
 
 def is_shared(settings: Settings) -> bool:
-    """Whether other processes may work on the same store: a server's store, or workers over one file."""
+    """Whether other processes may use the same store: a database server, or several workers (WEB_CONCURRENCY)."""
     return settings.web_concurrency > 1 or kind(settings) != "sqlite"
 
 
 def open_store(settings: Settings) -> FullStore:
-    """The store that STORE_URL names, not opened yet. Raises ConfigError for a kind that there is not."""
+    """Make the store that STORE_URL names, without opening it.
+
+    Raises ConfigError for an unknown kind, and for a database in memory with several workers.
+    """
     url, timeout_ms = settings.store_url, settings.store_timeout_ms
-    # Each is imported only where it is used: the others' libraries cost time at start, and memory.
+    # Import only the store that is used: the libraries of the others cost start time and memory.
     match kind(settings):
         case scheme if scheme in POSTGRES:
             from server.store.postgres.store import PostgresStore
@@ -58,7 +61,7 @@ def open_store(settings: Settings) -> FullStore:
 
 
 def sqlite_path(url: str) -> str:
-    """The file of an SQLite URL, or MEMORY. Raises ConfigError for any other URL."""
+    """The path in an SQLite URL, MEMORY when it has none. Raises ConfigError for a URL that is not SQLite's."""
     if not url.startswith("sqlite:"):
         raise ConfigError(
             [f"STORE_URL={mask_url(url)}: expected sqlite:///path, postgresql://…, redis://… or supabase"]

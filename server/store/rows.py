@@ -1,6 +1,6 @@
-"""Records as rows of the tables, and back. JSON is text, made and read by msgspec.
+"""Converts records to rows of the tables and back. JSON is stored as text, encoded and decoded by msgspec.
 
-No I/O here. JSON has no NaN and no infinity: they are stored as null, which is also what the wire makes of them.
+No I/O here. JSON has no NaN and no infinity: they become null, as on the wire.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,9 @@ _NO_JSON: Final = (TypeError, ValueError, RecursionError, msgspec.MsgspecError)
 
 
 def encode(value: Any) -> str:
-    """JSON text. Raises InvalidWrite for what is not JSON: a lone surrogate, an object, a nesting without end."""
+    """Encode a value as JSON text. Raises InvalidWrite for one that JSON cannot hold: a lone surrogate, a Python
+    object, a value that is nested too deep or contains itself.
+    """
     try:
         return _encoder.encode(value).decode()
     except _NO_JSON as error:
@@ -31,7 +33,7 @@ def encode(value: Any) -> str:
 
 
 def decode(text: str) -> dict[str, Any]:
-    """The object that `encode` made a text of. Raises Unreadable when it is no longer that: it was damaged."""
+    """Decode a JSON object from the text that `encode` made. Raises Unreadable when the text was damaged."""
     try:
         return _decoder.decode(text)
     except _NO_JSON as error:
@@ -39,11 +41,9 @@ def decode(text: str) -> dict[str, Any]:
 
 
 def event_rows(logs: Iterable[tuple[str | int, Sequence[Event]]], nothing: Any = None) -> list[tuple[Any, ...]]:
-    """EVENT_COLUMNS of each event of some sessions; the first one is what the store knows the session by.
+    """One row of EVENT_COLUMNS for each event. The first column is the session's name or number in `logs`.
 
-    `nothing` is put in the place of a client id that there is not.
-
-    Raises InvalidWrite as `encode` does.
+    An event without a client id has `nothing` in that column. Raises InvalidWrite as `encode` does.
     """
     try:
         return [
@@ -66,7 +66,7 @@ def event_rows(logs: Iterable[tuple[str | int, Sequence[Event]]], nothing: Any =
 
 
 def event_of(row: Sequence[Any]) -> Event:
-    """The event of EVENT_COLUMNS. Raises Unreadable for a row that no store wrote."""
+    """The event of a row of EVENT_COLUMNS. Raises Unreadable for a damaged row: wrong types, or a broken payload."""
     session_id, seq, kind, role, message_id, client_id, turn, payload, created_at = row
     if not (type(seq) is type(turn) is type(created_at) is int and type(kind) is type(role) is type(message_id) is str):
         raise Unreadable(f"what is stored is damaged: an event has a column of a wrong type, {seq!r:.20}")
@@ -84,7 +84,7 @@ def event_of(row: Sequence[Any]) -> Event:
 
 
 def snapshot_of(row: Sequence[Any]) -> Snapshot:
-    """The snapshot of SESSION_COLUMNS. Raises Unreadable for a row that no store wrote."""
+    """The snapshot of a row of SESSION_COLUMNS. Raises Unreadable for a damaged row: wrong types or broken memory."""
     session_id, user_id, workflow, state, memory, *rest = row
     version, seq, cursor, lined, visible, card, created_at, updated_at = rest
     numbers = (version, seq, cursor, lined, visible, created_at, updated_at)

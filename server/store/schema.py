@@ -1,20 +1,20 @@
-"""What a database says of its own schema, and whether a server may work with it.
+"""The schema version of a database, and whether a server may work with it.
 
-An old server beside a new schema keeps working for one version: a migration that only adds leaves `compatible_from`
-where it was, and one that takes away what the version before used raises it.
+An old server works with a newer schema for one version. A migration that only adds to the schema keeps
+`compatible_from`; a migration that removes something the version before used raises it.
 """
 
 from typing import NamedTuple
 
 
 class Schema(NamedTuple):
-    """`version` is what is there; servers that were written for `compatible_from` or later may work with it."""
+    """The database has schema `version`; servers written for schema `compatible_from` or later may work with it."""
 
     version: int
     compatible_from: int
 
     def refusal(self, own: int) -> str | None:
-        """Why a server that was written for schema `own` must not touch this one; None when it may."""
+        """Why a server written for schema `own` must not use this one, as text for people; None when it may."""
         if self.version <= own or self.compatible_from <= own:
             return None
         return (

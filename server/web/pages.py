@@ -1,4 +1,4 @@
-"""HTTP: the page of the browser client, and the pages that workflows publish."""
+"""HTTP routes of the browser client's page and of the pages that workflows publish."""
 
 import uuid
 from collections.abc import Awaitable, Callable, Collection
@@ -22,24 +22,24 @@ from server.workflows.table import Workflow
 log = structlog.get_logger()
 
 STATIC: Final = Path(__file__).parent / "static"
-#: Pages load what this server serves and nothing else.
+#: Browsers load only resources of this server into a page.
 SECURITY_HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:;"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-#: Paths that the server has for itself.
+#: Paths of the server's own routes.
 _TAKEN: Final = frozenset({"api", "health", "healthz", "metrics", "readyz", "static", "version", "ws"})
 
 
 def pages(library: Library, workflows: Collection[Workflow]) -> list[BaseRoute]:
-    """The routes of `/` and of what the workflows publish. Raises WorkflowError when two pages cannot be told apart."""
+    """The routes of `/` and of the published pages. Raises WorkflowError when a page's path is already taken."""
 
     names = {workflow.name for workflow in workflows}
 
     async def page(request: Request) -> Response:
-        """The page of a conversation; it reads by itself which workflow the address names."""
+        """The browser client, whose script reads the workflow from the address; 404 for an unknown workflow."""
         name = request.query_params.get("workflow")
         if name is not None and name not in names:
             return HTMLResponse(render_unknown(name, names), 404, headers=SECURITY_HEADERS)
@@ -61,7 +61,7 @@ def _check(published: list[Page]) -> None:
 
 def _serve(library: Library, page: Page) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
-        """The event that the address names: its id is unguessable, and opens it to anyone who has it."""
+        """The page of the event in the address. Its id cannot be guessed, so knowing it is the permission."""
         try:
             event = await library.published(request.path_params["message_id"], page.frame_type)
         except StoreError:
@@ -79,7 +79,7 @@ def _serve(library: Library, page: Page) -> Callable[[Request], Awaitable[Respon
 
 
 def page_broken(event: Event, error: BaseException) -> JSONResponse:
-    """The answer where a published page cannot be made of its event; the log has the reason.
+    """The HTTP 500 response for a page whose `render` raised. Logs the reason.
 
     - `page_broken` (error): session_id, message_id, reason, correlation_id, and the traceback.
     """

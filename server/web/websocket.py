@@ -1,7 +1,7 @@
-"""`/ws`: ASGI WebSocket ↔ subscriber.
+"""The endpoint `/ws`: connects an ASGI WebSocket with a subscriber.
 
-The receive loop is always free: nothing here waits for a turn, a store or a slow reader, so a ping is answered at once
-whatever the session does.
+The receive loop never waits for a turn, a store or a slow reader, so the server answers a ping at once, also while a
+turn runs.
 """
 
 import asyncio
@@ -40,15 +40,15 @@ log = structlog.get_logger()
 DEFAULT_WORKFLOW = "builder"
 _UUID: Final = re.compile("[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _JITTER = 0.2
-#: At a drain, over how long the clients are spread: as many as a fresh process takes in comfort.
+#: At a drain, the time over which clients reconnect, so that a new process can accept all of them.
 _SPREAD_MIN_MS = 500
 _SPREAD_MS_EACH = 2
-#: How long the sockets may take to close at a drain, in seconds.
+#: How long a drain waits for the sockets to close, in seconds.
 _CLOSE_S = 3
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What a client asks for when it connects; without a dialect, it speaks a version that we lack."""
+    """The parameters of a connection. `dialect` is None when the client offers only versions that no dialect has."""
 
     principal: Principal
     session_id: str
@@ -72,7 +72,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class Gateway:
-    """The WebSocket endpoint, and every connection that it holds."""
+    """The WebSocket endpoint, and its open connections."""
 
     def __init__(self, engine: Engine, settings: Settings, dialects: Sequence[Dialect]) -> None:
         self._engine = engine
@@ -89,7 +89,7 @@ class Gateway:
         if isinstance(request, Refusal):
             await _refuse(send, request)
             return
-        with contextlib.suppress(OSError):  # the peer is gone: its cursor is its own, and the log has everything
+        with contextlib.suppress(OSError):  # the peer is gone: it knows its cursor, and the log has every event
             if request.dialect is None:
                 await send({"type": "websocket.accept"})
                 await send({"type": "websocket.close", "code": int(CloseCode.VERSION)})
@@ -98,7 +98,7 @@ class Gateway:
             connection = WebSocketConnection(self._engine, request, receive, send, wire)
             await send({"type": "websocket.accept", "subprotocol": request.dialect.subprotocol})
             self.connections.add(connection)
-            del request  # an idle connection keeps nothing that it does not need
+            del request  # so that an idle connection does not keep it in memory
             try:
                 await connection.run()
             finally:
@@ -106,7 +106,7 @@ class Gateway:
                 self._left.set()
 
     async def drain(self) -> None:
-        """Send everybody to the next process: a word ahead, then the running turns' end, then the door."""
+        """Move all clients to another process: send them `drain`, wait for the running turns, close the connections."""
         self.draining = True
         spread_ms = _SPREAD_MIN_MS + len(self.connections) * _SPREAD_MS_EACH
         for connection in self.connections:
@@ -114,7 +114,7 @@ class Gateway:
         await self._engine.drain()
         for connection in self.connections:
             connection.close(CloseCode.DRAIN)
-        with contextlib.suppress(TimeoutError):  # what has not closed by then is closed by uvicorn, with its own code
+        with contextlib.suppress(TimeoutError):  # uvicorn closes the remaining connections with a code of its own
             async with asyncio.timeout(_CLOSE_S):
                 while self.connections:
                     self._left.clear()
@@ -139,14 +139,14 @@ class Gateway:
 
 
 class Wire(Written, Protocol):
-    """The transport of a WebSocket: what is written to, and what tells of texts."""
+    """The transport of a WebSocket: frames are written to it, and it calls `on_text` for each text received."""
 
     on_text: Callable[[str], None] | None
     on_writable: Callable[[], None] | None
 
 
 class WebSocketConnection:
-    """One WebSocket. Texts come by call, not through `receive`: of that come binary messages and the end."""
+    """One WebSocket. The transport calls `on_text` with texts; `receive` gives only binary messages and the end."""
 
     def __init__(self, engine: Engine, request: Request, receive: ASGIReceive, send: ASGISend, wire: Wire) -> None:
         assert request.dialect is not None
@@ -179,7 +179,7 @@ class WebSocketConnection:
         wire.on_text, wire.on_writable = self._take, self._outlet.flush
 
     async def run(self) -> None:
-        """Serve until either side closes."""
+        """Serve until the client or the server closes."""
         self._log.info("connection_opened")
         if self._pings:
             self._schedule_beat()
@@ -208,7 +208,7 @@ class WebSocketConnection:
         self._outlet.close(code)
 
     def tell_drain(self, spread_ms: int) -> None:
-        """Tell the client to come back elsewhere, at a moment of its own so that not all come at once."""
+        """Send `drain`: the client reconnects after a random time below `spread_ms`, so that not all come at once."""
         self._subscriber.show(Transient("drain", {"after_ms": random.randrange(spread_ms)}))
 
     def _say_goodbye(self, code: CloseCode) -> None:
@@ -226,11 +226,11 @@ class WebSocketConnection:
             self._take(message.get("text"))
 
     def _take(self, text: str | None) -> None:
-        """A message of the peer; None for one that is no text."""
+        """Handle one message of the client; `text` is None for a binary one."""
         self._heard = now = time.monotonic()
         self._received += 1
         if self._outlet.close_code is not None:
-            return  # we are closing: what still comes was not acknowledged and comes again elsewhere
+            return  # closing: this message gets no ack, so the client sends it again to another process
         if self._frames.wait_ms(now):
             self._outlet.close(CloseCode.RATE_LIMITED)
             return
@@ -266,7 +266,7 @@ class WebSocketConnection:
         self._timer = asyncio.get_running_loop().call_later(max(0.0, min(wait_ms, left_ms)) / 1000, self._beat)
 
     def _beat(self) -> None:
-        """Tell the client that we are here, and where the log stands; cut a client that has been silent too long."""
+        """Send a ping with the log's last `seq`, or abort the connection of a client that was silent for too long."""
         silent_ms = (time.monotonic() - self._heard) * 1000
         if silent_ms >= self._settings.heartbeat_lost_ms:
             self._outlet.close_code = CloseCode.HEARTBEAT_LOST
@@ -278,7 +278,7 @@ class WebSocketConnection:
 
 
 def read_request(query_string: bytes, dialect: Dialect | None, workflows: Collection[str]) -> Request | Refusal:
-    """What the client asks for, from its query; or why that cannot be."""
+    """Parse the query of a connection. Returns a Refusal for a wrong parameter or an unknown workflow."""
     try:
         pairs = parse_qs(query_string.decode("ascii"), errors="strict")
         query = {name: values[-1] for name, values in pairs.items()}
@@ -306,13 +306,14 @@ def read_request(query_string: bytes, dialect: Dialect | None, workflows: Collec
 
 
 def _ignore_text(_text: str) -> None:
-    """What still comes of a connection that is over."""
+    """Ignore a text that arrives after the connection has ended."""
 
 
 def _session_id(text: str | None) -> str | None:
-    """The id that a client gave, or a new one; None for what cannot be an id.
+    """The id that the client gave, or a new one; None for a text that cannot be an id.
 
-    To the letter, but for a UUID in capitals: the same UUID in small letters, as sessions of such clients are stored.
+    A UUID is returned in lower case, because sessions of clients that send capitals are stored so. Any other id is
+    returned unchanged.
     """
     if text is None:
         return str(uuid.uuid4())

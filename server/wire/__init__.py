@@ -1,1 +1,1 @@
-"""What is spoken with clients: frames, and how they are read and written."""
+"""The wire: the frames that clients and server exchange, and how the server parses and encodes them."""

@@ -9,19 +9,19 @@ Server → client, always `{type, message_id, session_id, timestamp, role, paylo
                           and {trace} if it called tools alone
         turn_cancelled    the turn was stopped: {turn}, and {reason: "interrupted"} if a newer line did it
         turn_failed       the turn broke: {turn, code, correlation_id, retryable}
-        …                 what a workflow says in frames of its own
+        …                 frames of a workflow's own types
     transient (without `seq`, may be dropped, never replayed)
-        sync_response     first frame of every connection: where the session stands and what follows
+        sync_response     first frame of every connection: the session's state, and whether a replay follows
         live              (native) the replay is over: {head}
         ack               your line is durable: {id, seq, duplicate}
         error             your frame was refused: {code, id, message, temporary, retry_ms?}
-        status_update     what a running turn is doing: {status, text, progress, estimated_time, turn}
-        stream_delta      a piece of an answer: {turn, attempt, n, text, reset}; with `reset`, or of a higher attempt,
-                          it replaces what there is: the answer broke off, or its process died, and it begins anew
-        token_usage       what a turn's calls to a model took: {turn, model, input_tokens, output_tokens, …, session}
+        status_update     the progress of a running turn: {status, text, progress, estimated_time, turn}
+        stream_delta      a piece of an answer: {turn, attempt, n, text, reset}; with `reset`, or with a higher attempt,
+                          it replaces the earlier pieces: the stream broke or its process died, and the answer restarts
+        token_usage       tokens of a turn's model calls: {turn, model, input_tokens, output_tokens, …, session}
         ping, pong        {n, head} and {n}
-        drain             (native) this process is going away: {after_ms}
-        action_request    the open one once more, to the client that pressed a button of a closed one
+        drain             (native) this process will stop: {after_ms}
+        action_request    the open one again, to a client that pressed a button of a closed one
 
 Client → server:
 
@@ -30,14 +30,17 @@ Client → server:
     {"type":"resume","after":12}    {"type":"cancel","id":"…","turn":7}
     {"type":"ping","n":1}    {"type":"pong","n":1}    the bare text `ping`    {"type":"auth","token":"…"}
 
-A line that comes while a turn is under way is the workflow's to order. Where it waits (the usual), it is acked and seen
-by all at once, and answered in its turn. Where it interrupts, it is acked and seen by all at once as well; the turn
-under way ends in `turn_cancelled`, what it had said is kept and marked `cancelled`, and of the lines that wait only the
-newest is answered: each other one ends in a `turn_cancelled` of its own. Where it is refused, that is an error
-`turn_running`: wait for the answer or cancel it, and send the line again. Two lines that reach two processes at the
-same moment may both be taken; they are answered in their order.
+A workflow decides how the server treats a line that arrives while a turn runs (`when_busy`):
 
-No asyncio, clock or randomness here: ids and times arrive from outside.
+- `queue` (the default): the line is acked and shown to all clients at once, and answered after the lines before it.
+- `interrupt`: the line is acked and shown to all clients at once. The running turn ends in `turn_cancelled`; its text
+  so far is kept and marked `cancelled`. Only the newest waiting line is answered: every other one ends in a
+  `turn_cancelled` of its own.
+- `reject`: the line is refused with the error `turn_running`. The client waits for the answer or cancels it, and sends
+  the line again. Two lines that reach two processes at the same moment may both be accepted; they are answered in
+  their order.
+
+No asyncio, clock or randomness here: the caller passes ids and times.
 """
 
 from datetime import UTC, datetime
@@ -65,7 +68,7 @@ class Say(Struct, frozen=True):
 
 
 class Resume(Struct, frozen=True):
-    """The client saw a gap and wants everything behind `after` again."""
+    """The client saw a gap and requests all events after `after` again."""
 
     after: int
 
@@ -78,14 +81,14 @@ class Cancel(Struct, frozen=True):
 
 
 class Ping(Struct, frozen=True):
-    """Are you there? `bare` is the builder's heartbeat, answered with the bare text `pong`."""
+    """The client's heartbeat. `bare` marks the builder's text `ping`, answered with the bare text `pong`."""
 
     n: int | None = None
     bare: bool = False
 
 
 class Pong(Struct, frozen=True):
-    """The answer to our ping; like any inbound frame it counts as life."""
+    """The answer to the server's ping. Like every inbound frame it shows that the client is alive."""
 
 
 class Authenticate(Struct, frozen=True):
@@ -110,7 +113,7 @@ class _Body(Struct):
 
 
 class _Received(Struct):
-    """Every field that we read of any inbound frame; msgspec skips the others without keeping them."""
+    """All fields that the server reads from inbound frames; msgspec skips any other field."""
 
     type: str
     id: str | None = None
@@ -125,10 +128,10 @@ _decoder = msgspec.json.Decoder(_Received)
 
 
 def parse(raw: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
-    """One inbound text frame. Raises ProtocolError with the stable code of what is wrong."""
+    """Parse one inbound text frame. Raises ProtocolError with an error code and, where it is known, the client's id."""
     if raw == "ping":
         return Ping(bare=True)
-    # A character has four bytes at most, so short frames need not be measured.
+    # A character has four bytes at most, so a short frame need not be encoded to be measured.
     if len(raw) * 4 > frame_max_bytes and len(raw.encode("utf-8", "surrogatepass")) > frame_max_bytes:
         raise ProtocolError(ErrorCode.TOO_LARGE)
     try:
@@ -178,12 +181,12 @@ def _required_id(frame: _Received) -> str:
 
 
 def _is_id(text: str) -> bool:
-    """Whether a text can be an id: short, and nothing that a store cannot keep."""
+    """Whether a text can be a client's message id: 1 to CLIENT_ID_MAX_CHARS characters, without a NUL."""
     return 1 <= len(text) <= CLIENT_ID_MAX_CHARS and "\0" not in text
 
 
 def _safe_id(client_id: str | None) -> str | None:
-    """The id for an error frame: never an echo of what cannot be one."""
+    """The client's id for an error frame; None when it is not a valid id."""
     return client_id if client_id is not None and _is_id(client_id) else None
 
 
@@ -194,7 +197,7 @@ def _natural(number: int | None, frame: _Received) -> int:
 
 
 class Transient(Struct, frozen=True):
-    """A frame that is not in the log. `message_id` is given where it announces one (a stream's deltas)."""
+    """A frame that is not in the log. The deltas of a stream have the `message_id` of the message to come."""
 
     type: str
     payload: dict[str, Any]
@@ -202,7 +205,7 @@ class Transient(Struct, frozen=True):
     message_id: str | None = None
 
 
-@lru_cache(maxsize=64)  # what is committed together has few times, which go to the log, too
+@lru_cache(maxsize=64)  # events of one commit share few times, and log records use the same ones
 def timestamp(ms: int) -> str:
     """UTC milliseconds as ISO 8601 with a literal `Z`: the existing builder cannot read `+00:00`."""
     return _second(ms // 1000) + _ENDS[ms % 1000]
@@ -211,13 +214,13 @@ def timestamp(ms: int) -> str:
 _ENDS: Final = tuple(f".{ms:03d}Z" for ms in range(1000))
 
 
-@lru_cache(maxsize=1024)  # frames of the same second share it, and a replay's are of few
+@lru_cache(maxsize=1024)  # frames of one second share it; a replay spans few seconds
 def _second(second: int) -> str:
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def error(code: ErrorCode, client_id: str | None = None, retry_ms: int | None = None) -> Transient:
-    """A refusal; nothing was stored."""
+    """The `error` frame of a refusal: the server stored nothing. `retry_ms` says when to try again."""
     row = ERROR_CODES[code]
     payload: dict[str, Any] = {"code": code, "id": client_id, "message": row.message, "temporary": row.temporary}
     if retry_ms is not None:
@@ -228,7 +231,10 @@ def error(code: ErrorCode, client_id: str | None = None, retry_ms: int | None = 
 def status(
     turn: int, state: str, text: str, progress: int | None = None, estimated_time_s: int | None = None
 ) -> Transient:
-    """What a running turn is doing. `state` is idle, thinking, generating, complete or error."""
+    """The `status_update` frame of a turn. `state` is idle, thinking, generating, complete or error.
+
+    `progress` is a percentage.
+    """
     payload = {
         "status": state,
         "text": text,
@@ -249,9 +255,10 @@ def sync_response(
     heartbeat_ms: int,
     limits: dict[str, int],
 ) -> Transient:
-    """Where the session stands.
+    """The `sync_response` frame: the session's state at the start of a connection.
 
-    `state` is the state's name as this client knows it, `summary` what the workflow tells besides.
+    `state` is the state's name in this client's dialect, `running` the turn that runs or None, `summary` the
+    workflow's additional fields.
     """
     payload = {
         "action": action,

@@ -1,4 +1,4 @@
-"""What goes to many subscribers at once, encoded once for all that are spoken to alike."""
+"""Events and frames for many subscribers: encoded once for each dialect, not once for each subscriber."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,12 +10,12 @@ EncodeEvents = Callable[[Sequence[Event]], Sequence[Encoded]]
 
 
 class PublishedEvents(tuple[Event, ...]):
-    """Committed events on their way to the subscribers. Nothing is encoded before one of them sends it."""
+    """Committed events that the broker delivers. They are encoded when the first subscriber sends them."""
 
     _encoded: dict[EncodeEvents, EncodedEvents] | None = None
 
     def encoded(self, encode: EncodeEvents) -> EncodedEvents:
-        """The events as `encode` has them; it is called the first time only."""
+        """The events encoded by `encode`, which is called only once."""
         if self._encoded is None:
             self._encoded = {}
         encoded = self._encoded.get(encode)
@@ -25,9 +25,9 @@ class PublishedEvents(tuple[Event, ...]):
 
 
 class PublishedFrame:
-    """A transient frame on its way to the subscribers of a session; the same id and time for all of them.
+    """A transient frame that the broker delivers to the subscribers of a session, with one id and time for all.
 
-    `message_id` is a fresh id, for a frame that has none of its own; `now_ms` is UTC.
+    `message_id` is a fresh id, used when the frame has none of its own; `now_ms` is the frame's time (UTC ms).
     """
 
     __slots__ = ("_message_id", "_now_ms", "_session_id", "_texts", "frame")
@@ -40,7 +40,7 @@ class PublishedFrame:
         self._texts: dict[Dialect, Sequence[bytes]] = {}
 
     def texts(self, dialect: Dialect) -> Sequence[bytes]:
-        """The frame's texts in a dialect, which is asked the first time only."""
+        """The frame's texts in `dialect`, which encodes them only once."""
         texts = self._texts.get(dialect)
         if texts is None:
             texts = dialect.encode_transient(self.frame, self._session_id, self._message_id, self._now_ms)

@@ -1,1 +1,1 @@
-"""Conversations: the vocabulary of tables, and a module or a folder for each workflow."""
+"""Workflows: the vocabulary of their tables, and one module or folder for each workflow."""

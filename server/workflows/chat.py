@@ -1,4 +1,4 @@
-"""Plain conversation with a language model: one state, and whatever the person wants to talk about."""
+"""The workflow `chat`: free conversation with a language model, in one state."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
@@ -11,17 +11,17 @@ from server.workflows.table import STAY, Delta, Output, State, Turn, Workflow, c
 _GREETING: Final = "Hello! What would you like to talk about?"
 _NO_MODEL: Final = "There is no language model here to talk to: this server's ASSISTANT is its own rules."
 _NOTHING: Final = "I have nothing to say to that."
-#: A step has its own limit of time, which the assistant keeps.
+#: Long enough never to apply: the time limit of a step ends the call before.
 _DEADLINE_MS: Final = 3_600_000
 
 
 def greet(turn: Turn) -> Iterator[Output]:
-    """Say hello, once in the life of a session."""
+    """Greet the person when the session opens."""
     yield chat(_GREETING)
 
 
 async def answer(turn: Turn) -> AsyncIterator[Output]:
-    """Answer with the model's words, as they come."""
+    """Stream the model's answer, then yield it as one chat message."""
     if turn.assistant is None:
         yield chat(_NO_MODEL)
         return

@@ -1,13 +1,13 @@
-"""A workflow tried out by its author: lines go in, moves and complaints come out. No server, store or model.
+"""Tries out a workflow for its author: takes lines, returns moves and complaints. Needs no server, store or model.
 
     def test_the_coffee_bar_serves() -> None:
         checked = check_workflow(COFFEE, ["Ann", "Espresso", Press("milk")])
         assert checked.complaints == []
         assert checked.moves[-1].to == "SERVED"
 
-A line goes the same way as one of a browser: a text that names an open button is that button, the table decides the
-state, and what a step yields is kept as the server would keep it. The workflow's own tools are opened and called; pass
-`replace(workflow, tools={…})` to give the steps other ones.
+Lines are handled like those of a browser: a text that names an open button counts as a press, the table decides the
+state, and outputs are kept as the server would keep them. The workflow's own tools are opened and called; pass
+`replace(workflow, tools={…})` to give the steps other tools.
 """
 
 import asyncio
@@ -41,14 +41,14 @@ from server.workflows.table import (
 from server.workflows.tools import ToolContext, Tools
 from server.workflows.trial_tools import TrialTools
 
-#: Whose conversation it is.
+#: The identity of the session that is tried out.
 _KEY: Final = SessionKey(user_id="author", session_id="00000000-0000-4000-8000-000000000000")
 _OPENING: Final = "the opening"
 
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """A press on the button of this value; `words` are what the person wrote into it, where it takes words."""
+    """A press on the button with this value; `words` is the text that the person sends with it (`requires_input`)."""
 
     value: str
     words: str = ""
@@ -56,10 +56,10 @@ class Press:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What became of one line.
+    """The result of one line.
 
-    `line` is its text, "" for the opening. `memory` is the session's after the move, `shown` what was shown on the way
-    and is not stored.
+    `line` is its text, "" for the opening. `memory` is the session's memory after the move; `shown` are the transient
+    outputs of the step.
     """
 
     line: str
@@ -72,29 +72,29 @@ class Move:
 
     @property
     def texts(self) -> list[str]:
-        """What the assistant said: the texts of the chat messages."""
+        """The texts of the chat messages."""
         return [str(frame.payload["text"]) for frame in self.frames if frame.type == "chat_message"]
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """The moves that were made, the opening first, and everything that is wrong with them."""
+    """The moves of a session, the opening first, and all complaints."""
 
     moves: list[Move]
     complaints: list[str]
 
 
 def check_workflow(workflow: Workflow, lines: Sequence[str | Press], *, step_ms: int = 5_000) -> Checked:
-    """Open a session of the workflow and say these lines in their order.
+    """Open a session of the workflow, send these lines in order, and return the moves and complaints.
 
-    `lines` are texts, or presses on buttons. A step may take `step_ms` milliseconds. Where there is a running event
-    loop, await `try_workflow` instead. Raises RuntimeError there, and nothing for what a workflow does wrong.
+    `lines` are texts, or presses on buttons. A step may take `step_ms` milliseconds. A faulty workflow leads to
+    complaints, not exceptions. Raises RuntimeError inside a running event loop: await `try_workflow` there.
     """
     return asyncio.run(try_workflow(workflow, lines, step_ms=step_ms))
 
 
 async def try_workflow(workflow: Workflow, lines: Sequence[str | Press], *, step_ms: int = 5_000) -> Checked:
-    """As `check_workflow`, inside an event loop."""
+    """Like `check_workflow`, inside a running event loop."""
     trial = _Trial(workflow, step_ms)
     await trial.play(_OPENING, Line("", ""), OPEN)
     for number, line in enumerate(lines, 1):
@@ -134,7 +134,7 @@ class _Trial:
         return line, self._table.find_action(self._state, line)
 
     def look_at_button(self, where: str, action: str | None) -> None:
-        """Complain about a press on a button that the present state does not have."""
+        """Complain about a press on a button that the current state does not have."""
         there = [button.value for button in self._table.state(self._state).buttons]
         if action is not None and action not in there:
             has = f"its buttons are {', '.join(there)}" if there else "it has none"
@@ -148,7 +148,7 @@ class _Trial:
                 self._complain(f"no line leads to state {state.name}: add lines that do")
 
     async def play(self, where: str, line: Line, intent: str = "") -> None:
-        """Run one turn; one that fails changes nothing but the complaints, as in the server."""
+        """Run one turn. A turn that fails adds complaints and changes nothing else, as in the server."""
         self._where, shown = where, list[Progress | Delta]()
         tools = TrialTools(self._table.declared, ToolContext(_KEY, len(self.moves)), self._tool_broke)
         turn = self._turn(line, intent, tools)
@@ -222,7 +222,7 @@ class _Trial:
         )
 
     def _watched(self, run: Step) -> Step:
-        """The step, and a complaint when it shows something that no client can see."""
+        """Wrap a step: complain about outputs that no client would see. Raises StepError when it is no generator."""
 
         def begin(turn: Turn) -> Any:
             outputs = run(turn)
@@ -243,7 +243,7 @@ class _Trial:
             yield output
 
     def _judged(self, classify: Classify) -> Classify:
-        """The classifier, and a complaint when it names an intent that the state does not understand."""
+        """Wrap a classifier: complain when it returns an intent that the state does not allow."""
 
         async def judge(turn: Turn, allowed: Sequence[str]) -> str:
             guess = classify(turn, allowed)
@@ -266,7 +266,7 @@ class _Trial:
 
 
 def _as_stored(result: Result) -> Result:
-    """The result as JSON keeps it. Raises StepError when it is not JSON."""
+    """The result after a round trip through JSON. Raises StepError when it cannot be JSON."""
     try:
         encoded = msgspec.json.encode([[frame.payload for frame in result.frames], result.memory])
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
@@ -285,7 +285,7 @@ def _words_of(error: BaseException) -> str:
 
 
 def _place_of(error: BaseException) -> str:
-    """Where the author's own code raised it."""
+    """The file and line of the author's code that raised the error, as text; "" when there is none."""
     names = ("check.py", "move.py", "table.py", "defaults.py", "trial_tools.py")
     ours = {str(Path(__file__).with_name(name)) for name in names}
     theirs = [one for one in traceback.extract_tb(error.__traceback__) if one.filename not in ours]

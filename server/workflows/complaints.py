@@ -1,6 +1,6 @@
-"""What can be wrong with a workflow's table: each complaint says where, what is wrong, and what would be right.
+"""Checks a workflow's table: each complaint says where the mistake is, why it is one, and how to mend it.
 
-The table calls this while it is made, so this file knows it by its parts alone.
+Workflow calls this from its constructor and imports this module, so this module describes it by protocols.
 """
 
 import inspect
@@ -70,14 +70,14 @@ class _Table(Protocol):
 
 
 def find_wrong_types(workflow: _Table, state_type: type[Any], button_type: type[Any]) -> list[str]:
-    """The complaints about parts that are not of their type; with one of these, nothing else can be read."""
+    """Complaints about parts of a wrong type. `find_complaints` needs a table without them."""
     return list(_wrong_types(workflow, state_type, button_type))
 
 
 def find_complaints(workflow: _Table, *, stay: str, policies: Sequence[str]) -> list[str]:
-    """Everything else that is wrong with a table. `stay` is the target of an intent that leaves the state as it is.
+    """All other complaints about a table. `stay` is the target of an intent that does not change the state.
 
-    `policies` are the values that `when_busy` can have.
+    `policies` are the valid values of `when_busy`.
     """
     targets = {stay, *(state.name for state in workflow.states)}
     return [
@@ -204,7 +204,7 @@ def _about_step(what: str, step: Any) -> Iterator[str]:
 
 
 def _returns_nothing(function: Any) -> bool:
-    """Whether a function is sure to be no step: it says itself that it returns None, and it does not yield."""
+    """Whether a function cannot be a step: it is annotated to return None, and it does not yield."""
     return not _yields(function) and function.__annotations__.get("return", Any) in (None, "None")
 
 
@@ -234,7 +234,7 @@ def _repeated(names: Sequence[str]) -> list[str]:
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
-    """A question that names the nearest known name, or nothing."""
+    """A question that suggests the most similar known name; "" when none is similar."""
     near = get_close_matches(name, list(known), 1)
     return f"; did you mean {near[0]!r}?" if near else ""
 

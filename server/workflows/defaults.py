@@ -1,7 +1,4 @@
-"""What a workflow does where its author says nothing: a reading of free text, and an answer that shows the choices.
-
-Both are made of the table alone.
-"""
+"""The default `classify` and `answer` of a workflow. Both use the table alone."""
 
 from collections.abc import Iterator
 
@@ -14,7 +11,7 @@ def classify_by_table(workflow: Workflow, state: State) -> str:
 
 
 def answer_by_choices(workflow: Workflow, turn: Turn) -> Iterator[Output]:
-    """Say what can be done in the turn's state, and ask with its buttons again."""
+    """List the choices of the turn's state and ask with its buttons again."""
     state = workflow.state(turn.state)
     reason = "That choice is no longer open." if turn.intent == STALE else "I did not understand that."
     if state.buttons:

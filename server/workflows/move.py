@@ -1,6 +1,6 @@
-"""A line's move: its intent, the state that the table gives for it, and what the step there says.
+"""A line's move: finds its intent, looks up the next state in the table, and runs that state's step.
 
-Pure, as the table is: the caller waits for a step that waits.
+Pure, like the table: no clock, randomness or I/O of its own.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Iterator, Sequence
@@ -32,12 +32,12 @@ from server.workflows.table import (
     Workflow,
 )
 
-#: Outputs of one step: one that yields for ever without waiting would hold the event loop until memory runs out.
+#: The most outputs of one step: an endless step that never waits would block the event loop until memory runs out.
 MOST_OUTPUTS: Final = 100_000
 
 
 class _Said:
-    """What a step has said so far."""
+    """The outputs of a step so far."""
 
     __slots__ = ("_move", "_taken", "_workflow", "frames", "memory")
 
@@ -49,9 +49,10 @@ class _Said:
         self._taken = 0
 
     def take(self, output: Output, buttons: Sequence[Button]) -> Progress | Delta | None:
-        """Keep what is to be committed; the answer is what is not, but may be shown.
+        """Keep a durable output and return None; return a transient one (Progress, Delta), to be shown.
 
-        A step is foreign code, so `output` may be anything. Raises StepError that says what it is and where.
+        A step is foreign code, so `output` may be any object. Raises StepError, which names a wrong output and its
+        state.
         """
         self._taken += 1
         if self._taken > MOST_OUTPUTS:
@@ -87,10 +88,11 @@ class _Said:
 async def step(
     workflow: Workflow, turn: Turn, *, stale: bool = False
 ) -> AsyncGenerator[Progress | Delta | Result, None]:
-    """Answer one line: yields what may be shown at once, and last the Result. Closing it closes the state's step.
+    """Answer one line: yields transient outputs to show at once, then the Result. Closing it closes the state's step.
 
-    `turn.intent` is OPEN for the turn that opens the session, else it is decided here; `stale` says that the line
-    answers an action request that is closed. Raises StepError for what the step cannot do.
+    `turn.intent` is OPEN for the turn that opens the session; for any other turn this function decides the intent.
+    `stale`: the line answers an action request that is closed. Raises StepError for a wrong output or intent, and
+    passes on exceptions of the step.
     """
     guess = _guess(workflow, turn, stale=stale)
     if not isinstance(guess, str):
@@ -106,7 +108,7 @@ async def step(
         return
     if not isinstance(outputs, AsyncIterator):
         if isinstance(outputs, Coroutine):
-            outputs.close()  # no caller will wait for it
+            outputs.close()  # never awaited: avoids Python's warning
         raise StepError(
             ErrorCode.STEP_FAILED, f"{where(workflow, move)}: the step gave {shown(outputs)}, expected a generator"
         )
@@ -116,20 +118,20 @@ async def step(
                 yield seen
     finally:
         if isinstance(outputs, AsyncGenerator):
-            await outputs.aclose()  # one that is merely dropped closes its connections some time later
+            await outputs.aclose()  # without this its connections stay open until the garbage collector runs
     yield _result(workflow, move, said)
 
 
 def step_at_once(workflow: Workflow, turn: Turn, *, stale: bool = False) -> Result | None:
-    """As `step`, for a line whose intent and whose step need no wait; None for any other, and nothing has begun."""
+    """Like `step`, for a line whose classifier and step do not wait. Returns None for any other: no step has run."""
     guess = _guess(workflow, turn, stale=stale)
     if not isinstance(guess, str):
         if isinstance(guess, Coroutine):
             guess.close()
-        return None  # anything else is complained of by `step`
+        return None  # `step` raises for a wrong type
     move, run = _move(workflow, turn, guess)
     outputs = run(move)
-    # Nearly always a generator; to know an iterator by what it can do takes longer.
+    # Nearly always a generator, and that check is faster than the one for Iterator.
     if isinstance(outputs, (GeneratorType, Iterator)):
         return _result_at_once(workflow, move, outputs)
     if isinstance(outputs, Coroutine):
@@ -138,7 +140,7 @@ def step_at_once(workflow: Workflow, turn: Turn, *, stale: bool = False) -> Resu
 
 
 def _result_at_once(workflow: Workflow, move: Turn, outputs: Iterator[Output]) -> Result:
-    """A step that does not wait, from its beginning to its end; what it shows on the way is over at once."""
+    """Run a step that does not wait. Its transient outputs are dropped: its result is there at the same time."""
     buttons, said = workflow.state(move.state).buttons, _Said(workflow, move)
     for output in outputs:
         said.take(output, buttons)
@@ -146,7 +148,7 @@ def _result_at_once(workflow: Workflow, move: Turn, outputs: Iterator[Output]) -
 
 
 def _result(workflow: Workflow, move: Turn, said: _Said) -> Result:
-    """What the step amounts to. Raises StepError when it said nothing."""
+    """The Result of the step. Raises StepError when the step yielded no frame."""
     if not said.frames:
         said_nothing = f"{move.intent} in {move.came_from} said nothing: yield a chat(…)"
         raise StepError(ErrorCode.STEP_FAILED, said_nothing)
@@ -161,7 +163,7 @@ def _action_request(prompt: str, buttons: Sequence[Button]) -> Frame:
 
 
 def _guess(workflow: Workflow, turn: Turn, *, stale: bool) -> str | Coroutine[Any, Any, str]:
-    """The line's intent, or what has to be waited for to know it."""
+    """The line's intent, or the coroutine of the classifier that returns it."""
     if turn.intent == OPEN:
         return OPEN
     if stale:
@@ -175,9 +177,9 @@ def _guess(workflow: Workflow, turn: Turn, *, stale: bool) -> str | Coroutine[An
 
 
 def _move(workflow: Workflow, turn: Turn, guess: str) -> tuple[Turn, Step]:
-    """The turn with its intent and its target looked up, and the step to run: `answer` where it stays where it is.
+    """The turn with its intent and its new state, and the step to run: `answer` when the state stays the same.
 
-    The one place that changes a state (L11).
+    No other function changes the state of a session (L11).
     """
     if turn.intent == OPEN:
         return turn, workflow.state(turn.state).run

@@ -1,6 +1,6 @@
-"""What is wrong with an output of a step, in words for the workflow's author.
+"""Explains to a workflow's author why an output of a step is wrong.
 
-`move` takes the usual outputs by itself and asks here about the others, so a right one costs next to nothing.
+`move` accepts the usual outputs itself and calls this module only for other ones, so right outputs cost little.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ from server.server_memory import RESERVED
 from server.workflows.table import Ask, Delta, Frame, Progress, Remember, Turn, Workflow
 
 EXPECTED: Final = "chat(…), Frame, Ask, Remember, Progress or Delta"
-#: Frames that only the server makes: a workflow's own would be taken for the end of a turn, an ack, a refusal …
+#: Frame types that only the server may use: clients would take a workflow's frame for an ack, an error …
 SERVER_TYPES: Final = frozenset(
     {
         *("state_update", "turn_failed", "turn_cancelled"),
@@ -25,12 +25,12 @@ _MOST: Final = 1e15
 
 
 def where(workflow: Workflow, turn: Turn) -> str:
-    """The place in the table: the workflow and the state whose step runs."""
+    """The workflow and the state whose step runs, as text."""
     return f"workflow {workflow.name}, state {turn.state}"
 
 
 def shown(value: object) -> str:
-    """A value in a log: at most a line, whatever it is, and without running code of its own."""
+    """Describe any value for a log record: short, on one line, and without running the value's own code."""
     kind = type(value)
     if value is None:
         return "None"
@@ -43,7 +43,7 @@ def shown(value: object) -> str:
 
 
 def wrong_output(output: object) -> str | None:
-    """What is wrong with an output; None for a Frame or Progress that is right."""
+    """A complaint about an output; None for a valid Frame or Progress. `move` has accepted other valid ones before."""
     match output:
         case Frame():
             return _wrong_frame(output)
@@ -63,7 +63,7 @@ def wrong_output(output: object) -> str | None:
 
 
 def wrong_key(key: object) -> str:
-    """What is wrong with a key of a Remember."""
+    """A complaint about a wrong key of a Remember."""
     if isinstance(key, str):
         return f"a Remember of the key {key[:_SHOWN_CHARS]!r}: keys that begin with {RESERVED} are the server's own"
     return f"a Remember of the key {shown(key)}, expected a str"

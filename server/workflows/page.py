@@ -1,6 +1,6 @@
-"""A published page: an event of a session that anyone may read who has its address.
+"""A published page: an event of a session that every person with its address may read.
 
-No I/O here: how a stored event is found and served is the web's.
+No I/O here: `web/pages.py` finds the event and serves the page.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from typing import Any
 class Page:
     """Every event of the type `frame_type` is a page at `/path/message id of the event`.
 
-    `render` makes the HTML from the event's payload. That may be of an older version, and may hold a person's words:
-    `render` escapes them, and raises nothing.
+    `render` makes HTML from the event's payload. An older version may have written the payload, and it may hold text
+    of users, so `render` must escape it and must not raise.
     """
 
     path: str
@@ -21,5 +21,5 @@ class Page:
     render: Callable[[dict[str, Any]], str]
 
     def address(self, public_url: str, message_id: str) -> str:
-        """The URL of a page. `public_url` is the server's address as browsers know it, without a slash at the end."""
+        """The URL of a page. `public_url` is the server's address for browsers, without a slash at the end."""
         return f"{public_url}/{self.path}/{message_id}"

@@ -1,7 +1,7 @@
-"""The workflows of this server, found in this folder and checked when the server starts.
+"""Finds the workflows of this folder. The server calls it at start, and importing a workflow checks it.
 
-A module or package whose own names hold a Workflow brings it along, as many as it has; one that holds none is a library
-for the others and is passed over, and so is one whose name begins with "_".
+Every Workflow among the names of a module or package is found. A module without one is a library for the others; a
+module whose name begins with "_" is not imported.
 """
 
 import importlib
@@ -22,17 +22,18 @@ _ROOT: Final = Path(__file__).parents[2]
 
 @cache
 def find_workflows() -> dict[str, Workflow]:
-    """Name → workflow, for every workflow of this folder, in the order of their names.
+    """Name → workflow, for every workflow of this folder, sorted by name.
 
-    Raises WorkflowError with the complaints about all of them, each with its file; and whatever a module raises.
+    Raises WorkflowError with the complaints about all workflows, each with its file. Any other exception of a module
+    is passed on.
     """
     return find_in(server.workflows)
 
 
 def find_in(package: ModuleType) -> dict[str, Workflow]:
-    """As `find_workflows`, for the modules of any package."""
+    """Like `find_workflows`, for the modules of any package."""
     found: dict[str, tuple[Workflow, str]] = {}
-    complaints: dict[str, None] = {}  # in their order, each once: a module may be imported by several others
+    complaints: dict[str, None] = {}  # ordered and unique: several modules may import the same wrong one
     for name in sorted(one.name for one in pkgutil.iter_modules(package.__path__) if not one.name.startswith("_")):
         try:
             module = importlib.import_module(f"{package.__name__}.{name}")
@@ -61,7 +62,7 @@ def _told(error: WorkflowError) -> Iterator[str]:
 
 
 def _line_of(error: WorkflowError, package: ModuleType) -> str:
-    """The file and line of the table that is wrong: the last one of the package's that was run, besides `table`."""
+    """The file and line of the wrong table: the innermost frame of the traceback in the package, except `table.py`."""
     place, trace, folders = package.__name__, error.__traceback__, {Path(path) for path in package.__path__}
     while trace is not None:
         path = Path(trace.tb_frame.f_code.co_filename)

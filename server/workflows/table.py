@@ -1,14 +1,14 @@
 """The vocabulary of workflows: states, intents, buttons, and the step that answers one line.
 
-A workflow is a table; it is checked when it is imported. A step sees a Turn and yields outputs; it never sees the
-store, a socket or another session. No clock, randomness or I/O here: they arrive with the Turn, I/O as its tools.
+A workflow is a table, checked when its module is imported. A step receives a Turn and yields outputs; it has no access
+to the store, a socket or another session. No clock, randomness or I/O here: the Turn has time, ids and, for I/O, tools.
 
-How a line becomes a move:
+How the server answers a line:
 
-1. a button press is decided by (state, action), before anything else;
-2. text that equals the value or the label of an open button is that button;
-3. any other text is classified by the workflow, among the intents that the state allows;
-4. the table gives the state to enter, and that state's step runs (the workflow's `answer` when it stays).
+1. if the line presses a button, (state, action) decides the intent;
+2. if its text equals the value or the label of an open button, it counts as a press of that button;
+3. for any other text the workflow's `classify` chooses one of the intents that the state allows;
+4. the table gives the next state, and that state's step runs (the workflow's `answer` if the state stays the same).
 """
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -26,21 +26,21 @@ from server.workflows.complaints import find_complaints, find_wrong_types
 from server.workflows.page import Page
 from server.workflows.tools import NO_TOOLS, OpenTool, Tools, ToolSpec, complain_of_tools, declared_tools
 
-#: Target of an intent that leaves the state as it is; the workflow's `answer` runs.
+#: Target of an intent that does not change the state; the workflow's `answer` runs.
 STAY: Final = "@stay"
-#: The intent of the turn that opens a session, and of a press on a button that is no longer there.
+#: The intent of the turn that opens a session, and that of a press on a button that is no longer open.
 OPEN: Final = "Open"
 STALE: Final = "Stale_Action"
-#: The intent of text that fits no other, where a workflow names none: every state understands it and stays as it is.
+#: The default `fallback`: the intent of text that fits no other. Every state allows it and does not change.
 OTHER: Final = "Other"
 
 
 class Line(Struct, frozen=True):
     """A user's line as a step sees it.
 
-    `action` is the value of the button that was pressed, if one was. `words` is what the person wrote themselves: the
-    text, or "" when the text is merely a button's label or value. `at_ms` (UTC) is when the server received the line,
-    the same in every attempt; 0 in the turn that opens a session, which answers no line.
+    `action` is the value of the pressed button, or None. `words` is the text that the person wrote: "" when `text` is
+    only the button's label or value. `at_ms` (UTC) is when the server received the line; it is the same in every
+    attempt, and 0 in the turn that opens a session, which answers no line.
     """
 
     text: str
@@ -50,7 +50,7 @@ class Line(Struct, frozen=True):
 
 
 class Frame(Struct, frozen=True):
-    """A durable frame that a step says. `message_id` is given only where something must know it beforehand."""
+    """A durable frame that a step yields. Set `message_id` only when the step itself needs the id, as for a link."""
 
     type: str
     payload: dict[str, Any]
@@ -58,22 +58,22 @@ class Frame(Struct, frozen=True):
 
 
 class Ask(Struct, frozen=True):
-    """Ask the person to choose: becomes an `action_request` with the buttons of the state that the turn enters."""
+    """Ask the person to choose. The server makes an `action_request` with the buttons of the state the turn enters."""
 
     prompt: str
 
 
 class Remember(Struct, frozen=True):
-    """Change the session's memory with the turn; a value of None forgets the key.
+    """Change the session's memory when the turn commits; a value of None removes the key.
 
-    Keys that begin with `@` are the server's own: a turn that changes one fails.
+    Keys that begin with `@` belong to the server: a turn that changes one fails.
     """
 
     changes: dict[str, Any]
 
 
 class Progress(Struct, frozen=True):
-    """How far long work is: a transient `status_update`. `progress` is 0–100, `estimated_time` in seconds."""
+    """The progress of long work: a transient `status_update`. `progress` is 0–100, `estimated_time` in seconds."""
 
     text: str
     progress: int | None = None
@@ -82,7 +82,7 @@ class Progress(Struct, frozen=True):
 
 
 class Delta(Struct, frozen=True):
-    """A piece of the text that the turn's next `chat_message` will carry; shown at once, stored never."""
+    """A piece of the text of the turn's next `chat_message`. Clients show it at once; the log never holds it."""
 
     text: str
 
@@ -91,20 +91,20 @@ Output = Frame | Ask | Remember | Progress | Delta
 
 
 class Turn(Struct, frozen=True):
-    """What a step sees.
+    """The input of a step.
 
     `state` is the state that the turn enters and `came_from` the one it leaves. `events` are the last events before
-    the turn, oldest first: of what was said by then, all but the lines behind its own. `memory` is as it was before the
-    turn. `new_id` makes a fresh message id; `public_url` is this server's address as browsers know it, without a slash
-    at the end.
+    the turn, oldest first, without user lines that came after its own. `memory` is the session's memory before the
+    turn. `new_id` makes a fresh message id; `public_url` is the server's address for browsers, without a slash at the
+    end.
 
-    `now_ms` (UTC) is when this attempt began; it does not move while the step runs, and is another one in each attempt.
-    What must be the same in every attempt counts from `line.at_ms`. `tools` are those that the workflow declares, for
-    a step that may wait; one that never waits has none.
+    `now_ms` (UTC) is when this attempt began; it is constant while the step runs and differs between attempts. For a
+    time that is the same in every attempt use `line.at_ms`. `tools` are the workflow's declared tools; a step that is
+    a plain generator has none.
 
-    `assistant` is the language model, None where there is only what the workflow knows by itself; with one, `messages`
-    is what was said before the turn, oldest first, `summary` that of what was said before them, and `prompting` what
-    the settings say of prompts.
+    `assistant` is the language model, or None when the server uses none. With one, `messages` are the messages before
+    the turn, oldest first, `summary` is the summary of the messages before those, and `prompting` are the settings
+    for prompts.
     """
 
     session_id: str
@@ -133,25 +133,26 @@ class Turn(Struct, frozen=True):
     def window(self, system: str = "") -> tuple[Message, ...]:
         """The messages of a prompt: the summary, the last messages before the line within the bounds, and the line.
 
-        `system` is the system prompt that goes with them, which takes its part of the budget.
+        `system` is the system prompt sent with them; its tokens count against the budget.
         """
         said = [*self.messages, Message("user", self.line.text)]
         limit, budget = self.prompting.context_limit, self.prompting.token_budget
         return choose_window(said, system=system, limit=limit, token_budget=budget, summary=self.summary).messages
 
 
-#: A step that never waits is a plain generator: then its line and its answer are one commit, and what it shows on the
-#: way is not shown, as it is over at once. One that may wait is an asynchronous generator. So with the classifier.
+#: A step that never waits is a plain generator: the server commits its line and its answer together and does not show
+#: its Progress and Delta. A step that may wait is an asynchronous generator. A classifier that may wait is a coroutine
+#: function, one that does not is a plain function.
 Step = Callable[[Turn], AsyncIterator[Output] | Iterator[Output]]
 Classify = Callable[[Turn, Sequence[str]], Coroutine[Any, Any, str] | str]
-#: What becomes of a line that comes while a turn is under way: it waits for the turn's end, it ends the turn, or it is
-#: refused.
+#: How the server treats a line that arrives while a turn runs: the line waits for the turn's end, cancels the turn, or
+#: is refused.
 WhenBusy = Literal["queue", "interrupt", "reject"]
 
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """One choice of an action request. With `requires_input` the person's words come with it."""
+    """One choice of an action request. With `requires_input` the client asks for text and sends it with the press."""
 
     value: str
     label: str
@@ -175,7 +176,7 @@ class State:
 
 
 class Result(Struct, frozen=True):
-    """What a step amounts to: the move and everything that is committed with it."""
+    """The result of a step: the intent, the new state, and the frames and memory changes to commit."""
 
     intent: str
     to: str
@@ -185,22 +186,22 @@ class Result(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A conversation's table. Raises WorkflowError, with every complaint, when the table cannot work.
+    """A conversation's table. Raises WorkflowError, with every complaint, when the table is wrong.
 
-    `always` are intents that every state understands. Three parts may be left out:
+    `always` maps intents that every state allows to their targets. Three parts are optional:
 
-    - `answer` speaks when a turn stays in its state. Without one, the person reads what can be done here, and gets the
-      open buttons again.
-    - `classify` names the intent of free text among those it is given. Without one, free text means the only intent of
-      the state's own `on` that no button of the state means; where there is none, the fallback.
-    - `fallback` is the intent of text that fits none. Without one it is OTHER, which every state understands.
+    - `answer` is the step of a turn that stays in its state. The default lists the choices of the state and asks with
+      its buttons again.
+    - `classify` returns the intent of free text, one of those it is given. By default free text means the only intent
+      of the state's own `on` that none of its buttons means; without such an intent, the fallback.
+    - `fallback` is the intent of text that fits no other. The default is OTHER, which every state allows.
 
-    `summary` makes of the memory what `sync_response` tells besides. `frames` are the types of the workflow's own
-    frames, each with a function that puts its payload into one line for operators; `page` says which of them is
-    published, and how. `context` is how many of the last events a step wants. `when_busy` is what becomes of a line
-    that comes while an answer is under way. `legacy_state` makes of a state's name and the memory the name that clients
-    without the subprotocol know. `tools` are those that its steps may call: a name and how to open it, or
-    ToolSpecs.
+    `summary` makes additional fields of `sync_response` from the memory. `frames` maps the types of the workflow's own
+    frames to functions that describe a payload in one line for operators; `page` says which type is published and how
+    its page is rendered. `context` is the number of last events that a step receives. `when_busy` says how the server
+    treats a line that arrives while a turn runs. `legacy_state` returns the state's name for clients without the
+    subprotocol, given the state's name and the memory. `tools` are the tools that steps may call: names with functions
+    that open them, or ToolSpecs.
     """
 
     name: str
@@ -255,26 +256,26 @@ class Workflow:
         raise StepError(ErrorCode.STEP_FAILED, f"workflow {self.name} has no state {name}")
 
     def button(self, value: str) -> Button | None:
-        """The button of this value, in whichever state it stands."""
+        """The button with this value, in any state; None if there is none."""
         return self._buttons.get(value)
 
     def allowed(self, state: State) -> Mapping[str, str]:
-        """Intent → target, for everything that the state understands."""
+        """Intent → target, for every intent that the state allows."""
         return self._allowed[state.name]
 
     def text_intents(self, state: State) -> list[str]:
-        """The intents of a state's own `on` that only free text can mean: no button of the state means them."""
+        """The intents of the state's own `on` that only free text can mean, because none of its buttons does."""
         pressed = {button.intent for button in state.buttons}
         return [intent for intent in state.on if intent not in pressed and intent != self.fallback]
 
     def read_line(self, text: str, action: str | None, at_ms: int = 0) -> Line:
-        """A line with its own words told apart from a button's label or value; received at `at_ms` (UTC)."""
+        """Make a Line, received at `at_ms` (UTC). Its `words` are "" when the text only names the pressed button."""
         button = self.button(action) if action else None
         spoken = button is not None and _fold(text) in (_fold(button.label), _fold(button.value))
         return Line(text=text, words="" if spoken else text, action=action, at_ms=at_ms)
 
     def decide(self, state: State, line: Line) -> str | None:
-        """The intent of a button, pressed or typed; STALE for a button of another state; None for free text."""
+        """The intent of the line's button; STALE if the state has no such button; None for a line without a button."""
         for button in state.buttons:
             if line.action == button.value:
                 return button.intent
@@ -283,9 +284,9 @@ class Workflow:
         return None
 
     def find_action(self, state_name: str, text: str) -> str | None:
-        """The value of the button that this text names: by value or label in the state, by value elsewhere.
+        """The value of the button that `text` names, or None: by value or label in this state, by value in any other.
 
-        Older frontends send a button's value as the text, and a value is never a topic.
+        Older frontends send a button's value as the text, and people do not write such values themselves.
         """
         same = _fold(text)
         here = self._states.get(state_name)

@@ -10,6 +10,7 @@ import argparse
 import ast
 import asyncio
 import random
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -115,6 +116,7 @@ async def judge(place: Place) -> tuple[str | None, float]:
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         folder = Path(name)
         broken_copy(Mutant("random", "", (), ()), folder)
+        shutil.copy2(ROOT / ".env.example", folder)  # a test of the settings reads it
         path = folder / place.path
         text = path.read_bytes()
         path.write_bytes(text[: place.start] + place.new.encode() + text[place.end :])

@@ -1,1 +1,1 @@
-"""The operator's way to stored sessions: it knows no owner, and nothing in the server may import it."""
+"""Inspectors: operators read stored sessions with them without naming an owner. The server must not import them."""

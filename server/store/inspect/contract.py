@@ -1,10 +1,10 @@
-"""The contract of an inspector: how a person on call reads a session of which they know only the id.
+"""The contract of an inspector, with which an operator reads a session by its id alone.
 
-A Store demands the owner in every statement (law L10); an inspector tells who owns a session of an id. So it is a door
-of its own, it can only read, and nothing that serves users imports an implementation.
+A Store needs the owner in every statement (law L10); an inspector finds the owners of a session id. So it is a separate
+contract: it can only read, and no code that serves users imports an implementation.
 
-An inspector is a `with` block. What it shows of a session is of one moment: the moment of `look`. It raises
-StoreUnavailable when it cannot look, and a row that is there and makes no sense is Damaged, a value.
+Use an inspector in a `with` block. It returns a session as it was when `look` was called. It raises StoreUnavailable
+when it cannot read; a damaged row is a value, Damaged.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,29 +17,29 @@ from server.records import Event, SessionKey, Snapshot
 
 #: How many events are read at a time.
 PAGE_LIMIT: Final = 500
-#: How many owners of one id are told.
+#: The most owners of one id that `owners` returns.
 OWNERS_LIMIT: Final = 20
-#: Behind this every event comes, whatever number it was given.
+#: Less than the `seq` of every event, also of a damaged one.
 BEFORE_ALL: Final = -(2**63)
 
-#: What JSON can raise that is no longer as it was stored: no text, no UTF-8, no JSON of ours, a nesting without end.
+#: The exceptions of decoding damaged JSON: not a text, not UTF-8, not valid JSON, nested too deep.
 _DAMAGES: Final = (TypeError, ValueError, RecursionError)
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 class Damaged(Struct, frozen=True):
-    """A row that is there and is not what a store writes. `seq` is its event's, 0 the session's own row."""
+    """A stored row that no store would write. `seq` is that of its event, or 0 for the session's own row."""
 
     seq: int
     reason: str
 
 
 class Look(NamedTuple):
-    """A session as it stands.
+    """A stored session.
 
-    `snapshot` is None when there is none; `log` has every event, in order, and is read page by page inside the `with`
-    block. `lease_ms` is how long the lease of a process that is at work on the session still runs, None without one.
+    `snapshot` is None when the session does not exist. `log` has every event in order and is read page by page, inside
+    the `with` block. `lease_ms` is the remaining time of the session's lease, None without one.
     """
 
     snapshot: Snapshot | Damaged | None
@@ -48,7 +48,7 @@ class Look(NamedTuple):
 
 
 class Inspector(Protocol):
-    """What an operator can read of a session."""
+    """Reads stored sessions for an operator."""
 
     def __enter__(self) -> Self:
         """Begin to read. Raises StoreUnavailable."""
@@ -57,16 +57,16 @@ class Inspector(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def owners(self, session_id: str) -> Sequence[str]:
-        """The user ids of those who have a session of this id, at most OWNERS_LIMIT. Raises StoreUnavailable."""
+        """The ids of the users who own a session with this id, at most OWNERS_LIMIT. Raises StoreUnavailable."""
         ...
 
     def look(self, key: SessionKey) -> Look:
-        """The session. Raises StoreUnavailable, and so does the log."""
+        """Read the session. Raises StoreUnavailable; iterating over the log may raise it, too."""
         ...
 
 
 def read_snapshot(columns: Mapping[str, Any]) -> Snapshot | Damaged:
-    """The snapshot of a row, by the names of its columns; `memory` is JSON text."""
+    """The snapshot from a row (column → value, `memory` as JSON text), or Damaged."""
     try:
         return msgspec.convert({**columns, "memory": _decoder.decode(columns["memory"])}, Snapshot)
     except _DAMAGES as error:
@@ -74,7 +74,7 @@ def read_snapshot(columns: Mapping[str, Any]) -> Snapshot | Damaged:
 
 
 def read_event(columns: Mapping[str, Any]) -> Event | Damaged:
-    """The event of a row, by the names of its columns; `payload` is JSON text."""
+    """The event from a row (column → value, `payload` as JSON text), or Damaged."""
     try:
         return msgspec.convert({**columns, "payload": _decoder.decode(columns["payload"])}, Event)
     except _DAMAGES as error:

@@ -1,8 +1,8 @@
-"""What the inspectors of stores behind a network share: an event loop of their own, and one moment over several calls.
+"""The shared part of the inspectors of stores behind a network: an event loop, and consistency over several calls.
 
-Each call is one moment by itself. A log only grows at its end, so the pages are cut where the log ended at the first
-call, and together they are what that call would have brought. Only the end of a session can come between; then another
-one may have its id, and reading stops.
+Each call is consistent in itself. A log only grows at its end, so the inspector drops events after the end that the
+first call saw; the pages together are then the log at the time of that call. If the session is deleted meanwhile, a new
+one may have its id, so the inspector stops with StoreUnavailable.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from server.store.rows import EVENT_COLUMNS, SESSION_COLUMNS
 
 _EVENT: Final = EVENT_COLUMNS.split(", ")
 _SESSION: Final = SESSION_COLUMNS.split(", ")
-#: The functions of migrations/ that are for inspectors.
+#: The functions in migrations/ that inspectors call.
 INSPECT: Final = "rejoinder_inspect_v2"
 OWNERS: Final = "rejoinder_owners_v1"
 
@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 
 class Page(NamedTuple):
-    """One call's answer: the session, and at most PAGE_LIMIT of its events with their places in the log.
+    """The answer of one call: the session, and at most PAGE_LIMIT of its events with their places in the log.
 
-    `is_same` tells a session from another one that has its id later; `last` is the place where the log ends.
+    `is_same` is a value that differs for a later session with the same id; `last` is the place of the last event.
     """
 
     is_same: object
@@ -37,10 +37,10 @@ class Page(NamedTuple):
 
 
 class Source(Protocol):
-    """A connection to a store. Everything raises StoreError when it cannot."""
+    """A connection to a store. Every method raises StoreError when it fails."""
 
     async def open(self) -> None:
-        """Connect, and see that what is there can be understood."""
+        """Connect and check that this program can read the schema."""
         ...
 
     async def close(self) -> None:
@@ -48,16 +48,16 @@ class Source(Protocol):
         ...
 
     async def owners(self, session_id: str) -> Sequence[str]:
-        """Who has a session of this id, or a log of one; at most OWNERS_LIMIT."""
+        """The users who own a session, or the log of one, with this id; at most OWNERS_LIMIT."""
         ...
 
     async def page(self, key: SessionKey, after: int) -> Page:
-        """The session, and the events behind the place `after`."""
+        """The session, and a page of its events after the place `after`."""
         ...
 
 
 class RemoteInspector:
-    """An Inspector over a source; `name` is the store's in complaints."""
+    """An Inspector over a source; `name` is the store's name in error messages."""
 
     def __init__(self, source: Source, name: str) -> None:
         self._source = source
@@ -79,11 +79,11 @@ class RemoteInspector:
             self._run(self._source.close())
 
     def owners(self, session_id: str) -> Sequence[str]:
-        """Who has a session of this id, or a log of one."""
+        """The users who own a session, or the log of one, with this id. Raises StoreUnavailable."""
         return self._run(self._source.owners(session_id))
 
     def look(self, key: SessionKey) -> Look:
-        """The session as one call finds it; further calls bring the rest of the log as of that call."""
+        """Read the session with one call. Iterating over the log makes further calls, up to that call's last event."""
         first = self._run(self._source.page(key, BEFORE_ALL))
         return Look(first.snapshot, self._log(key, first), first.lease_ms)
 
@@ -108,17 +108,17 @@ class RemoteInspector:
 
 
 def owners_arguments(session_id: str) -> dict[str, object]:
-    """What OWNERS is called with."""
+    """The arguments of the function OWNERS."""
     return {"session": session_id, "page": OWNERS_LIMIT}
 
 
 def function_arguments(key: SessionKey, after: int) -> dict[str, object]:
-    """What INSPECT is called with."""
+    """The arguments of the function INSPECT."""
     return {"session": key.session_id, "owner": key.user_id, "after": after, "page": PAGE_LIMIT}
 
 
 def function_page(answer: Sequence[Any]) -> Page:
-    """What INSPECT answers."""
+    """Convert the answer of the function INSPECT to a Page."""
     session, lease_ms, last, events = answer
     rows = [dict(zip(_EVENT, row, strict=True)) for row in events]
     read = [(row["seq"], read_event(row)) for row in rows]

@@ -1,1 +1,1 @@
-"""The store in PostgreSQL: its functions, its migrations, its connections."""
+"""The store in PostgreSQL: functions, migrations and connections."""

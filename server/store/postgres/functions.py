@@ -1,7 +1,7 @@
-"""The Store contract over functions in a PostgreSQL database: JSON in, JSON out, one call a transaction.
+"""The Store contract over functions in a PostgreSQL database: JSON in, JSON out, one transaction for each call.
 
-What differs between a driver and an HTTP API is how a function is called: `_call`. The functions, and the form of what
-goes in and comes out of them, are in `migrations/`.
+Subclasses implement `_call`, which calls a function through a driver or an HTTP API. The SQL files in `migrations/`
+define the functions and the format of their arguments and results.
 """
 
 import asyncio
@@ -47,21 +47,21 @@ class FunctionStore(ABC):
 
     @abstractmethod
     async def _connect(self) -> None:
-        """Make `_call` possible. Raises StoreUnavailable."""
+        """Connect, so that `_call` works. Raises StoreUnavailable."""
 
     @abstractmethod
     async def _disconnect(self) -> None:
-        """Wait for the calls that were begun, and let go of everything. Called once."""
+        """Wait for the running calls and close all connections. Called once."""
 
     @abstractmethod
     async def _call(self, function: str, arguments: Mapping[str, object]) -> Any:
-        """Call `public.function` with its arguments by name: str, int or what `json` takes; decoded JSON comes back.
+        """Call `public.function` with named arguments: str, int, or a value that JSON can hold. Returns decoded JSON.
 
-        Raises InvalidWrite for what concerns the arguments alone, StoreUnavailable for everything else.
+        Raises InvalidWrite for wrong arguments, and StoreUnavailable for any other error.
         """
 
     async def open(self) -> None:
-        """Connect, and see that the schema is one for this server. Raises StoreUnavailable."""
+        """Connect and check the schema. Raises StoreUnavailable, StoreClosed after `close`."""
         if self._closing is not None:
             raise StoreClosed("the store is closed")
         await self._connect()
@@ -69,20 +69,20 @@ class FunctionStore(ABC):
         self._opened = True
 
     async def close(self) -> None:
-        """Finish what was asked for and disconnect; a second call waits for the same end."""
+        """Finish the calls that were made and disconnect. A second call waits for the first."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._disconnect())
         await asyncio.shield(self._closing)
 
     async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
-        """One transaction for the batch, one outcome a write."""
+        """Commit the batch as one transaction; returns one outcome per write."""
         self._check_open()
         rows = [_write_row(write) for write in writes]
         outcomes = await self._call("rejoinder_commit_v1", {"writes": rows})
         return [_outcome_of(write, row) for write, row in zip(writes, outcomes, strict=True)]
 
     async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
-        """Snapshot, page and inbox of one moment."""
+        """Snapshot, page and inbox in one consistent read."""
         page = {"after": _int8(after), "page": _int4(limit)}
         row = await self._ask("rejoinder_load_v1", None, session=key.session_id, owner=key.user_id, **page)
         if row is None:
@@ -101,7 +101,7 @@ class FunctionStore(ABC):
         return await self._ask_of_each("rejoinder_heads_v1", 0, sessions)
 
     async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
-        """Take or renew leases: whether each is the holder's now."""
+        """Take or renew leases; returns for each whether `holder` has it now."""
         return await self._ask_of_each("rejoinder_hold_v1", False, sessions, who=holder, ttl_ms=_int4(ttl_ms))
 
     async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
@@ -109,22 +109,22 @@ class FunctionStore(ABC):
         await self._ask("rejoinder_release_v1", None, sessions=_rows(filter(_is_text, sessions)), who=holder)
 
     async def find(self, key: SessionKey, client_id: str) -> Event | None:
-        """What took effect under a client's id."""
+        """The event that was stored with this client id, or None."""
         row = await self._ask("rejoinder_find_v1", None, session=key.session_id, owner=key.user_id, client=client_id)
         return None if row is None else event_of(row)
 
     async def published(self, message_id: str, type: str) -> Event | None:
-        """The event behind the address of a published page."""
+        """The event of a published page, or None."""
         row = await self._ask("rejoinder_published_v1", None, message=message_id, kind=type)
         return None if row is None else event_of(row)
 
     async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
-        """Sessions that wait for an answer since `before_ms`, oldest first."""
+        """Sessions that have waited for an answer since `before_ms` (UTC ms) or longer, oldest first."""
         rows = await self._ask("rejoinder_pending_v1", [], before_ms=_int8(before_ms), page=_int4(limit))
         return [SessionKey(user_id=user_id, session_id=session_id) for session_id, user_id in rows]
 
     async def delete(self, key: SessionKey) -> bool:
-        """Remove a session and its log."""
+        """Remove a session and its log; returns whether it existed."""
         gone: bool = await self._ask("rejoinder_delete_v1", False, session=key.session_id, owner=key.user_id)
         return gone
 
@@ -134,7 +134,7 @@ class FunctionStore(ABC):
         return [Summary(*row) for row in rows]
 
     async def _ask(self, function: str, nothing: Any, **arguments: object) -> Any:
-        """What the function says; `nothing` when it is asked for an id that no database keeps."""
+        """Call a function and return its result; `nothing` for an id that no database can store."""
         self._check_open()
         if not _are_text(*(argument for argument in arguments.values() if isinstance(argument, str))):
             return nothing
@@ -143,7 +143,7 @@ class FunctionStore(ABC):
     async def _ask_of_each(
         self, function: str, nothing: T, sessions: Sequence[SessionKey], **arguments: object
     ) -> Sequence[T]:
-        """One answer for each session; `nothing` for one that no database keeps."""
+        """Call a function with sessions; returns one result for each, `nothing` for an id no database can store."""
         asked = list(filter(_is_text, sessions))
         answers = await self._ask(function, [], sessions=_rows(asked), **arguments)
         known = dict(zip(asked, answers, strict=True))
@@ -155,7 +155,7 @@ class FunctionStore(ABC):
 
 
 def check_schema(schema: Schema) -> None:
-    """Raises StoreUnavailable, saying what to do, when this server must not work with the schema."""
+    """Raise StoreUnavailable, with advice for the operator, when this server must not work with the schema."""
     if schema.version < SCHEMA_VERSION:
         raise StoreUnavailable(
             f"its schema {schema.version} is older than this server's {SCHEMA_VERSION}: apply the migrations"
@@ -165,7 +165,7 @@ def check_schema(schema: Schema) -> None:
 
 
 def _write_row(write: Write) -> dict[str, object]:
-    """A write as rejoinder_commit_v1 takes it. Raises InvalidWrite."""
+    """A write in the format of rejoinder_commit_v1. Raises InvalidWrite."""
     check_write(write)
     update = write.update
     return {
@@ -187,7 +187,7 @@ def _write_row(write: Write) -> dict[str, object]:
 
 
 def _outcome_of(write: Write, row: Sequence[Any]) -> Outcome:
-    """The outcome that rejoinder_commit_v1 gave a write."""
+    """The outcome of a write from the result of rejoinder_commit_v1."""
     match row:
         case ["committed", version, first, times]:
             placed = zip(write.events, range(first, first + len(times)), times, strict=True)
@@ -209,7 +209,7 @@ def _placed(event: Event, seq: int, created_at: int) -> Event:
 
 
 def _are_text(*names: str) -> bool:
-    """Whether a database can keep these: none holds a NUL or a lone surrogate."""
+    """Whether a database can store these names: none holds a NUL or a lone surrogate."""
     text = "".join(names)
     try:
         text.encode()
@@ -219,12 +219,12 @@ def _are_text(*names: str) -> bool:
 
 
 def _int8(number: int) -> int:
-    """The nearest whole number that the database knows: clients may ask for what is behind any."""
+    """The nearest int8 of the database: a client may send any integer."""
     return max(-_INT8_MAX, min(number, _INT8_MAX))
 
 
 def _int4(number: int) -> int:
-    """The nearest number that a count, or a time in ms, can be."""
+    """The nearest number of 0 or more that fits into an int4 of the database."""
     return max(0, min(number, _INT4_MAX))
 
 
@@ -233,5 +233,5 @@ def _is_text(key: SessionKey) -> bool:
 
 
 def _rows(sessions: Iterable[SessionKey]) -> list[list[str]]:
-    """Sessions as the functions take them: rows of the id and its owner."""
+    """Sessions in the format of the functions: rows of session id and owner."""
     return [[key.session_id, key.user_id] for key in sessions]

@@ -1,11 +1,11 @@
-"""Brings a PostgreSQL database to the server's schema: the files of `migrations/`, in the order of their names.
+"""Migrates a PostgreSQL database to the server's schema with the files of `migrations/`, in the order of their names.
 
-- All that is missing is one transaction, with a row a file in `rejoinder_migrations`: whatever ends it half way leaves
-  the schema of before.
-- A lock of that transaction makes others wait, who then find nothing to do. Locks of a session would be lost, or would
-  stay with another client, behind a pooler that gives a server connection for one transaction only.
-- The files may run again. So a database into which they were pasted by hand is taken over by running them.
-- A file that was applied is never edited: its checksum is in the table.
+- One transaction applies all missing files and adds a row for each to `rejoinder_migrations`. If it breaks, the
+  database keeps the old schema.
+- A lock of this transaction makes other migrations wait, which then find no missing file. A session lock would not
+  work behind a pooler that may give each transaction another server connection.
+- Every file can run again. So if a file was pasted into the database by hand, the migration simply runs it again.
+- An applied file is never edited: the table has its checksum.
 """
 
 import hashlib
@@ -23,16 +23,16 @@ from server.errors import StoreUnavailable
 from server.store.postgres.functions import SCHEMA_VERSION
 from server.store.schema import Schema
 
-#: How long another process may take with its migration.
+#: How long to wait for the migration of another process.
 LOCK_WAIT_MS: Final = 60_000
 #: How long a migration waits for a table that is in use. Later queries on the table wait behind it.
 TABLE_WAIT_MS: Final = 3_000
 #: How long one file may run.
 STATEMENT_MS: Final = 600_000
-#: After so long without a word the database forgets who holds the lock: its machine is gone.
+#: After so long without a statement the database ends the transaction and its lock: its client is gone.
 SILENCE_MS: Final = 60_000
 CONNECT_S: Final = 10.0
-#: When the database keeps none of these times itself, because nothing reaches it any more.
+#: The client's own limit of a command, for a database that no longer answers.
 _COMMAND_S: Final = (STATEMENT_MS + LOCK_WAIT_MS) / 1000
 _FAREWELL_S: Final = 2.0
 _LOCK: Final = 0x72656A6F696E6472  # any number that no other program takes: "rejoindr"
@@ -44,7 +44,7 @@ select pg_advisory_xact_lock({lock});
 set local lock_timeout = {table_ms};
 """
 _NAME: Final = re.compile(r"([0-9]{14})_([a-z0-9_]+)\.sql")
-#: What a cast that fails says quotes what it could not cast.
+#: Classes of SQLSTATE whose messages may quote values.
 _QUOTES_VALUES: Final = ("22", "23")
 
 
@@ -60,12 +60,12 @@ class Migration(NamedTuple):
 
     @property
     def sha256(self) -> str:
-        """The checksum of its text, whatever the ends of its lines were."""
+        """The checksum of its text. `shipped` reads every file with the same line ends."""
         return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
 class _State(NamedTuple):
-    """What a database has: our schema and tables, if any, and version → checksum of the files that were applied."""
+    """The state of a database: its schema and tables, if any, and version → checksum of the applied files."""
 
     schema: Schema | None
     has_tables: bool
@@ -73,7 +73,7 @@ class _State(NamedTuple):
 
 
 def shipped() -> list[Migration]:
-    """The files that come with this server, oldest first."""
+    """The migrations of this server, oldest first."""
     folder = resources.files("server.store.postgres").joinpath("migrations")
     texts = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".sql")}
     named = [(_NAME.fullmatch(name), text) for name, text in sorted(texts.items())]
@@ -88,9 +88,10 @@ async def migrate(
     dry_run: bool = False,
     wait_ms: int = LOCK_WAIT_MS,
 ) -> list[str]:
-    """Apply what is missing (with `dry_run`, nothing) and say so, a line a file. `migrations` make schema `own`.
+    """Apply the missing migrations, or with `dry_run` only list them; returns lines of text for the operator.
 
-    Raises StoreUnavailable with a sentence for a person: then nothing was changed, unless it says otherwise.
+    `migrations` make schema `own`; `wait_ms` bounds the wait for another migration. Raises StoreUnavailable with text
+    for the operator; then nothing was changed, unless the text says otherwise.
     """
     work = _Work(list(migrations) if migrations is not None else shipped(), own)
     connection = await _connect(dsn)
@@ -114,7 +115,7 @@ async def migrate(
 
 
 class _Work:
-    """One run in one transaction; `doing` is what it is at, so that an error can name the place."""
+    """One run in one transaction; `doing` names its current step, for error messages."""
 
     def __init__(self, migrations: list[Migration], own: int) -> None:
         self._migrations = migrations
@@ -122,7 +123,7 @@ class _Work:
         self.doing = "the wait for another migration"
 
     async def run(self, connection: asyncpg.Connection, *, dry_run: bool) -> list[str]:
-        """Apply what is missing, or tell what that is; returns the lines to show."""
+        """Apply the missing files, or with `dry_run` only list them; returns lines of text for the operator."""
         state = await _look(connection)
         if state.schema is not None and state.schema.version > self._own:
             return [self._beside(state.schema)]
@@ -219,7 +220,7 @@ async def _part(connection: asyncpg.Connection) -> None:
 
 
 def _explain(error: asyncpg.PostgresError, doing: str) -> str:
-    """The sentence for what the database said while we were at `doing`; never its detail, which may quote a row."""
+    """Describe a database error of the step `doing`; without the error's detail, which may quote a row."""
     code = error.sqlstate or ""
     said = "" if code.startswith(_QUOTES_VALUES) else f": {error.args[0]}"
     match error:

@@ -1,8 +1,8 @@
 """Sessions in PostgreSQL: a direct connection, or one through a pooler.
 
-Behind a pooler that gives a server connection for one transaction only, nothing may be kept in a session. So each call
-is one statement without a name, parsed, bound and executed in one round trip, which is its own transaction; there are
-no prepared statements, settings, locks or listeners to lose.
+A pooler may give each transaction another server connection, so the store keeps no state in a database session. Each
+call is one unnamed statement and its own transaction. The store uses no named prepared statements, session settings,
+session locks or listeners.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from server.errors import InvalidWrite, StoreError, StoreUnavailable
 from server.store.postgres.functions import FunctionStore
 from server.store.rows import encode
 
-#: A connection that rested for longer is not used again: something on the way may have forgotten it.
+#: A connection that was idle for longer is not used again: a firewall or proxy may have dropped it.
 _REST_S: Final = 120.0
-#: How long a connection that is given up may take to tell the server.
+#: How long closing a connection may take.
 _FAREWELL_S: Final = 1.0
-#: Classes of SQLSTATE that are about what was to be written; everything else is about the database.
+#: Classes of SQLSTATE for wrong values in a write; all others concern the database.
 _INVALID: Final = ("22", "23", "44", "54", "P0")
-#: Whatever a driver, a socket or the time may raise.
+#: The exceptions of the driver, its sockets and timeouts.
 _FAULTS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 _FACTS: Final = """
 select json_build_object(
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What a database says of itself."""
+    """The settings of a database that the store checks at open."""
 
     is_ready: bool
     is_read_only: bool
@@ -63,7 +63,7 @@ class Link(NamedTuple):
 class PostgresStore(FunctionStore):
     """Sessions in the PostgreSQL database of a `postgresql://` URL.
 
-    `timeout_ms` is how long a call may take, with the wait for one of the `connections`.
+    `timeout_ms` is how long a call may take, including the wait for one of the `connections`.
     """
 
     def __init__(self, dsn: str, *, timeout_ms: int = 10_000, connections: int = 8) -> None:
@@ -77,7 +77,7 @@ class PostgresStore(FunctionStore):
 
     @property
     def durability(self) -> str:
-        """What a commit survives, as far as the server's settings tell."""
+        """Which failures a commit survives, by the server's settings."""
         if self._facts is None:
             return "unknown (PostgreSQL, not connected yet)"
         synced = self._facts.synchronous_commit != "off" and self._facts.fsync == "on"
@@ -106,11 +106,11 @@ class PostgresStore(FunctionStore):
         return None if said is None else msgspec.json.decode(said)
 
     async def _ask_for(self, function: str, query: str, values: Any) -> Any:
-        """As `_run`, to its end, even when the caller is cancelled: a cancelled call spoils its connection."""
+        """Like `_run`, but goes on when the caller is cancelled: a cancelled call makes its connection unusable."""
         return await asyncio.shield(self._begin(self._run(function, query, values)))
 
     async def _run(self, function: str, query: str, values: Any) -> Any:
-        """The one value that the query brings. Raises StoreError."""
+        """Run a query and return its single value. Raises StoreError."""
         try:
             async with asyncio.timeout(self._timeout_s), self._lent() as link:
                 statement = link.statements.get(function)
@@ -122,11 +122,11 @@ class PostgresStore(FunctionStore):
 
     @contextlib.asynccontextmanager
     async def _lent(self) -> AsyncIterator[Link]:
-        """A connection for one call. Whatever failed over it, it is given up, and counts until it is closed."""
+        """Lend a connection for one call. If the call fails, the connection is closed; it counts until then."""
         await self._free.acquire()
         try:
             link = await self._take()
-        except BaseException:  # a cancellation, too: the place must not be lost
+        except BaseException:  # a cancellation, too: release the semaphore
             self._free.release()
             raise
         try:
@@ -138,7 +138,7 @@ class PostgresStore(FunctionStore):
         self._free.release()
 
     async def _take(self) -> Link:
-        """The connection that was used last, or a new one; those that rested for too long are given up."""
+        """The connection that was used last, or a new one. Closes those that were idle for too long."""
         oldest = time.monotonic() - _REST_S
         while self._resting and self._resting[0].used_at < oldest:
             self._part(self._resting.pop(0))
@@ -148,12 +148,12 @@ class PostgresStore(FunctionStore):
                 return link
         try:
             connection = await asyncpg.connect(self._dsn, statement_cache_size=0, timeout=self._timeout_s)
-        except (ValueError, OverflowError):  # which may quote a password: what cannot be parsed may stand anywhere
+        except (ValueError, OverflowError):  # its text may quote a part of the URL, even the password
             raise StoreUnavailable("that is no URL of a database: postgresql://user:password@host:port/name") from None
         return Link(connection, {}, time.monotonic())
 
     def _part(self, link: Link) -> asyncio.Task[None]:
-        """Give a connection up: what it still does is cancelled, its socket is closed."""
+        """Close a connection in a task; this cancels a query that still runs on it."""
         return self._begin(_close(link.connection))
 
     def _begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
@@ -165,7 +165,7 @@ class PostgresStore(FunctionStore):
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # the caller may have left, and no other caller needs it
+            task.exception()  # mark it as retrieved: the caller may have been cancelled
 
 
 async def _close(connection: asyncpg.Connection) -> None:
@@ -192,7 +192,7 @@ def _refusal(facts: Facts) -> str | None:
 
 
 def _store_error(error: Exception) -> StoreError:
-    """What it means for a caller. Of an error that may quote what was to be written, only the code is told."""
+    """Translate an error for the caller. Where its message may quote values of the write, only its code is kept."""
     name = type(error).__name__
     if isinstance(error, TimeoutError):
         return StoreUnavailable("PostgreSQL did not answer in time")

@@ -1,1 +1,1 @@
-"""The store in Redis: what a batch does is a Lua script."""
+"""The store in Redis: Lua scripts do the work of every call."""

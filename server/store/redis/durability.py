@@ -1,14 +1,14 @@
-"""What a Redis server promises to keep, from what it says of itself. No I/O here.
+"""Judges from a Redis server's INFO and CONFIG which failures its writes survive. No I/O here.
 
-Redis answers a command when it is executed, which says nothing of the disk. With `appendonly yes` and `appendfsync
-always` it writes and syncs its append-only file before it answers; with anything less, what was acknowledged may be
-gone after a crash.
+Redis answers a command when it has executed it, which need not be on the disk. With `appendonly yes` and `appendfsync
+always` it writes and syncs its append-only file before it answers. With any other settings a crash may lose
+acknowledged writes.
 """
 
 from collections.abc import Mapping
 from typing import Final
 
-#: Before it, a failed fsync went unnoticed and a script could be kept as its text instead of its effects.
+#: Older versions ignored a failed fsync and could log a script as its text instead of its effects.
 OLDEST: Final = (6, 2)
 PROMISE: Final = "process and system crash (Redis, appendfsync always)"
 
@@ -19,15 +19,15 @@ _APPENDFSYNC: Final = {
 
 
 def fields_of(info: bytes) -> dict[str, str]:
-    """The answer to INFO as a table."""
+    """Parse the answer to INFO: field → value."""
     lines = (line.partition(":") for line in info.decode(errors="replace").splitlines() if not line.startswith("#"))
     return {name: value.strip() for name, _, value in lines if name}
 
 
 def refusal(info: Mapping[str, str]) -> str | None:
-    """Why this server cannot be a store, at all or just now; None when it can. `info`: the fields of INFO."""
+    """Why this server cannot be used as a store, for ever or for now; None when it can. `info`: the fields of INFO."""
     if info.get("loading") == "1":
-        # Until it is through, Redis also says that it has no append-only file.
+        # While it loads, Redis also reports that it has no append-only file.
         return "it was just started and still reads what it keeps"
     version = info.get("redis_version", "")
     if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < OLDEST:
@@ -40,9 +40,9 @@ def refusal(info: Mapping[str, str]) -> str | None:
 
 
 def weaknesses(info: Mapping[str, str], config: Mapping[str, str] | None) -> list[str]:
-    """What may happen to acknowledged writes, in plain words; empty when the server keeps PROMISE.
+    """The ways in which the server may lose acknowledged writes, as text for people; empty when it keeps PROMISE.
 
-    `info`: the fields of INFO; `config`: CONFIG GET *appendfsync*, None where CONFIG is forbidden.
+    `info`: the fields of INFO; `config`: the answer to CONFIG GET *appendfsync*, None when CONFIG is forbidden.
     """
     found: list[str] = []
     if info.get("aof_enabled") != "1":
@@ -55,7 +55,7 @@ def weaknesses(info: Mapping[str, str], config: Mapping[str, str] | None) -> lis
         found.append("what is written while Redis rewrites its file may be lost (no-appendfsync-on-rewrite yes)")
     if info.get("aof_enabled") == "1" and info.get("aof_last_write_status", "ok") != "ok":
         found.append("Redis could not write its append-only file (aof_last_write_status err)")
-    # The volatile policies take only keys that have a time to live, and ours have none.
+    # The volatile policies evict only keys with a time to live, and the store's keys have none.
     if (policy := info.get("maxmemory_policy", "noeviction")).startswith("allkeys"):
         found.append(f"Redis drops conversations when its memory is full (maxmemory-policy {policy})")
     return found

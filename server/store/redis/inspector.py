@@ -1,4 +1,4 @@
-"""Reads a Redis server with one script, which writes nothing; each call of it is one moment."""
+"""Reads a Redis server with scripts that write nothing; each call is consistent in itself."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,18 +17,18 @@ from server.store.redis.store import PREFIX, SCHEMA
 
 _INSPECT: Final = script("inspect.lua")
 _OWNERS: Final = script("owners.lua")
-#: How many keys one step of the search for owners looks at.
+#: How many keys one step of the search for owners scans.
 _KEYS: Final = 1_000
-#: The columns of the script that tell a session from a later one of its id.
+#: The columns by which a session differs from a later one with the same id.
 _USER_ID, _CREATED_AT = 0, 10
-#: What a text can raise that is no longer as it was stored.
+#: The exceptions of decoding a damaged text.
 _DAMAGES: Final = (Unreadable, ValueError, RecursionError)
 
 _decoder = msgspec.msgpack.Decoder(str | bool)
 
 
 class _Answer(Struct, array_like=True):
-    """The script's. What is stored stays packed at first: a text that is damaged must not hide the others."""
+    """The script's answer. Stored texts are decoded later, one by one, so that a damaged one hides no other."""
 
     schema: str | bool
     session_type: str
@@ -42,8 +42,7 @@ class _Answer(Struct, array_like=True):
 class RedisSource:
     """One connection to the server of a `redis://` URL; `timeout_ms` is how long each call may take.
 
-    It does not matter what the server promises to keep: to look is to lose nothing. Raises ConfigError for a URL that
-    cannot be meant.
+    The server's durability is not required: reading loses no data. Raises ConfigError for a wrong URL.
     """
 
     def __init__(self, url: str, *, timeout_ms: int = 10_000, prefix: str = PREFIX) -> None:
@@ -58,7 +57,7 @@ class RedisSource:
         await self._scripts.close()
 
     async def owners(self, session_id: str) -> Sequence[str]:
-        """Who has a session of this id: a walk through all keys, for no key has the id alone."""
+        """The users who own a session with this id, at most OWNERS_LIMIT. Scans all keys: none has the id alone."""
         found: set[str] = set()
         cursor = ""
         while cursor != "0" and len(found) < OWNERS_LIMIT:
@@ -69,7 +68,7 @@ class RedisSource:
         return sorted(found)[:OWNERS_LIMIT]
 
     async def page(self, key: SessionKey, after: int) -> Page:
-        """The session, and a page of its log; an event's place is where it stands in the list."""
+        """The session, and the page of its log after `after`. An event's place is its position in the list."""
         session_id, after = key.session_id, max(after, 0)
         said = await self._scripts.call(_INSPECT, _Answer, self._prefix, *key, after, PAGE_LIMIT)
         _check_schema(said.schema)
@@ -93,7 +92,7 @@ def _check_schema(schema: str | bool) -> None:
 
 
 def _unasked(url: str) -> str:
-    """The URL, with leave to keep as little as it likes."""
+    """The URL with the option `durability=weak`."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True)) | {"durability": "weak"}
     return parts._replace(query=urlencode(options)).geturl()

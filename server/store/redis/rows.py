@@ -1,7 +1,7 @@
-"""Records as the Redis scripts take them and give them, and back. No I/O here.
+"""Converts records to the arguments of the Redis scripts, and their answers to records. No I/O here.
 
-An event is stored as one JSON array: `seq`, time and turn first, put there by the script; the rest is the text that was
-made here, byte for byte.
+An event is stored as one JSON array. The script puts `seq`, time and turn first; after them comes the text that this
+module made, byte for byte.
 """
 
 from collections.abc import Sequence
@@ -31,16 +31,16 @@ NUMBER_MAX: Final = 2**53 - 1  # the scripts count in doubles
 
 #: seq, created_at, turn, type, role, message_id, client_id, payload
 _decoder: Final = msgspec.json.Decoder(tuple[int, int, int, str, str, str, str | None, dict[str, Any]])
-_NO_VERSION: Final = -1  # never a session's
+_NO_VERSION: Final = -1  # no session has this version
 
 
 def clamp(number: int) -> int:
-    """The nearest number that a script can count with: what a client asks for may be any."""
+    """The nearest number from 0 to NUMBER_MAX, for a script: a client may send any integer."""
     return min(max(number, 0), NUMBER_MAX)
 
 
 def write_row(write: Write) -> list[Any]:
-    """A write as the script takes it; what is not there is False. Raises InvalidWrite for what cannot be stored."""
+    """A write as the script's argument, with False for None. Raises InvalidWrite for values that cannot be stored."""
     expected, update = write.expected_version, write.update
     return [
         write.session_id,
@@ -79,7 +79,7 @@ def _number(number: int) -> int:
 
 
 def outcome(write: Write, answer: Sequence[Any]) -> Outcome:
-    """What the script says became of the write."""
+    """The outcome of a write from the script's answer. Raises StoreUnavailable for an unknown answer, Unreadable."""
     match answer:
         case ["committed", version, seq, updated_at]:
             return Committed(place(write.events, seq, updated_at), version)
@@ -95,7 +95,7 @@ def outcome(write: Write, answer: Sequence[Any]) -> Outcome:
 
 
 def event_of(session_id: str, text: str) -> Event:
-    """The event of a stored text. Raises Unreadable when it was damaged."""
+    """Decode a stored event. Raises Unreadable when it was damaged."""
     try:
         seq, created_at, turn, kind, role, message_id, client_id, payload = _decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -114,7 +114,7 @@ def event_of(session_id: str, text: str) -> Event:
 
 
 def page_of(session_id: str, texts: Sequence[str], after: int) -> list[Event]:
-    """The events behind `after`. Raises Unreadable when one is missing: never a silent hole (L7)."""
+    """Decode the events after `after`. Raises Unreadable when one is damaged or missing: no silent gap (L7)."""
     events = [event_of(session_id, text) for text in texts]
     if any(event.seq != after + place for place, event in enumerate(events, 1)):
         raise Unreadable("what is stored is damaged: the log has a gap")
@@ -122,7 +122,10 @@ def page_of(session_id: str, texts: Sequence[str], after: int) -> list[Event]:
 
 
 def snapshot_from(session_id: str, user_id: str, columns: Sequence[str | bool]) -> Snapshot:
-    """The snapshot of the columns that `load` of the script reads, as texts; False is one that is not there."""
+    """The snapshot from the columns of the script's `load`, which are texts, or False for a missing field.
+
+    Raises Unreadable when the session is damaged.
+    """
     workflow, state, memory, version, seq, cursor, lined, visible, last, *times = columns
     numbers = (version, seq, cursor, lined, visible, *times)
     if any(isinstance(column, bool) for column in (workflow, state, memory, *numbers)):

@@ -1,9 +1,9 @@
-"""Redis scripts, called so that no answer is lost, mixed up or waited for without end.
+"""Calls Redis scripts so that each answer reaches its own caller, within a timeout.
 
-A command is never cancelled: redis-py once left its answer in the connection, for the next caller to read. A
-caller that stops waiting leaves it running, and it ends by its own timeouts. A command is never repeated, either:
-redis-py's own retries are off, and an unknown outcome is for the caller to look up. Only a script that Redis does not
-know is sent again, whole: then it was not run.
+A command is never cancelled: a cancelled one once left its answer in redis-py's connection, where the next caller read
+it. When a caller is cancelled, its command runs on until its own timeouts. A command is never repeated either:
+redis-py's retries are off, and the caller looks up an unknown outcome. Only a script that Redis does not know is sent
+again, as its whole text: Redis has not run it.
 """
 
 import asyncio
@@ -25,30 +25,30 @@ from server.errors import ConfigError, InvalidWrite, StoreClosed, StoreUnavailab
 from server.store.redis.durability import PROMISE, fields_of, refusal, weaknesses
 
 _SCHEMES: Final = ("redis", "rediss", "unix")
-#: What a broken connection may raise; RuntimeError is uvloop's for writing to one that was closed meanwhile.
+#: The exceptions of a broken connection; uvloop raises RuntimeError for a write to one that was closed.
 _FAULTS: Final = (RedisError, OSError, RuntimeError)
 
 T = TypeVar("T")
 
 
 class Script(NamedTuple):
-    """A script and the name that Redis gives it."""
+    """A script and its SHA-1, by which Redis names it."""
 
     text: str
     sha: str
 
 
 def script(name: str) -> Script:
-    """The script in the file `name` of this package."""
+    """Load the script from the file `name` of this package."""
     text = resources.files("server.store.redis").joinpath(name).read_text(encoding="utf-8")
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 class RedisScripts:
-    """The connections to one server; at most `connections`, further callers wait for one.
+    """The connections to one server, at most `connections`; further callers wait for a free one.
 
-    Every new connection asks the server what it keeps, so one that comes back with other settings is noticed.
-    Raises ConfigError for a URL that cannot be meant.
+    Every new connection checks the server's durability, so changed settings are noticed after a restart.
+    Raises ConfigError for a wrong URL.
     """
 
     def __init__(self, url: str, *, timeout_ms: int, connections: int) -> None:
@@ -66,9 +66,9 @@ class RedisScripts:
         return self._closing is not None
 
     async def call(self, script: Script, answer: type[T], *request: object) -> T:
-        """What the script answers to `request`, within the timeout.
+        """Run the script with `request` and decode its answer as type `answer`.
 
-        Raises StoreUnavailable, InvalidWrite for a text that is no Unicode, StoreClosed after `close`.
+        Raises StoreUnavailable, also after the timeout; InvalidWrite for a lone surrogate; StoreClosed after `close`.
         """
         if self.is_closed:
             raise StoreClosed("the store is closed")
@@ -79,7 +79,7 @@ class RedisScripts:
         running = asyncio.create_task(self._evaluate(script, packed), name="redis script")
         self._running.add(running)
         running.add_done_callback(self._ended)
-        # `wait` leaves the task alone, whether its time is up or this caller is cancelled.
+        # `wait` does not cancel the task, neither after the timeout nor when this caller is cancelled.
         await asyncio.wait([running], timeout=self._timeout_ms / 1000)
         if not running.done():
             raise StoreUnavailable(f"Redis did not answer within {self._timeout_ms} ms")
@@ -89,7 +89,7 @@ class RedisScripts:
             raise StoreUnavailable(f"what is stored is damaged: {error}") from error
 
     async def close(self) -> None:
-        """Let the scripts that run end, then disconnect; a second call waits for the same end."""
+        """Wait for the running scripts, then disconnect. A second call waits for the first."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._finish())
         await asyncio.shield(self._closing)
@@ -107,17 +107,17 @@ class RedisScripts:
     def _ended(self, running: asyncio.Task[bytes]) -> None:
         self._running.discard(running)
         if not running.cancelled():
-            running.exception()  # its caller may have left; no other caller needs it
+            running.exception()  # mark it as retrieved: the caller may have been cancelled
 
     async def _evaluate(self, script: Script, request: bytes) -> bytes:
-        """The raw answer. Each step of redis-py (pool, connect, send, read) has the timeout as its own bound."""
+        """The raw answer. redis-py bounds each of its steps (pool, connect, send, read) by the timeout."""
         try:
             try:
                 answer = await self._send("EVALSHA", script.sha, request)
-            except NoScriptError:  # Redis was restarted, or told to forget
+            except NoScriptError:  # Redis was restarted, or its scripts were flushed
                 answer = await self._send("EVAL", script.text, request)
         except _FAULTS as error:
-            raise StoreUnavailable(_said(error)) from None  # the error may quote what was sent
+            raise StoreUnavailable(_said(error)) from None  # the error may quote the command's arguments
         if not isinstance(answer, bytes):
             raise StoreUnavailable("Redis answered something else than the script does")
         return answer
@@ -126,12 +126,12 @@ class RedisScripts:
         return await self._redis.execute_command(command, script, 0, request)  # type: ignore[no-untyped-call]
 
     async def _greet(self, connection: AbstractConnection) -> None:
-        """What is done on every new connection. Raises RedisError when the server keeps less than it has to."""
+        """Set up a new connection and check the server. Raises RedisError when it is unsuitable or may lose data."""
         await connection.on_connect()
         info = fields_of(await _ask(connection, "INFO"))
         try:
             answer = await _ask(connection, "CONFIG", "GET", "*appendfsync*")
-        except ResponseError:  # forbidden or renamed, as by many who run Redis for others
+        except ResponseError:  # forbidden or renamed, as at many Redis hosting services
             config = None
         else:
             texts = [word.decode() for word in answer]
@@ -156,16 +156,16 @@ async def _ask(connection: AbstractConnection, *words: str) -> Any:
 
 
 def _said(error: Exception) -> str:
-    """The error for the log, without the arguments of the command, which Redis quotes when it does not know it."""
+    """The error as text for the log, without the command's arguments: Redis quotes them for an unknown command."""
     text = str(error).partition(", with args")[0]
     return text if type(error) is RedisError else f"{type(error).__name__}: {text}"  # RedisError: `_greet` said it
 
 
 def _read_url(url: str) -> tuple[str, bool]:
-    """The URL as redis-py takes it, and whether a weak durability was accepted.
+    """The URL for redis-py, and whether it accepts weak durability. Raises ConfigError.
 
-    redis-py lets the query overrule every argument, the timeouts and retries among them: only what says where the
-    server is gets through.
+    In redis-py the query overrides every argument, timeouts and retries included, so only the options `db` and `ssl_…`
+    are passed on.
     """
     parts = urlsplit(url)
     if parts.scheme not in _SCHEMES:

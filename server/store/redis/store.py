@@ -1,8 +1,8 @@
 """Redis as a store of its own: every call is one Lua script, and a batch is one script, too.
 
-Redis runs one script at a time, so a script is a transaction. What it writes goes into the append-only file as one
-unit, and with `appendfsync always` it is on the disk before the answer is sent. A server that keeps less is refused, at
-open and at every connection after it, unless the URL says `?durability=weak`; `durability` then says what may be lost.
+Redis runs one script at a time, so a script is a transaction. Redis appends a script's writes to the append-only file
+as one unit, and with `appendfsync always` syncs them before it answers. The store refuses a less durable server, at
+every new connection, unless the URL has `?durability=weak`; `durability` then says which writes may be lost.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from server.store.redis.migrate import MOVING, OLD, migrate
 from server.store.redis.rows import clamp, event_of, outcome, page_of, snapshot_from, write_row
 from server.store.redis.scripts import RedisScripts, script
 
-#: The version of the layout of the keys, and what stands before each of them.
+#: The version of the layout of the keys, and the prefix of each key.
 SCHEMA: Final = 2
 PREFIX: Final = "rejoinder:"
 _WRITE: Final = script("store.lua")
@@ -31,9 +31,9 @@ _Summaries = list[tuple[str, tuple[str, str, str, str, str]]]
 class RedisStore:
     """Sessions in one Redis server, 6.2 or later; no cluster.
 
-    `url` is redis://, rediss:// or unix://, with no option but `db`, `ssl_…` and `durability=weak`; `timeout_ms` is how
-    long a call may take, `connections` bounds how many of them run at once, the others wait. Every key begins with
-    `prefix`. Raises ConfigError for a URL that cannot be meant.
+    `url` is redis://, rediss:// or unix://, with the options `db`, `ssl_…` and `durability=weak` only. `timeout_ms` is
+    how long a call may take; at most `connections` calls run at once and others wait. Every key begins with `prefix`.
+    Raises ConfigError for a wrong URL.
     """
 
     def __init__(self, url: str, *, timeout_ms: int = 10_000, connections: int = 8, prefix: str = PREFIX) -> None:
@@ -43,11 +43,11 @@ class RedisStore:
 
     @property
     def durability(self) -> str:
-        """What a commit survives, as the server said when it was last connected to."""
+        """Which failures a commit survives, by the server's settings at the last new connection."""
         return self._scripts.durability
 
     async def open(self) -> None:
-        """Look at what the server keeps, move it to this layout, and try every command. Raises StoreUnavailable."""
+        """Check the server's durability, migrate its keys, and try every command. Raises StoreUnavailable."""
         try:
             await self._try_everything()
         except StoreUnavailable as error:
@@ -56,13 +56,14 @@ class RedisStore:
         self._opened = True
 
     async def close(self) -> None:
-        """Finish what was asked for, then disconnect; a second call waits for the same end."""
+        """Finish the calls that were made, then disconnect. A second call waits for the first."""
         await self._scripts.close()
 
     async def commit(self, writes: Sequence[Write]) -> list[Outcome]:
-        """One script for the batch, one outcome a write.
+        """Commit the batch with one script; returns one outcome per write.
 
-        Raises InvalidWrite before anything is sent. StoreUnavailable: nothing was written, or the outcome is unknown.
+        Raises InvalidWrite before the script is sent, and StoreUnavailable when nothing was written or the outcome is
+        unknown.
         """
         for write in writes:
             check_write(write)
@@ -71,7 +72,7 @@ class RedisStore:
         return [outcome(write, answer) for write, answer in zip(writes, answers, strict=True)]
 
     async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
-        """Snapshot, page and inbox of one moment."""
+        """Snapshot, page and inbox from one script."""
         asked = (*key, clamp(after), clamp(limit))
         found = await self._open().call(_READ, _Loaded, "load", self._prefix, *asked)
         if not found:
@@ -88,11 +89,11 @@ class RedisStore:
         return page_of(key.session_id, page, clamp(after))
 
     async def heads(self, sessions: Sequence[SessionKey]) -> list[int]:
-        """The last `seq` of each session; 0 for one that is not there or not theirs."""
+        """The last `seq` of each session, 0 for one that does not exist or has another owner."""
         return await self._open().call(_READ, list[int], "heads", self._prefix, sessions)
 
     async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
-        """Take or renew leases: whether each is the holder's now."""
+        """Take or renew leases; returns for each whether `holder` has it now."""
         return await self._open().call(_WRITE, list[bool], "hold", self._prefix, sessions, holder, ttl_ms)
 
     async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
@@ -100,12 +101,12 @@ class RedisStore:
         await self._open().call(_WRITE, bool, "release", self._prefix, sessions, holder)
 
     async def find(self, key: SessionKey, client_id: str) -> Event | None:
-        """What took effect under a client's id."""
+        """The event that was stored with this client id, or None."""
         found = await self._open().call(_READ, _Found, "find", self._prefix, *key, client_id)
         return event_of(key.session_id, found[0]) if found else None
 
     async def published(self, message_id: str, type: str) -> Event | None:
-        """The event behind the address of a published page."""
+        """The event of a published page, or None."""
         found = await self._open().call(_READ, _Published, "published", self._prefix, message_id)
         event = event_of(*found[0]) if found else None
         return event if event is not None and event.type == type else None

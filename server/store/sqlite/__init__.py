@@ -1,1 +1,1 @@
-"""The store in one SQLite file: one writer thread, a few readers."""
+"""The store in one SQLite file: one writer thread and a few reader threads."""

@@ -1,9 +1,9 @@
-"""A batch whose outcomes are known, as one statement: all of it, or nothing where a session is not as it was known.
+"""Writes a planned batch with one statement. It writes nothing if a session in the file differs from the plan's.
 
-Each statement lets go of the interpreter several times and waits to get it back from a busy event loop; so there is
-one, and all values are bound to it: `insert into batch_32 values (…)`. The view has a column for each value of so many
-sessions and events, the trigger behind it does the work with a statement for each table, and room that stays empty is
-full of NOTHING. JSON in the place of the columns takes SQLite twice as long.
+Each statement releases Python's interpreter lock several times and then waits for a busy event loop to get it back. So
+a batch is one statement with all values bound to it: `insert into batch_32 values (…)`. The view has one column for
+each value of a fixed number of sessions and events; unused columns hold NOTHING. The view's trigger writes the tables,
+with one statement for each. Passing JSON instead of columns takes SQLite twice as long.
 """
 
 import contextlib
@@ -15,31 +15,31 @@ from typing import Any, Final
 
 from server.store.rows import EVENT_COLUMNS
 
-#: How many sessions and events one row has room for. Room that stays empty is bound, too, and looked at.
+#: The sizes of a row of the view: (sessions, events). Unused columns are bound and examined, too.
 _SHAPES: Final = ((1, 3), (4, 12), (12, 36), (32, 96))
-#: Stands for NULL, because no text is equal to a number: binding None makes sqlite3 search for an adapter, which costs
-#: more than all other values of the row.
+#: Stands for NULL: binding None makes sqlite3 search for an adapter, which costs more than all other values of the row.
+#: It cannot be confused with a text, because no text equals a number.
 NOTHING: Final = 0
-#: Of a session: what it was, by which it is known again, and what becomes of it.
+#: The values of a changed session: its identity, the three values that must still be in the file, and the new values.
 CHANGE_COLUMNS: Final = (
     "number, user_id, session_id, was_version, was_seq, was_updated_at,"
     " workflow, state, memory, version, seq, cursor, lined, visible, card, updated_at"
 )
 _CHANGED: Final = CHANGE_COLUMNS.split(", ")
-#: Of an event, which knows its session by the number.
+#: The columns of an event in the file, where `session` is the session's number.
 LOG_COLUMNS: Final = EVENT_COLUMNS.replace("session_id", "session")
 _LOGGED: Final = LOG_COLUMNS.split(", ")
 _EVENT: Final = ", ".join(
     f"nullif(new_{name}, {NOTHING})" if name == "client_id" else f"new_{name}" for name in _LOGGED
 )
-#: Values that SQLite binds to one statement.
+#: The most values that SQLite binds to one statement.
 _VALUES_MAX: Final = 32_766
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Make the views and their triggers, in memory, of this connection. Raises sqlite3.Error."""
+    """Create this connection's temporary views and triggers, in memory. Raises sqlite3.Error."""
     connection.execute("pragma temp_store = memory")
-    # Another process may have made the tables: a plain statement looks again where a trigger's takes its word for it.
+    # Another process may have created the tables. A plain statement reloads the schema; one in a trigger does not.
     connection.execute("select 1 from sessions, events limit 0")
     for sessions, events in _SHAPES:
         columns = ["changes", *_names("s", sessions, _CHANGED), *_names("e", events, _LOGGED)]
@@ -59,16 +59,16 @@ def prepare(connection: sqlite3.Connection) -> None:
             f" where new_session <> {NOTHING}; end"
         )
     for shape in _SHAPES:
-        # Compiling the largest takes milliseconds, and no line should wait for that. Without values it is compiled
-        # and not run, so that a start needs no lock.
+        # Compile now: the largest statement takes milliseconds, which a user's line would wait for. Without values
+        # SQLite compiles it and does not run it, so a start needs no lock.
         with contextlib.suppress(sqlite3.ProgrammingError):
             connection.execute(_text(shape, 1))
 
 
 def statement(changes: Sequence[tuple[Any, ...]], events: Sequence[tuple[Any, ...]]) -> tuple[str, list[Any]] | None:
-    """The statement that writes rows of CHANGE_COLUMNS and of LOG_COLUMNS, and its values; None for too many.
+    """The statement that writes `changes` (rows of CHANGE_COLUMNS) and `events` (rows of LOG_COLUMNS), and its values.
 
-    In the rows NOTHING stands for null, and for a memory that stays as it is.
+    None when they are too many for one statement. In the rows NOTHING stands for null, and for an unchanged memory.
     """
     for shape in _SHAPES:
         if shape[0] >= len(changes) and shape[1] >= len(events):
@@ -89,7 +89,7 @@ def statement(changes: Sequence[tuple[Any, ...]], events: Sequence[tuple[Any, ..
     return _text(shape, rows), values
 
 
-@lru_cache  # of each shape as many rows as its values allow
+@lru_cache  # bounded: _VALUES_MAX allows few rows of each shape
 def _text(shape: tuple[int, int], rows: int) -> str:
     row = f"({', '.join('?' * _width(shape))})"
     return f"insert into batch_{shape[0]} values {', '.join([row] * rows)}"
@@ -104,7 +104,7 @@ def _names(kind: str, count: int, columns: Sequence[str]) -> list[str]:
 
 
 def _rows(kind: str, count: int, columns: Sequence[str]) -> str:
-    """The columns of the view as rows. The first select gives them names, which a trigger's values have not."""
+    """SQL that turns the view's columns into rows. The first select names the columns: `values` alone cannot."""
     names = ", ".join(f"null as new_{column}" for column in columns)
     rows = (", ".join(f"new.{kind}{number}_{column}" for column in columns) for number in range(count))
     return f"select {names} where false union all values {', '.join(f'({row})' for row in rows)}"

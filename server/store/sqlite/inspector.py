@@ -1,8 +1,8 @@
-"""Reads the SQLite file of a server that runs, was stopped or was killed, and changes nothing in it.
+"""Reads the SQLite file of a running, stopped or killed server without changing it.
 
-`mode=ro` neither creates nor migrates the file; under WAL a reader waits for no writer and holds up none; one
-transaction for everything makes it one moment. A file that was closed cleanly has no `-wal`, and SQLite would put an
-empty one beside it even for a reader: there the file is read as `immutable`, and every page makes sure that it was.
+`mode=ro` neither creates nor migrates the file. Under WAL a reader and a writer do not block each other. One
+transaction makes all reads consistent. A file that was closed cleanly has no `-wal`, and SQLite would create an empty
+one even for a reader. Such a file is read as `immutable`; after every read the inspector checks that it did not change.
 """
 
 import sqlite3
@@ -28,7 +28,7 @@ _EVENTS: Final = (
     f"select {', '.join(_EVENT_FIELDS).replace('session_id', ':session_id')} from events"
     " where {of} and seq > :after order by seq limit :limit"
 )
-#: How `events` names a session; before schema 5, by its id.
+#: The condition that selects a session's events: by its number; before schema 5, by its id.
 _BY_NUMBER: Final = "session = (select number from sessions where session_id = :session_id and user_id = :user_id)"
 _BY_ID: Final = "session_id = :session_id"
 _NUMBERED: Final = 5
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 class SqliteInspector:
-    """One SQLite file, read in one transaction. `busy_ms` is how long to wait for a lock."""
+    """One SQLite file, read in one transaction. `busy_ms` is how long a read waits for a lock."""
 
     def __init__(self, path: str, *, busy_ms: int = 10_000) -> None:
         self._path = Path(path).absolute()
@@ -54,7 +54,7 @@ class SqliteInspector:
         self._events = ""
 
     def __enter__(self) -> Self:
-        """Begin the read. Raises StoreUnavailable."""
+        """Open the file and begin the transaction. Raises StoreUnavailable."""
         if self._is_memory:
             raise StoreUnavailable(
                 "conversations are in the server's memory (STORE_URL): no other process can see them"
@@ -76,16 +76,19 @@ class SqliteInspector:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the read."""
+        """Close the file."""
         if self._connection is not None:
             self._connection.close()
 
     def owners(self, session_id: str) -> Sequence[str]:
-        """Who has a session of this id."""
+        """The users who own a session with this id, at most OWNERS_LIMIT. Raises StoreUnavailable."""
         return [user_id for (user_id,) in self._rows(_OWNERS, (session_id,))]
 
     def look(self, key: SessionKey) -> Look:
-        """The session's row, its lease, and its log, which is read as it is asked for."""
+        """The session's row and lease, and its log, which is read while the caller iterates over it.
+
+        Raises StoreUnavailable, also during the iteration.
+        """
         rows = self._rows(_SESSION, key._asdict())
         if not rows:
             return Look(None, iter(()), None)
@@ -100,7 +103,7 @@ class SqliteInspector:
             after = events[-1].seq
 
     def _lease_ms(self, key: SessionKey) -> int | None:
-        if not self._rows(_LEASES):  # a copy from before there were leases
+        if not self._rows(_LEASES):  # a copy with a schema older than leases
             return None
         now_ms = time.time_ns() // 1_000_000
         ends = [until - now_ms for (until,) in self._rows(_LEASE, key._asdict()) if isinstance(until, int)]
@@ -111,7 +114,7 @@ class SqliteInspector:
         schema = self._read(schema_of)
         if schema.version == 0:
             raise StoreUnavailable(f"{self._path} has no conversations: the tables of this server are not in it")
-        if schema.refusal(_SCHEMA) is not None:  # every older one, copies included, has what is read here
+        if schema.refusal(_SCHEMA) is not None:  # older schemas, also of copies, have all columns read here
             raise StoreUnavailable(
                 f"{self._path} has schema {schema.version}, and this program reads {_SCHEMA}: use the server's own"
             )
@@ -131,7 +134,7 @@ class SqliteInspector:
         return seen
 
     def _check_quiet(self) -> None:
-        """An immutable file is read without locks: what was read counts only if no process has begun to write."""
+        """Raise StoreUnavailable if an immutable file has changed: it is read without locks, so data may be wrong."""
         if self._quiet is not None and self._quiet != self._state():
             raise StoreUnavailable(f"{self._path} changed while it was read: a server has just started; try again")
 

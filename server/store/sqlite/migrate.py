@@ -1,9 +1,9 @@
-"""Brings an SQLite file to the server's schema, when the store opens it.
+"""Migrates an SQLite file to the server's schema when the store opens it.
 
-- What is in the file is copied first, beside it: `store.db.backup-v1`. No copy, no migration.
-- A migration is one transaction with its number (`user_version`), so a kill leaves the schema before it or after it.
-- The write lock is taken first and the number read again: of two processes that start at once, one migrates.
-- A newer file is left alone, unless it says in `rejoinder_schema` that this server may work with it.
+- The file is first copied beside itself (`store.db.backup-v1`). If the copy fails, nothing is migrated.
+- A migration and its number (`user_version`) are one transaction, so a kill leaves the old schema or the new one.
+- A process takes the write lock and then reads the number again: of two that start at once, only one migrates.
+- A file with a newer schema is refused, unless its table `rejoinder_schema` allows this server.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from typing import Final, NamedTuple
 
 from server.store.schema import Schema
 
-#: Copies of one version that differ: one more each time that a migration failed and the old server wrote on.
+#: The most copies of one version. Each failed migration after which the old server wrote again adds one.
 COPIES_LIMIT: Final = 9
 
 
 class Migration(NamedTuple):
-    """What makes schema `version` of the one before it; each statement of `sql` ends at the end of a line.
+    """One migration: `sql` turns the schema before it into `version`. Each statement ends at the end of a line.
 
-    Servers of schema `compatible_from` or later can work with what it leaves.
+    Servers written for schema `compatible_from` or later can work with the result.
     """
 
     version: int
@@ -40,7 +40,7 @@ def _shipped(version: int, name: str, file: str, *, compatible_from: int) -> Mig
     return Migration(version, name, sql, compatible_from)
 
 
-#: In order. What was released is never edited: a change is one more row.
+#: In order. A released migration is never edited: every change adds a row.
 MIGRATIONS: Final = (
     _shipped(1, "sessions", "tables.sql", compatible_from=1),
     _shipped(2, "leases", "leases.sql", compatible_from=1),
@@ -51,7 +51,7 @@ MIGRATIONS: Final = (
 
 
 def schema_of(connection: sqlite3.Connection) -> Schema:
-    """The schema of an SQLite file, 0 where there is none. Raises sqlite3.Error."""
+    """The schema of an SQLite file; version 0 when the file has none. Raises sqlite3.Error."""
     version = _version(connection)
     said = None
     if connection.execute("select 1 from sqlite_master where name = 'rejoinder_schema'").fetchone() is not None:
@@ -61,23 +61,23 @@ def schema_of(connection: sqlite3.Connection) -> Schema:
 
 
 def check(connection: sqlite3.Connection, own: int) -> None:
-    """Raises sqlite3.Error when a server of schema `own` must leave the file alone; writes nothing."""
+    """Raise sqlite3.Error when a server of schema `own` must not use the file. Writes nothing."""
     if (refusal := schema_of(connection).refusal(own)) is not None:
         raise sqlite3.DatabaseError(refusal)
 
 
 def migrate(connection: sqlite3.Connection, file: Path | None, migrations: Sequence[Migration]) -> list[str]:
-    """Bring `file` (None: a database in memory), open as `connection`, to the last of `migrations`.
+    """Apply the missing ones of `migrations` to `file` (None: a database in memory), open as `connection`.
 
-    Returns a line for each thing done. Raises sqlite3.Error: then the file has the schema that it had, or that of a
-    migration that was done.
+    Returns one line of text for each step taken. Raises sqlite3.Error: then the file has its old schema, or that of
+    the last migration that succeeded.
     """
     done: list[str] = []
     is_copied = False
     while (version := _version(connection)) < migrations[-1].version:
         with transaction(connection):
             if _version(connection) != version:
-                continue  # another process was faster
+                continue  # another process has migrated it
             if file is not None and not is_copied and not _is_empty(connection):
                 done.append(_copy(file, version))
             is_copied = True
@@ -89,10 +89,10 @@ def migrate(connection: sqlite3.Connection, file: Path | None, migrations: Seque
 
 
 def plan(file: Path, migrations: Sequence[Migration]) -> list[str]:
-    """What `migrate` would do to a file, a line for each thing; writes nothing. Raises sqlite3.Error."""
+    """The steps that `migrate` would take on a file, one line of text each. Writes nothing. Raises sqlite3.Error."""
     if not file.exists():
         return [f"would make {file}"]
-    # A log beside it holds what was written last; without one no process writes, and SQLite need not put one there.
+    # A `-wal` file holds the last writes. Without one no process writes, and `immutable` keeps SQLite from making one.
     is_quiet = not file.with_name(f"{file.name}-wal").exists()
     with _reading(file, "&immutable=1" if is_quiet else "") as connection:
         check(connection, migrations[-1].version)
@@ -104,7 +104,10 @@ def plan(file: Path, migrations: Sequence[Migration]) -> list[str]:
 
 @contextlib.contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing, with the lock from the start: what is read inside is still so when it is written."""
+    """A transaction that takes the write lock at once, so values read inside it do not change before its writes.
+
+    It commits at the end of the block and rolls back when the block raises. Raises sqlite3.Error.
+    """
     connection.execute("begin immediate")
     try:
         yield
@@ -126,7 +129,7 @@ def _apply(connection: sqlite3.Connection, step: Migration) -> None:
 
 
 def statements(sql: str) -> Iterator[str]:
-    """The statements one by one: `executescript` would commit first, and let go of the lock."""
+    """Split SQL into its statements. `executescript` is no alternative: it commits first and so releases the lock."""
     statement = ""
     for line in sql.splitlines(keepends=True):
         statement += line
@@ -147,15 +150,15 @@ def _is_empty(connection: sqlite3.Connection) -> bool:
 
 
 def _copy(source: Path, version: int) -> str:
-    """Copy the file beside itself, whole and on the disk, under a name that was free; the caller has the write lock.
+    """Copy the file beside itself under a free name and sync it to the disk. The caller holds the write lock.
 
-    A copy with the same content is good as it is: a start that was killed behind it left it. Any other is kept, too.
+    If an existing copy has the same content, it is enough: a start that was killed after it made it. Other copies stay.
     """
     name = f"{source.name}.backup-v{version}"
     part = source.with_name(f"{name}.part")
     try:
-        part.unlink(missing_ok=True)  # of a start that was killed
-        # Not the connection with the lock: SQLite copies from none that may have begun to write.
+        part.unlink(missing_ok=True)  # a start that was killed may have left it
+        # Read with another connection: SQLite cannot copy from one in a write transaction.
         with _reading(source) as reader:
             for number in range(1, COPIES_LIMIT + 1):
                 copy = source.with_name(name if number == 1 else f"{name}-{number}")
@@ -164,7 +167,7 @@ def _copy(source: Path, version: int) -> str:
                     return f"copied {source.name}, schema {version}, to {copy.name}"
                 with _reading(copy, "&immutable=1") as before:
                     if _are_same(reader, before):
-                        _sync_folder(copy.parent)  # the start that was killed may not have come to that
+                        _sync_folder(copy.parent)  # the start that was killed may not have synced it
                         return f"{source.name}, schema {version}, is in {copy.name} already"
     except (sqlite3.Error, OSError) as error:
         with contextlib.suppress(OSError):
@@ -176,7 +179,7 @@ def _copy(source: Path, version: int) -> str:
 def _write_copy(source: Path, reader: sqlite3.Connection, part: Path, copy: Path) -> None:
     part.touch(0o600, exist_ok=False)
     with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as target:
-        # It counts only once it has its name: it needs no journal, and one sync at its end.
+        # Only the final rename makes it a copy, so it needs no journal and one sync at the end.
         target.execute("pragma journal_mode = off")
         target.execute("pragma synchronous = off")
         reader.backup(target)
@@ -204,5 +207,5 @@ def _reading(path: Path, options: str = "") -> Iterator[sqlite3.Connection]:
 
 
 def _are_same(one: sqlite3.Connection, other: sqlite3.Connection) -> bool:
-    """Whether two databases have the same tables and rows: statement by statement, never whole in memory."""
+    """Whether two databases have the same tables and rows. Compares one statement at a time, to save memory."""
     return all(left == right for left, right in zip_longest(one.iterdump(), other.iterdump()))

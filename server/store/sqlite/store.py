@@ -1,8 +1,8 @@
 """The embedded default: one SQLite file.
 
-One writer thread owns the only connection that writes; a batch is one transaction (`sqlite_writer.py`). Readers are
-apart, each thread with a connection of its own, and see the last commit (WAL). `synchronous=FULL` syncs the write-ahead
-log at every commit, so what `commit` returned survives power loss; NORMAL would be faster and lose the last commits.
+One writer thread owns the only connection that writes; a batch is one transaction (`writer.py`). Reader threads each
+have a connection of their own and see the last commit (WAL). `synchronous=FULL` syncs the write-ahead log at every
+commit, so a committed batch survives power loss; NORMAL would be faster and could lose the last commits.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ log = structlog.get_logger()
 
 MEMORY: Final = ":memory:"
 _READERS: Final = 2
-_LOG_PAGES: Final = 1_000  # what the log takes between two checkpoints; a line waits for as much
+_LOG_PAGES: Final = 1_000  # pages of the log between two checkpoints; a commit waits while so many are copied
 _LOG_BYTES: Final = _LOG_PAGES * (4_096 + 24)
-# Looked up once a statement, not once a row: it names no column of `events`.
+# SQLite evaluates it once for a statement, not for each row, because it uses no column of `events`.
 _NUMBER: Final = "(select number from sessions where session_id = :session_id and user_id = :user_id)"
 _EVENT: Final = EVENT_COLUMNS.replace("session_id", ":session_id")
 _PAGE: Final = f"select {_EVENT} from events where session = {_NUMBER} and seq > :after order by seq limit :limit"
@@ -37,7 +37,7 @@ _INBOX: Final = (
     f"select {_EVENT} from events where session = {_NUMBER} and seq > :cursor and role = 'user' order by seq"
 )
 _FIND: Final = f"select {_EVENT} from events where session = {_NUMBER} and client_id = :client_id"
-# `is_own_frame`, in the words of the index events_own: SQLite uses it for a statement that has them too.
+# `is_own_frame` as SQL: the same condition as that of the index events_own, or SQLite would not use the index.
 _PUBLISHED: Final = (
     f"select {EVENT_COLUMNS.replace('session_id', '(select session_id from sessions where number = session)')}"
     " from events where message_id = ? and type = ?"
@@ -53,7 +53,7 @@ _LEASE: Final = (
     " on conflict (session_id, user_id) do update set until = excluded.until where holder = excluded.holder"
 )
 _HOLDER: Final = "select holder from leases where user_id = ? and session_id = ?"
-#: Trying these again cannot help: they are about what was to be written, not about the file.
+#: A retry cannot help after these errors: they come from the values, not from the file.
 _INVALID: Final = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError)
 
 P = ParamSpec("P")
@@ -63,9 +63,9 @@ T = TypeVar("T")
 class SqliteStore:
     """Sessions in one SQLite file, or in memory.
 
-    `busy_ms` is how long another process may hold the lock before a write is given up, `timeout_ms` how long any call
-    may take, `known_limit` how many sessions are known without a look into the file. The last of `migrations` makes the
-    schema that the store works with.
+    `busy_ms` is how long a write waits for another process's lock, `timeout_ms` how long any call may take,
+    `known_limit` the number of sessions whose heads stay in memory. The last of `migrations` makes the schema that the
+    store works with.
     """
 
     def __init__(
@@ -84,18 +84,18 @@ class SqliteStore:
         self._timeout_ms = timeout_ms
         self._known = Known(known_limit)
         self._migrations = migrations
-        self.migrated: list[str] = []  # what `open` did to the schema, a line for each thing
+        self.migrated: list[str] = []  # the steps that `open` took on the schema, as text
         self._writer = Threads(1, "sqlite-writer")
-        # A database in memory belongs to its one connection, so there its writer reads, too.
+        # A database in memory has a single connection, so the writer thread reads it, too.
         self._readers = self._writer if path == MEMORY else Threads(_READERS, "sqlite-reader")
-        self._own = threading.local()  # `connection`: each thread has one that no other uses
+        self._own = threading.local()  # `connection`: the one that only this thread uses
         self._connections: list[sqlite3.Connection] = []
         self._opened = False
         self._closing: asyncio.Future[None] | None = None
 
     @property
     def durability(self) -> str:
-        """What a commit survives."""
+        """Which failures a commit survives, in a few words."""
         if self._path == MEMORY:
             return "none (in memory)"
         survives = "process and system crash" if self._synchronous in ("FULL", "EXTRA") else "process crash only"
@@ -109,21 +109,22 @@ class SqliteStore:
             await self._writer.call(self._connect_writer)
         except (sqlite3.Error, OSError) as error:
             raise StoreUnavailable(f"cannot open {self._path}: {error}") from error
-        for threads in (self._writer, self._readers):  # from now on: a migration may take its time
+        for threads in (self._writer, self._readers):  # only now: a migration may take longer
             threads.bound(self._timeout_ms)
         self._opened = True
 
     async def close(self) -> None:
-        """Finish what was asked for, then close every connection; a second call waits for the same end."""
+        """Finish the calls that were made, then close every connection. A second call waits for the first."""
         if self._closing is None:
             self._closing = asyncio.ensure_future(asyncio.to_thread(self._disconnect))
         await asyncio.shield(self._closing)
 
     def commit(self, writes: Sequence[Write]) -> Coroutine[Any, Any, list[Outcome]]:
-        """One transaction for the batch, one outcome a write. Raises StoreUnavailable: then nothing was written, unless
-        the time was over: then it may be written later.
+        """Commit the batch as one transaction; returns one outcome per write.
 
-        It begins with the call, and not when the loop comes round to it: a burst of lines may keep that busy for long.
+        Raises StoreUnavailable when nothing was written, and also when `timeout_ms` has passed: then the batch may
+        still be written later. Raises InvalidWrite. A batch of the short way begins with the call, not when the
+        coroutine is awaited: a burst of lines may keep the event loop busy for long.
         """
         planned = self._known.plan(writes) if self._is_open else None
         if planned is None:
@@ -152,7 +153,7 @@ class SqliteStore:
         return outcomes
 
     async def load(self, key: SessionKey, after: int, limit: int) -> Loaded | None:
-        """Snapshot, page and inbox of one moment."""
+        """Snapshot, page and inbox in one read transaction."""
         return await self._run(self._readers, _load, key, after, limit)
 
     async def read(self, key: SessionKey, after: int, limit: int) -> list[Event]:
@@ -164,7 +165,7 @@ class SqliteStore:
         return await self._run(self._readers, _last, sessions)
 
     async def hold(self, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> Sequence[bool]:
-        """Take or renew leases: whether each is the holder's now."""
+        """Take or renew leases; returns for each whether `holder` has it now."""
         return await self._run(self._writer, _hold, sessions, holder, ttl_ms)
 
     async def release(self, sessions: Sequence[SessionKey], holder: str) -> None:
@@ -172,19 +173,19 @@ class SqliteStore:
         await self._run(self._writer, _release, sessions, holder)
 
     async def find(self, key: SessionKey, client_id: str) -> Event | None:
-        """What took effect under a client's id."""
+        """The event that was stored with this client id, or None."""
         return await self._run(self._readers, _find, key, client_id)
 
     async def published(self, message_id: str, type: str) -> Event | None:
-        """The event behind the address of a published page."""
+        """The event of a published page, or None."""
         return await self._run(self._readers, _published, message_id, type)
 
     async def pending(self, before_ms: int, limit: int) -> list[SessionKey]:
-        """Sessions that wait for an answer since `before_ms`, oldest first."""
+        """Sessions that have waited for an answer since `before_ms` (UTC ms) or longer, oldest first."""
         return await self._run(self._readers, _pending, before_ms, limit)
 
     async def delete(self, key: SessionKey) -> bool:
-        """Remove a session and its log."""
+        """Remove a session and its log; returns whether it existed."""
         self._known.forget(key)
         return await self._run(self._writer, _delete, key)
 
@@ -199,7 +200,7 @@ class SqliteStore:
     async def _run(
         self, threads: Threads, work: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Work on one of the threads, with its connection. It is finished even if the caller is cancelled."""
+        """Run `work` on one of the threads, with its connection. Cancelling the caller does not stop the work."""
         if not self._is_open:
             raise StoreClosed("the store is not open")
         return await self._end(threads.call(lambda: work(self._connection(), *args, **kwargs)))
@@ -212,10 +213,10 @@ class SqliteStore:
         except TimeoutError as error:
             raise StoreUnavailable(f"no answer within {self._timeout_ms} ms") from error
         finally:
-            del begun  # it has the error, which has this frame: they would keep each other until the collector comes
+            del begun  # the future holds the error, and the error this frame: break the reference cycle
 
     def _connection(self) -> sqlite3.Connection:
-        """The connection of this thread; a reader's is made when it is first needed."""
+        """The connection of this thread. A reader thread opens its own at its first call."""
         connection: sqlite3.Connection | None = getattr(self._own, "connection", None)
         if connection is None:
             connection = self._connect()
@@ -227,13 +228,13 @@ class SqliteStore:
         if self._path != MEMORY:
             Path(self._path).parent.mkdir(parents=True, exist_ok=True)
             if Path(self._path).exists() and not os.access(self._path, os.W_OK):
-                # SQLite would open it, refuse every write, and leave a log beside it that stays read-only.
+                # SQLite would open it, refuse every write, and leave a read-only log beside it.
                 raise PermissionError("it may not be written")
         connection = self._connect()
         try:
             self._prepare(connection)
         except BaseException:
-            connection.close()  # and let go of its locks
+            connection.close()  # this also releases its locks
             raise
         self._own.connection = connection
 
@@ -243,10 +244,10 @@ class SqliteStore:
         if mode != ("memory" if self._path == MEMORY else "wal"):
             raise sqlite3.OperationalError(f"its file system has no write-ahead log, only journal_mode={mode}")
         connection.execute(f"pragma synchronous = {self._synchronous}")
-        connection.execute("pragma fullfsync = on")  # macOS: its fsync alone stops short of the disk
+        connection.execute("pragma fullfsync = on")  # macOS: fsync alone does not reach the disk
         connection.execute("pragma checkpoint_fullfsync = on")
         connection.execute(f"pragma wal_autocheckpoint = {_LOG_PAGES}")
-        connection.execute(f"pragma journal_size_limit = {_LOG_BYTES}")  # a long reader makes it grow: cut it after
+        connection.execute(f"pragma journal_size_limit = {_LOG_BYTES}")  # shrinks a log that a long read made grow
         self.migrated = migrate(connection, None if self._path == MEMORY else Path(self._path), self._migrations)
         for line in self.migrated:
             log.info("migrated", step=line)
@@ -296,7 +297,7 @@ def _load(connection: sqlite3.Connection, key: SessionKey, after: int, limit: in
 
 def _read(connection: sqlite3.Connection, key: SessionKey, after: int, limit: int) -> list[Event]:
     asked = {**key._asdict(), "after": min(after, INTEGER_MAX), "limit": max(limit, 0)}
-    # All at once: a row that cannot be read must not leave a statement open, in which the connection would stay behind.
+    # Fetch all rows first: if decoding one raises, no statement stays open and keeps the connection on an old commit.
     return [event_of(row) for row in connection.execute(_PAGE, asked).fetchall()]
 
 
@@ -305,7 +306,7 @@ def _last(connection: sqlite3.Connection, sessions: Sequence[SessionKey]) -> lis
 
 
 def _hold(connection: sqlite3.Connection, sessions: Sequence[SessionKey], holder: str, ttl_ms: int) -> list[bool]:
-    now_ms = time.time_ns() // 1_000_000  # one file is on one machine, whose clock is everybody's
+    now_ms = time.time_ns() // 1_000_000  # all processes that share a file share this machine's clock
     with transaction(connection):
         connection.execute("delete from leases where until <= ?", (now_ms,))
         rows = [(*session, holder, now_ms + ttl_ms) for session in sessions]

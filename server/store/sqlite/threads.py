@@ -1,7 +1,7 @@
-"""Threads that run calls for the event loop, in order.
+"""Threads that run calls for the event loop, in the order of the calls.
 
-What `run_in_executor` does, at a third of its cost: a commit is handed over and back for every batch, and between two
-lines that come alone the standard library's futures took longer than the commit.
+They replace `run_in_executor` at a third of its cost. Every commit is a call; for a batch of a single line the futures
+of the standard library took longer than the commit.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ A = TypeVarTuple("A")
 T = TypeVar("T")
 
 _Call = tuple["asyncio.Future[Any]", Callable[..., Any], tuple[Any, ...]]
-#: Into so many parts the deadline of a call is divided: the error of its measure is one of them.
+#: Ticks in a call's deadline. The deadline is exact to one tick.
 _PARTS: Final = 4
 
 
 class Threads:
-    """At most `count` threads, which begin with the first call. The end of the process does not wait for them.
+    """`count` threads that start with the first call. The process can end without waiting for them.
 
-    A deadline (`bound`) is measured by one slow clock for all calls, which ticks while any is unanswered: a timer for
-    each would cost more than the handing over. It counts ticks and not time, so a process that was stopped for a while
-    finds no call late that the thread had no chance to answer.
+    One timer measures the deadlines (`bound`) of all calls and ticks while a call is unanswered: one timer for each
+    call would cost more than the call itself. It counts ticks, not time: after a pause of the whole process (SIGSTOP, a
+    sleeping laptop) a call is not late before its thread had time to answer.
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -37,14 +37,17 @@ class Threads:
         self._timer: asyncio.TimerHandle | None = None
 
     def bound(self, timeout_ms: int) -> None:
-        """From now on a call raises TimeoutError that has no answer after `timeout_ms` to 1.25 times as long.
+        """Give later calls a deadline: after `timeout_ms`, or up to 1.25 times as long, a call raises TimeoutError.
 
-        One that has begun goes on all the same, and may still take effect; one that has not begun never does.
+        If its work has begun it continues and may still take effect; if not, it never begins.
         """
         self._tick_s = timeout_ms / 1000 / _PARTS
 
     def call(self, work: Callable[[Unpack[A]], T], *args: *A) -> "asyncio.Future[T]":
-        """Run `work` in one of the threads, in the order of the calls. Cancelling the caller does not stop it."""
+        """Run `work(*args)` in one of the threads; the future has its result or its exception.
+
+        Cancelling the future does not cancel the work.
+        """
         if not self._threads:
             for number in range(self._count):
                 thread = threading.Thread(target=self._run, name=f"{self._name}-{number}", daemon=True)
@@ -60,14 +63,14 @@ class Threads:
         return future
 
     def close(self) -> None:
-        """Finish what was asked for, and return when the threads have ended."""
+        """Finish the calls that were made and end the threads. Blocks until they have ended."""
         for _ in self._threads:
             self._calls.put(None)
         for thread in self._threads:
             thread.join()
 
     def _look(self, loop: asyncio.AbstractEventLoop, tick_s: float) -> None:
-        """One tick has passed: give up what is too old."""
+        """Count one tick, and fail the calls that are past their deadline."""
         self._tick += 1
         for future in [one for one, tick in self._unanswered.items() if self._tick - tick > _PARTS]:
             del self._unanswered[future]
@@ -78,7 +81,7 @@ class Threads:
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             future, work, args = call
-            if not future.done() or future.cancelled():  # else it was given up before it began
+            if not future.done() or future.cancelled():  # else its deadline passed before it began
                 try:
                     outcome: Any = work(*args)
                 except BaseException as error:  # noqa: BLE001  any error goes to the caller

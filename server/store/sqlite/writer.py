@@ -1,13 +1,14 @@
-"""How a batch is written: one transaction, one outcome a write.
+"""Writes a batch: one transaction, one outcome for each write.
 
-*The short way*, for sessions that this process wrote last: their heads are known, so the outcomes are worked out before
-anything is asked, and the batch is one statement (`batch_statement.py`). It looks whether the sessions are still so,
-and writes nothing where another process was there, or where a client's id took effect before. *The long way*, for all
-else: read what the batch touches, work out the outcomes, write what is new.
+*The short way* is for sessions whose heads this process remembers. It works out the outcomes without reading the file
+and writes the batch with one statement (`batch_statement.py`). The statement compares the sessions in the file with the
+remembered heads; it writes nothing when another process changed one, or when a client id was used before.
 
-Why the values of that statement are made in the event loop: whatever two threads look at in turns goes from one core's
-cache to the other's. So the thread gets a text and its values and gives back nothing, and the file and the loop work at
-the same time.
+*The long way* is for every other batch: read its sessions, work out the outcomes, write the changes.
+
+The event loop makes the values of the short way's statement, not the writer's thread: data that two threads use in
+turns moves between the caches of two cores. So the thread receives a text and its values and returns only a bool, and
+file and loop work at the same time.
 """
 
 import sqlite3
@@ -27,7 +28,7 @@ from server.store.sqlite.migrate import transaction
 _SIZES: Final = (64, 16, 4, 1)  # rows of one insert; 64 of 13 columns are well below SQLite's 32,766 values
 _OLDEST: Final = (3, 33)  # an update that reads another table
 _HEAD_COLUMNS: Final = HEAD_COLUMNS.replace("user_id, ", "user_id, number, ")
-# All heads are one row of JSON, as are all used ids: each row of a result lets go of the interpreter, too.
+# All heads are one row of JSON, as are all used ids: fetching a row releases the interpreter lock each time.
 _HEADS: Final = (
     f"select json_group_array(json_array({_HEAD_COLUMNS})), (select coalesce(max(number), 0) + 1 from sessions)"
     " from (select json_extract(value, '$[0]') as u, json_extract(value, '$[1]') as s from json_each(?))"
@@ -48,7 +49,7 @@ _CHANGE: Final = (
 
 
 class Planned(NamedTuple):
-    """A batch whose outcomes are worked out: its statement with the values, and the heads that it leaves behind."""
+    """A batch of the short way: its outcomes, its statement with the values, and the heads after it."""
 
     outcomes: list[Outcome]
     statement: str
@@ -57,54 +58,60 @@ class Planned(NamedTuple):
 
 
 class Known:
-    """The heads of the sessions that were written last, at most `limit`; for the event loop's thread alone."""
+    """The heads of the last written sessions, at most `limit`. Only the event loop's thread may use it."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._heads: dict[SessionKey, Head] = {}  # the latest last
 
     def plan(self, writes: Sequence[Write]) -> Planned | None:
-        """The batch by the short way, or None. Its heads are known again when they are kept. Raises InvalidWrite."""
+        """Plan a batch for the short way; None when it needs the long way. Raises InvalidWrite.
+
+        Planning removes the heads of the batch. After the commit the caller passes the new ones to `keep`.
+        """
         for write in writes:
             check_write(write)
         heads: dict[SessionKey, Head] = {}
         keys = [write.key for write in writes]
         for key in set(keys):
             if (head := self._heads.pop(key, None)) is None:
-                return None  # the others of the batch are read with it
+                return None  # the long way reads all heads of the batch
             heads[key] = head
         before = {key: (head.number, *key, head.version, head.seq, head.updated_at) for key, head in heads.items()}
         batch = Batch(heads, {})
         outcomes = list(map(batch.apply, writes, keys))
         if not all(isinstance(outcome, Committed) for outcome in outcomes):
-            return None  # the heads may be old: only the file knows
+            return None  # a remembered head may be out of date: decide by the file
         changes = [before[key] + _changed_columns(head) for key, head in heads.items()]
         made = batch_statement.statement(changes, event_rows(batch.appended, batch_statement.NOTHING))
         return Planned(outcomes, *made, heads) if made is not None else None
 
     def keep(self, heads: dict[SessionKey, Head]) -> None:
-        """The heads that a batch has left in the file."""
+        """Remember the heads of a committed batch, and forget the oldest ones above the limit."""
         for key, head in heads.items():
-            head.memory = None  # until a write changes it
+            head.memory = None  # the memory itself is not kept
             self._heads.pop(key, None)
             self._heads[key] = head
         while len(self._heads) > self._limit:
             del self._heads[next(iter(self._heads))]
 
     def forget(self, key: SessionKey) -> None:
-        """A session is written past this."""
+        """Forget a session that is written without this object."""
         self._heads.pop(key, None)
 
 
 def prepare_writer(connection: sqlite3.Connection) -> None:
-    """Make what the short way needs, in memory, for this connection. Raises sqlite3.Error, for an old SQLite, too."""
+    """Create the temporary views of the short way for this connection. Raises sqlite3.Error, also for an old SQLite."""
     if sqlite3.sqlite_version_info < _OLDEST:
         raise sqlite3.NotSupportedError(f"SQLite {sqlite3.sqlite_version} is too old, 3.33 is wanted")
     batch_statement.prepare(connection)
 
 
 def write_planned(connection: sqlite3.Connection, statement: str, values: Sequence[Any]) -> bool:
-    """The short way; False where a session is not as it was known, or an id was used: then nothing was written."""
+    """Write a planned batch. False when a session has changed or an id was used; then nothing was written.
+
+    Raises sqlite3.Error.
+    """
     try:
         connection.execute(statement, values)
     except sqlite3.IntegrityError:
@@ -113,7 +120,10 @@ def write_planned(connection: sqlite3.Connection, statement: str, values: Sequen
 
 
 def write(connection: sqlite3.Connection, writes: Sequence[Write]) -> tuple[list[Outcome], dict[SessionKey, Head]]:
-    """The long way: a few statements, whatever the size of the batch. Returns the outcomes and the heads."""
+    """Write a batch the long way, with few statements. Returns the outcomes and the heads after it.
+
+    Raises sqlite3.Error, InvalidWrite and Unreadable.
+    """
     with transaction(connection):
         keys = [one.key for one in writes]
         rows, next_number = _ask(connection, _HEADS, list(set(keys)))
@@ -128,7 +138,7 @@ def write(connection: sqlite3.Connection, writes: Sequence[Write]) -> tuple[list
 def _used(
     connection: sqlite3.Connection, heads: dict[SessionKey, Head], writes: Sequence[Write]
 ) -> dict[tuple[SessionKey, str], Event]:
-    """The events that took effect under the client ids of the writes."""
+    """The stored events that have one of the writes' client ids."""
     asked = {(heads[one.key].number, one.client_id) for one in writes if one.client_id is not None and one.key in heads}
     if not asked:
         return {}
@@ -139,13 +149,13 @@ def _used(
 
 
 def _ask(connection: sqlite3.Connection, query: str, asked: Sequence[Any]) -> list[Any]:
-    """What a query gives: first its rows, as one text of JSON, for what it is asked as another."""
+    """Run a query that takes one JSON text (`asked`) and returns one row; its first column, JSON, is decoded."""
     text, *others = connection.execute(query, (encode(asked),)).fetchone()
     return [msgspec.json.decode(text), *others]
 
 
 def _insert(connection: sqlite3.Connection, into: str, made: Iterable[tuple[Any, ...]], rest: str = "") -> None:
-    """Insert rows with few statements, each of a size that comes again, so that it is prepared once."""
+    """Insert rows with few statements of fixed sizes, so that sqlite3 can reuse the prepared ones."""
     rows, start = list(made), 0
     for size in _SIZES:
         while len(rows) - start >= size:
@@ -157,7 +167,7 @@ def _insert(connection: sqlite3.Connection, into: str, made: Iterable[tuple[Any,
 
 
 def _changed_columns(head: Head) -> tuple[Any, ...]:
-    """What may change of a session, the end of CHANGE_COLUMNS; NOTHING is no card, or a memory that did not change."""
+    """The new values of a session: the end of CHANGE_COLUMNS. NOTHING means no card, or an unchanged memory."""
     return (
         head.workflow,
         head.state,
@@ -173,7 +183,7 @@ def _changed_columns(head: Head) -> tuple[Any, ...]:
 
 
 def _session_row(key: SessionKey, head: Head) -> tuple[Any, ...]:
-    """The number and SESSION_COLUMNS of a session; a memory that did not change is the empty text."""
+    """The number and SESSION_COLUMNS of a session; an unchanged memory is the empty text."""
     workflow, state, memory, *rest, _, updated_at = _changed_columns(head)
     names = (head.number, key.session_id, key.user_id)
     return (*names, workflow, state, memory or "", *rest, head.card, head.created_at, updated_at)

@@ -1,11 +1,11 @@
-"""The store in a Supabase project, through its Data API: each call of the contract is one call of one function.
+"""The store in a Supabase project, through its Data API: each method of the contract calls one function.
 
-PostgREST runs each call as one transaction, and one answers a whole batch. A batch is not split to keep its body small:
-when a second part failed, the first would be committed, and the contract says that then nothing was. Its 1,000 rows an
-answer do not concern us: every function returns one JSON value, which is one row.
+PostgREST runs each call as one transaction, and one call commits a whole batch. A large batch is not split: if the
+second part failed, the first would be committed already, and the contract does not allow that. PostgREST's limit of
+1,000 rows an answer does not matter: every function returns one JSON value, which is one row.
 
-A call is never sent twice from here. When its answer is lost it may have been executed; StoreUnavailable says so, and
-`GroupCommit` looks.
+This store never sends a call twice. When an answer is lost, the call may have been executed: the store raises
+StoreUnavailable, and `GroupCommit` looks up the outcome.
 
 The client is the official one, over aiohttp: it speaks HTTP/1.1, where a connection that ends takes one call with it
 (over HTTP/2 the server may recycle a connection with many in flight: of those that failed, half had been committed),
@@ -67,9 +67,9 @@ _INVALID: Final = re.compile(r"(22|23|54)...|413")
 class SupabaseStore(FunctionStore):
     """Sessions behind the Data API at `url`, reached with the project's secret key.
 
-    `timeout_ms` is how long a call may take, the wait for its place included. At most `calls` (2 or more) are under
-    way: one place is for what writes, so that a commit does not stand behind reads, and the others are for reads.
-    Raises ConfigError for a key that is for browsers.
+    `timeout_ms` is how long a call may take, including the wait for a free place. At most `calls` (2 or more) run at
+    once: one place is for writes, so that a commit does not wait for reads, and the others are for reads.
+    Raises ConfigError for a key that is made for browsers.
     """
 
     durability = "process and system crash (PostgreSQL at Supabase)"

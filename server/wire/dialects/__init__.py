@@ -1,10 +1,10 @@
-"""Dialects: how one kind of client is heard, spoken to, and paced.
+"""Dialects: how the server parses, encodes and paces the frames of one kind of client.
 
-The log, the machines, the engine and the broker know events and `Transient` frames only. A dialect turns what a client
-sends into them, and them into texts; a further view of the log is a further dialect, in a file of its own, given to
-`create_app`. A client chooses one by its subprotocol.
+The log, the machines, the engine and the broker know events and `Transient` frames only. A dialect parses the client's
+texts into `Inbound` values, and encodes events and frames as texts. To add a dialect, write it in a file of its own
+and pass it to `create_app`. A client chooses a dialect by its subprotocol.
 
-No asyncio, clock or randomness here: ids and times arrive from outside.
+No asyncio, clock or randomness here: the caller passes ids and times.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,14 +16,14 @@ from server.errors import ErrorCode
 from server.records import Event
 from server.wire.protocol import Inbound, Transient
 
-#: Subprotocols of ours begin so; one that no dialect has is of another version.
+#: All subprotocols of this server begin with it; one that no dialect has is of another version.
 SUBPROTOCOL_FAMILY: Final = "rejoinder."
 
 
 class Encoded(Struct, frozen=True):
-    """An event in a dialect: its texts (UTF-8), which go out together or not at all; none where it is not shown.
+    """An event in a dialect: its texts (UTF-8), sent together or not at all; none when the dialect hides the event.
 
-    `visible`: a person sees it, so the dialect's gap is kept before each of its texts.
+    `visible`: the client shows the event, so the dialect's gap is kept before each of its texts.
     """
 
     seq: int
@@ -32,9 +32,9 @@ class Encoded(Struct, frozen=True):
 
 
 class EncodedEvents:
-    """Events in a dialect, as every connection queues them: `frames` has one for each event.
+    """Encoded events for the send queue: `frames` has one entry for each event.
 
-    `texts` are those of all of them, and `size` is their sum in bytes.
+    `texts` are the texts of all frames, and `size` is their length together in bytes.
     """
 
     __slots__ = ("frames", "size", "texts")
@@ -46,57 +46,60 @@ class EncodedEvents:
 
 
 class Dialect(Protocol):
-    """How one kind of client is heard, spoken to, and paced. One object serves all its connections."""
+    """How the server parses, encodes and paces frames for one kind of client. One object serves all connections."""
 
     name: str
-    """In the logs."""
+    """The name in log records."""
     subprotocol: str | None
-    """What a client offers to be spoken to so; None: the dialect of clients that offer none of ours."""
+    """The subprotocol by which a client chooses this dialect; None: the dialect of clients that offer none of ours."""
     pings: bool
-    """Whether the server sends the heartbeat, and cuts a silent client; otherwise the client asks."""
+    """Whether the server sends the heartbeat and closes silent connections; otherwise the client sends it."""
     gap_ms: int
-    """The least time between two live texts that a person sees."""
+    """The shortest time before a live text that the client shows."""
     replay_gap_ms: int
-    """The same between two replayed ones."""
+    """The same for replayed texts."""
     legacy_states: bool
-    """Whether `sync_response` names the state as a workflow has it for older clients."""
+    """Whether `sync_response` uses the state's name for older clients (`Workflow.legacy_state`)."""
 
     def connect(self) -> "Dialect":
-        """The dialect for one connection: itself, unless it must know what this connection was sent before."""
+        """The dialect for one connection: itself, or a new object when encoding depends on earlier frames."""
         ...
 
     def parse(self, text: str, *, frame_max_bytes: int, text_max_chars: int) -> Inbound:
-        """What a text of the client means. Raises ProtocolError with the code of what is wrong."""
+        """Parse one text of the client. Raises ProtocolError with an error code."""
         ...
 
     def encode_events(self, events: Sequence[Event]) -> Sequence[Encoded]:
-        """Each event, in order, neither more nor fewer.
+        """Encode events: returns exactly one Encoded for each, in order.
 
-        It is called once for all connections of the dialect, or of all dialects that have the same function. What it
-        returns may not be sent, when the queue is full: then the event comes again.
+        The server calls it once for all connections whose dialects have the same function. When a send queue is full,
+        the server does not send the result to that connection and calls it again later for the same events.
         """
         ...
 
     def encode_transient(self, frame: Transient, session_id: str, message_id: str, now_ms: int) -> Sequence[bytes]:
-        """The texts of a frame that is not in the log; none where the dialect does not show it.
+        """The texts of a frame that is not in the log; none when the dialect hides it.
 
-        `message_id` is a fresh id, for a frame that has none; `now_ms` is UTC.
+        `message_id` is a fresh id, for a frame that has none; `now_ms` is the frame's time (UTC ms).
         """
         ...
 
     def encode_ack(
         self, client_id: str | None, seq: int, *, duplicate: bool, session_id: str, message_id: str, now_ms: int
     ) -> Sequence[bytes]:
-        """The texts of the promise that a line is durable, as the event `seq`."""
+        """The texts of the ack: the client's line is durable as event `seq`."""
         ...
 
     def refusals(self, code: ErrorCode, client_id: str | None, retry_ms: int | None) -> Sequence[Transient]:
-        """The frames that tell the client of a refusal."""
+        """The frames that report a refusal to the client. `retry_ms`: when to try again, if that is known."""
         ...
 
 
 def choose(dialects: Iterable[Dialect], offered: Sequence[str]) -> Dialect | None:
-    """The first dialect whose subprotocol a client offers, else the one without; None: a version that we lack."""
+    """The first dialect whose subprotocol the client offers, or else the dialect without a subprotocol.
+
+    None when the client offers only versions of ours that no dialect has.
+    """
     fallback = None
     for dialect in dialects:
         if dialect.subprotocol is None:

@@ -1,4 +1,4 @@
-"""The existing builder's dialect: the native one for a client that offers no subprotocol and knows less."""
+"""The existing builder's dialect: native frames, for a frontend without a subprotocol that knows fewer types."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,12 +8,12 @@ from server.records import EventType
 from server.wire.dialects.native import Native
 from server.wire.protocol import Transient
 
-#: What that frontend does not know.
+#: Frame types that this frontend does not know.
 _NOT_SHOWN: Final = frozenset({"live", "drain"})
 
 
 class Builder(Native):
-    """Keeps the gaps that it is given: that frontend loses frames that it is to render at once."""
+    """The builder's dialect, with gaps between frames: this frontend loses frames that arrive together."""
 
     name = "builder"
     subprotocol: str | None = None
@@ -25,13 +25,13 @@ class Builder(Native):
         self.replay_gap_ms = replay_gap_ms
 
     def encode_transient(self, frame: Transient, session_id: str, message_id: str, now_ms: int) -> Sequence[bytes]:
-        """One text, or none for what that frontend does not know."""
+        """One text; none for a type that this frontend does not know."""
         if frame.type in _NOT_SHOWN:
             return ()
         return super().encode_transient(frame, session_id, message_id, now_ms)
 
     def refusals(self, code: ErrorCode, client_id: str | None, retry_ms: int | None) -> Sequence[Transient]:
-        """The error, and the same as a line of the assistant: that frontend shows nothing but chat messages."""
+        """The error frame, and the same text as a chat message: this frontend shows only chat messages."""
         payload = {
             "text": ERROR_CODES[code].message,
             "sub_title": None,

@@ -18,7 +18,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Envelope(Struct, omit_defaults=True):
-    """What every frame of ours is; only a durable one has a `seq`."""
+    """The envelope of every frame; only a durable frame has a `seq`."""
 
     type: str
     message_id: str
@@ -30,7 +30,7 @@ class _Envelope(Struct, omit_defaults=True):
 
 
 def encode_events(events: Sequence[Event]) -> list[Encoded]:
-    """The durable frames of events, in the envelope."""
+    """Encode events as durable frames: one Encoded with one text for each event."""
     return [
         Encoded(
             event.seq,
@@ -54,7 +54,7 @@ def encode_events(events: Sequence[Event]) -> list[Encoded]:
 
 
 class Native:
-    """The wire as it is. The builder's dialect is the same but for what that class says."""
+    """The native dialect. The builder's dialect is a subclass with a few changes."""
 
     name: str = "native"
     subprotocol: str | None = SUBPROTOCOL
@@ -63,16 +63,16 @@ class Native:
     replay_gap_ms: int = 0
     legacy_states: bool = False
 
-    #: Functions, not methods: durable frames are the same texts in both dialects, and made once for both.
+    #: Functions, not methods: both dialects share them, so a durable frame is encoded once for both.
     encode_events = staticmethod(encode_events)
     parse = staticmethod(protocol.parse)
 
     def connect(self) -> Self:
-        """Itself: no frame depends on those before."""
+        """Returns itself: no frame depends on earlier ones."""
         return self
 
     def encode_transient(self, frame: Transient, session_id: str, message_id: str, now_ms: int) -> Sequence[bytes]:
-        """One text. The frame's own `message_id`, if it has one, goes before the fresh one."""
+        """One text, with the frame's own `message_id` if it has one, else the fresh one."""
         at = timestamp(now_ms)
         named = frame.message_id or message_id
         return (_encode(_Envelope(frame.type, named, session_id, at, frame.role, frame.payload)),)
@@ -80,7 +80,7 @@ class Native:
     def encode_ack(
         self, client_id: str | None, seq: int, *, duplicate: bool, session_id: str, message_id: str, now_ms: int
     ) -> Sequence[bytes]:
-        """The frame `ack`, in one step: every line has one."""
+        """The frame `ack`, encoded without a Transient: every line gets one, so this is faster."""
         payload = {"id": client_id, "seq": seq, "duplicate": duplicate}
         return (_encode(_Envelope("ack", message_id, session_id, timestamp(now_ms), "system", payload)),)
 
