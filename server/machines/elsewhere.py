@@ -17,6 +17,8 @@ class Elsewhere:
     is kept, because a cancellation here must store what clients were shown.
     """
 
+    __slots__ = ("_newest", "awaited")  # there is one a session: a dict more would be kept for each
+
     def __init__(self) -> None:
         self.awaited: Running | None = None
         self._newest: Running | None = None

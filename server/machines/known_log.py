@@ -13,6 +13,8 @@ from server.records import STATE_UPDATE, Event, is_line
 class KnownLog:
     """`head`: seq of the last event taken; `high`: the highest seq heard of; `lines`: unanswered lines, in order."""
 
+    __slots__ = ("_ours", "head", "high", "lines")  # there is one a session: a dict more would be kept for each
+
     def __init__(self) -> None:
         self.head = 0
         self.high = 0

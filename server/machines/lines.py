@@ -75,6 +75,8 @@ def why(outcome: Refused | Unknown | Unstorable | Conflict) -> ErrorCode:
 class Held:
     """Requests that wait until the session can judge them; at most `limit`."""
 
+    __slots__ = ("_limit", "asked")  # there is one a session: a dict more would be kept for each
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self.asked: list[Asked] = []

@@ -162,7 +162,7 @@ class WebSocketConnection:
         )
         self._outlet.on_drained = self._subscriber.drained
         dialect = self._subscriber.dialect
-        self._pings, self._parse = dialect.pings, dialect.parse
+        self._dialect = dialect
         self._lines = TokenBucket(settings.line_rate_per_s, settings.line_burst)
         self._frames = TokenBucket(settings.frame_rate_per_s, settings.frame_burst)
         self._heard = self._opened = time.monotonic()
@@ -181,7 +181,7 @@ class WebSocketConnection:
     async def run(self) -> None:
         """Serve until the client or the server closes."""
         self._log.info("connection_opened")
-        if self._pings:
+        if self._dialect.pings:
             self._schedule_beat()
         self._subscriber.open()
         try:
@@ -238,7 +238,9 @@ class WebSocketConnection:
             self._subscriber.refuse(ErrorCode.BINARY_FRAME)
             return
         try:
-            frame = self._parse(text, frame_max_bytes=self._frame_max_bytes, text_max_chars=self._text_max_chars)
+            frame = self._dialect.parse(
+                text, frame_max_bytes=self._frame_max_bytes, text_max_chars=self._text_max_chars
+            )
         except ProtocolError as error:
             self._subscriber.refuse(error.code, error.client_id)
             return

@@ -86,8 +86,8 @@ async def test_damage_to_one_session_is_its_own(prepare: Prepare, name: str) -> 
         await neighbour.until_type("live")
         async with Client(server.port, session_id=VICTIM) as victim:
             error = await victim.until_type("error")
-            # What SQLite itself cannot read may be the whole file's trouble; a text that is no JSON is the session's.
-            code, closed = ("session_unreadable", 4100) if name == "JSON" else ("store_unavailable", 4103)
+            # A page that SQLite cannot read may be the whole file's trouble; a text is the session's own.
+            code, closed = ("session_unreadable", 4100) if name in ("JSON", "text") else ("store_unavailable", 4103)
             assert (error["payload"]["code"], error["payload"]["temporary"]) == (code, True)
             assert await victim.until_closed() == closed
             assert victim.durable == [], "what cannot all be read is not shown in part"

@@ -29,7 +29,11 @@ SEED: Final = 20_250_101
 OPEN: Final = """
 import asyncio, sys
 from server.store.sqlite.store import SqliteStore
-asyncio.run(SqliteStore(sys.argv[1]).open())
+async def opened_and_closed():
+    store = SqliteStore(sys.argv[1])
+    await store.open()
+    await store.close()  # by itself at the end of the process, now and then: the log goes into the file then
+asyncio.run(opened_and_closed())
 """
 #: What an open may do to its files; a kill strikes at the nth of these.
 TOUCHES: Final = "pwrite64,fsync,fdatasync,ftruncate,unlink,unlinkat"
