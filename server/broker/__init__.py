@@ -167,7 +167,7 @@ class LocalBroker:
         for subscriber in self.subscribers(key):
             try:
                 subscriber.hear(published)
-            except Exception:  # as in `_alone`, which would cost more than the loop's other work
+            except Exception:  # as in `_alone`, without its context manager: this runs for each tab and turn
                 log.exception("subscriber_failed", session_id=key.session_id)
 
     def publish_transient(self, key: SessionKey, frame: Transient) -> None:
@@ -197,5 +197,5 @@ def _alone(key: SessionKey) -> Iterator[None]:
     """Log an exception of one subscriber, so that the others are still called. The store has what it missed."""
     try:
         yield
-    except Exception:  # any exception: the event is durable, and the other subscribers must get it (L5)
+    except Exception:  # a subscriber may raise anything; the others must still get what is durable (L5)
         log.exception("subscriber_failed", session_id=key.session_id)

@@ -222,5 +222,5 @@ def _resolve(queued: _Queued, outcome: Settled) -> None:
     """Notify the caller. An exception there is one session's fault and must not reach the next in the queue."""
     try:
         queued.resolve(outcome)
-    except Exception:  # any exception: the write has its outcome, and the later callers must get theirs
+    except Exception:  # a caller may raise anything; those behind it in the batch must get their outcomes
         log.exception("resolve_failed", session_id=queued.write.session_id)

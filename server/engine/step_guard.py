@@ -39,6 +39,7 @@ def guard_loop(loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
         if loop.stop is stop_unless_step:
             del loop.stop
 
+    # A step runs on the server's loop and can reach it; only replacing the method keeps a step from ending the process.
     loop.stop = stop_unless_step  # type: ignore[method-assign]
     return restore
 
@@ -66,7 +67,7 @@ class Timed(Coroutine[Any, Any, None]):
         finally:
             self._ran(began_ns)
 
-    def throw(  # type: ignore[override]
+    def throw(  # type: ignore[override]  # one signature for the two overloads of Coroutine.throw
         self, kind: Any, value: BaseException | None = None, trace: TracebackType | None = None
     ) -> Any:
         """Raise an exception in the coroutine, usually a cancellation, and run it to its next wait."""

@@ -223,7 +223,7 @@ class Subscriber:
         encode = dialect.encode_events
         try:
             encoded = events.encoded(encode) if isinstance(events, PublishedEvents) else EncodedEvents(encode(events))
-        except Exception:  # noqa: BLE001  a fault in one dialect: close, so that no event is skipped (L7)
+        except Exception:  # noqa: BLE001  a dialect is foreign code: close, so that no event is skipped (L7)
             self._log.exception("encoding_failed", dialect=dialect.name)
             self.close(CloseCode.INTERNAL)
             return

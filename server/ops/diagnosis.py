@@ -340,7 +340,7 @@ def _own_words(event: Event, workflow: Workflow | None) -> object:
         return event.payload
     try:
         return say(event.payload)
-    except Exception:  # noqa: BLE001  as in `_told`
+    except Exception:  # noqa: BLE001  the workflow's own function reads a payload that may hold anything
         return event.payload
 
 
