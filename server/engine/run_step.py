@@ -26,7 +26,7 @@ from server.engine.account import Account, Accounted
 from server.engine.attempts import Attempts
 from server.engine.containment import brief, describe
 from server.engine.turn_context import CALLS_SHARE, TurnContext
-from server.engine.turn_tools import TurnTools
+from server.engine.turn_tools import AccountedCalls, bounds_of
 from server.errors import ERROR_CODES, ErrorCode, StepError, StoreError
 from server.machines import effects, inputs
 from server.machines.trace import NOTHING_SPENT, Spent
@@ -37,6 +37,7 @@ from server.store import Store
 from server.workflows.move import step, step_at_once
 from server.workflows.table import OPEN, Delta, Frame, Line, Progress, Result, Turn, Workflow
 from server.workflows.tools import NO_TOOLS, ToolContext, Tools
+from server.workflows.tools.calls import TurnCalls
 
 log = structlog.get_logger()
 
@@ -113,7 +114,9 @@ async def run_step(
             on_call=recall.called,
         )
     if workflow.declared:
-        tools = TurnTools(workflow.declared, ToolContext(key, effect.turn), settings, account)
+        context = ToolContext(key, effect.turn)
+        watcher = AccountedCalls(context, settings, account)
+        tools = TurnCalls(workflow.declared, context, bounds_of(settings), watcher)
     shown = _Shown(show)
     try:
         async with recall, asyncio.timeout(settings.step_timeout_ms / 1000):

@@ -39,7 +39,8 @@ from server.workflows.table import (
     Workflow,
 )
 from server.workflows.tools import ToolContext, Tools
-from server.workflows.trial_tools import TrialTools
+from server.workflows.tools.calls import TurnCalls
+from server.workflows.trial_tools import BOUNDS, ComplainedCalls
 
 #: The identity of the session that is tried out.
 _KEY: Final = SessionKey(user_id="author", session_id="00000000-0000-4000-8000-000000000000")
@@ -150,7 +151,8 @@ class _Trial:
     async def play(self, where: str, line: Line, intent: str = "") -> None:
         """Run one turn. A turn that fails adds complaints and changes nothing else, as in the server."""
         self._where, shown = where, list[Progress | Delta]()
-        tools = TrialTools(self._table.declared, ToolContext(_KEY, len(self.moves)), self._tool_broke)
+        context, watcher = ToolContext(_KEY, len(self.moves)), ComplainedCalls(self._tool_broke)
+        tools = TurnCalls(self._table.declared, context, BOUNDS, watcher)
         turn = self._turn(line, intent, tools)
         began, result = time.monotonic(), None
         try:
@@ -258,7 +260,8 @@ class _Trial:
         return judge
 
     def _tool_broke(self, why: str, error: BaseException | None) -> None:
-        self._complain(f"{self._where}: {why}{_place_of(error) if error else ''}")
+        raised = f": {type(error).__name__}: {_words_of(error)}{_place_of(error)}" if error else ""
+        self._complain(f"{self._where}: {why}{raised}")
 
     def _complain(self, complaint: str) -> None:
         if complaint not in self.complaints:
@@ -286,7 +289,7 @@ def _words_of(error: BaseException) -> str:
 
 def _place_of(error: BaseException) -> str:
     """The file and line of the author's code that raised the error, as text; "" when there is none."""
-    names = ("check.py", "move.py", "table.py", "defaults.py", "trial_tools.py")
-    ours = {str(Path(__file__).with_name(name)) for name in names}
+    names = ("check.py", "move.py", "table.py", "defaults.py", "tools/calls.py")
+    ours = {str(Path(__file__).parent / name) for name in names}
     theirs = [one for one in traceback.extract_tb(error.__traceback__) if one.filename not in ours]
     return f" ({Path(theirs[-1].filename).name}, line {theirs[-1].lineno})" if theirs else ""

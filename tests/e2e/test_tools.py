@@ -39,7 +39,7 @@ async def test_a_tool_of_a_process_that_died_is_called_by_the_next_attempt(
     await server.start()
     async with Client(server.port, session_id=session_id, workflow="weather") as client:
         await client.until_type("state_update", intent="Say")
-        assert client.texts()[1] == "timeout: The tool weather took too long. | 12 in Oslo"
+        assert client.texts()[1] == "timeout: The tool weather gave no answer: it took longer than 300 ms. | 12 in Oslo"
         entries = ended(client)["payload"]["trace"]
     assert [(entry["tool"], entry["outcome"], entry["attempt"]) for entry in entries] == [
         ("weather", "timeout", 2), ("brief", "answered", 2),

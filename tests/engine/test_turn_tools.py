@@ -119,16 +119,21 @@ async def test_a_tool_is_opened_once_a_turn_and_closed_with_it_and_not_opened_un
         ("weather cancelled", "failed: The tool weather did not work.", "failed"),
         ("weather strange", "failed: The tool weather did not work.", "failed"),
         ("weather odd", "failed: The tool weather did not work.", "failed"),
-        ("weather flood", "too_large: The answer of the tool weather has more than 262144 bytes.", "too_large"),
-        ("small x", "too_large: The answer of the tool small has more than 20 bytes.", "too_large"),
-        ("long small 30", "too_large: The input of the tool small has more than 40 bytes.", "too_large"),
-        ("brief hang", "timeout: The tool brief took too long.", "timeout"),
-        ("brief deaf", "timeout: The tool brief took too long.", "timeout"),
-        ("hanging x", "timeout: The tool hanging took too long.", "timeout"),
+        (
+            "weather flood",
+            "too_large: The tool weather gave no answer: its answer has more than 262144 bytes.",
+            "too_large",
+        ),
+        ("small x", "too_large: The tool small gave no answer: its answer has more than 20 bytes.", "too_large"),
+        ("long small 30", "too_large: The tool small gave no answer: its input has more than 40 bytes.", "too_large"),
+        ("brief hang", "timeout: The tool brief gave no answer: it took longer than 50 ms.", "timeout"),
+        ("brief deaf", "timeout: The tool brief gave no answer: it took longer than 50 ms.", "timeout"),
+        ("hanging x", "timeout: The tool hanging gave no answer: it took longer than 50 ms.", "timeout"),
         ("never x", "failed: The tool never did not work.", "failed"),
         (
             "dict weather",
-            "refused: The tool weather does not take such an input: Expected `str`, got `int` - at `$.how`",
+            "refused: The tool weather gave no answer: it does not take such an input:"
+            " Expected `str`, got `int` - at `$.how`.",
             "refused",
         ),
     ],
@@ -147,7 +152,7 @@ async def test_what_a_tool_does_badly_is_a_value_for_the_step(room: Room, line: 
 
 async def test_a_call_that_takes_too_long_is_stopped_at_once(room: Room) -> None:
     text, _ = await room.ask("brief hang weather slow")
-    assert text == "timeout: The tool brief took too long. | 12 in Oslo"
+    assert text == "timeout: The tool brief gave no answer: it took longer than 50 ms. | 12 in Oslo"
     assert Weather.story[:5] == ["open", "call hang", "stopped", "open", "call slow"]
 
 
@@ -189,15 +194,15 @@ async def test_calls_beyond_the_limit_are_refused_and_not_made() -> None:
 async def test_the_settings_bound_every_tool() -> None:
     room = Room(tool_timeout_ms=50, tool_output_max_bytes=10, tool_input_max_bytes=60, trace_entry_chars=5)
     await room.begin()
-    assert (await room.ask("weather hang"))[0] == "timeout: The tool weather took too long."
+    assert (await room.ask("weather hang"))[0] == "timeout: The tool weather gave no answer: it took longer than 50 ms."
     text, [entry] = await room.ask("weather x")
-    assert text == "too_large: The answer of the tool weather has more than 10 bytes."
+    assert text == "too_large: The tool weather gave no answer: its answer has more than 10 bytes."
     assert (entry["input"], entry["output"]) == ('{"ho…', "The …")
     assert (await room.ask("small x"))[0].endswith(" 10 bytes."), (
         "a tool's own limit cannot exceed that of the settings"
     )
     text, _ = await room.ask("long weather 50")
-    assert text == "too_large: The input of the tool weather has more than 60 bytes."
+    assert text == "too_large: The tool weather gave no answer: its input has more than 60 bytes."
     await room.engine.close()
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from server.engine.turn_tools import bounds_of
 from server.settings import Settings
 from server.workflows import trial_tools
 from server.workflows.check import Checked, check_workflow
@@ -117,6 +118,14 @@ async def large(given: Any) -> Any:
     return "x" * 300
 
 
+async def is_sorry_at_length(given: Any) -> Any:
+    return ToolFailed("failed", "w" * 300)
+
+
+async def is_sorry_oddly(given: Any) -> Any:
+    return ToolFailed("weird", 5)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("answer", "more", "code", "complaint"),
     [
@@ -132,6 +141,13 @@ async def large(given: Any) -> Any:
             {"limits": ToolLimits(input_max_bytes=3)},
             "too_large",
             "tool probe: its input has more than 3 bytes",
+        ),
+        (is_sorry_oddly, {}, "failed", "tool probe: TypeError: a ToolFailed has a FailureCode and a str"),
+        (
+            is_sorry_at_length,
+            {"limits": ToolLimits(output_max_bytes=299)},
+            "too_large",
+            "tool probe: its answer has more than 299 bytes",
         ),
         (
             large,
@@ -158,10 +174,10 @@ def test_a_failure_that_the_tool_tells_is_no_fault() -> None:
 
 def test_calls_have_a_bound() -> None:
     async def often(turn: Turn) -> Any:
-        return [isinstance(await turn.tools.call("probe"), ToolFailed) for _ in range(trial_tools.TOOL_CALLS_MAX + 1)]
+        return [isinstance(await turn.tools.call("probe"), ToolFailed) for _ in range(trial_tools.BOUNDS.calls_max + 1)]
 
     checked = play(spec(Probe(is_none).open), often)
-    assert checked.moves[-1].memory == {"found": [*[False] * trial_tools.TOOL_CALLS_MAX, True]}
+    assert checked.moves[-1].memory == {"found": [*[False] * trial_tools.BOUNDS.calls_max, True]}
     assert checked.complaints == [f"{AT}tool probe: a turn makes at most 20 calls"]
 
 
@@ -243,7 +259,7 @@ def test_a_call_that_ignores_its_cancellation_holds_nothing_up() -> None:
     assert checked.moves[-1].memory == {"found": "timeout"}
     assert checked.complaints == [
         f"{AT}tool probe: it took longer than 30 ms",
-        f"{AT}a call of tool probe did not end with its turn",
+        f"{AT}call probe did not end with its turn",
     ]
     assert time.monotonic() - began < 5
 
@@ -257,5 +273,4 @@ def test_a_step_that_is_stopped_leaves_no_tool_open() -> None:
 
 
 def test_the_bounds_are_the_defaults_of_the_settings() -> None:
-    for name in ("TOOL_TIMEOUT_MS", "TOOL_INPUT_MAX_BYTES", "TOOL_OUTPUT_MAX_BYTES", "TOOL_CALLS_MAX"):
-        assert getattr(trial_tools, name) == getattr(Settings(), name.lower())
+    assert bounds_of(Settings()) == trial_tools.BOUNDS

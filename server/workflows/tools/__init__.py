@@ -68,6 +68,10 @@ class ToolSpec(Struct, frozen=True):
     limits: ToolLimits = ToolLimits()
 
 
+#: Why a call gave no value.
+FailureCode = Literal["timeout", "too_large", "refused", "failed"]
+
+
 class ToolFailed(Struct, frozen=True):
     """A call that gave no value, for a reason that a step should expect. `words` are plain, and fit for a user.
 
@@ -77,7 +81,7 @@ class ToolFailed(Struct, frozen=True):
     failed     the tool broke, or says so itself
     """
 
-    code: Literal["timeout", "too_large", "refused", "failed"]
+    code: FailureCode
     words: str
 
 
