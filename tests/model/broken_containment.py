@@ -8,7 +8,7 @@ ENGINE: Final = "server/engine/engine.py"
 RESCUE: Final = "server/engine/rescue.py"
 TROUBLES: Final = "server/engine/containment.py"
 STEPS: Final = ("tests/engine/test_wrong_steps.py",)
-CONTAINED: Final = ("tests/engine/test_containment.py",)
+CONTAINED: Final = ("tests/engine/test_containment.py", "tests/engine/test_damaged_sessions.py")
 FUZZED: Final = ("tests/engine/test_containment_fuzz.py",)
 
 CONTAINMENT_MUTANTS: Final[tuple[Mutant, ...]] = (
