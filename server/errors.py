@@ -7,7 +7,7 @@
     ├── StepError           a step cannot answer; has its error code
     └── StoreError
         ├── StoreUnavailable   temporary: the outcome is unknown or nothing was written; try again
-        ├── Unreadable         stored data is damaged; trying again cannot help
+        ├── SessionUnreadable         stored data is damaged; trying again cannot help
         ├── InvalidWrite       a write has values that cannot be stored; trying again cannot help
         └── StoreClosed        the store was used after close
 
@@ -198,7 +198,7 @@ class StoreUnavailable(StoreError):
     """The store cannot be reached or refused the work; trying the same write again is safe."""
 
 
-class Unreadable(StoreError):
+class SessionUnreadable(StoreError):
     """Stored data is damaged and cannot be read. It exists, so the server never reports it as "not found"."""
 
 

@@ -22,7 +22,7 @@ from server.clock import new_ids, now_ms
 from server.engine.awake import Awake, Replies
 from server.engine.containment import UNKNOWN, UNREAD, Containment, brief
 from server.engine.group_commit import GroupCommit
-from server.errors import CloseCode, ErrorCode, StoreError, Unreadable
+from server.errors import CloseCode, ErrorCode, SessionUnreadable, StoreError
 from server.machines import effects, inputs, lines
 from server.machines.broken_turn import IDS, broken_turn
 from server.machines.inputs import Asked
@@ -164,7 +164,7 @@ class Rescue:
     def load_failed(self, key: SessionKey, error: StoreError) -> None:
         """Log that the store could not load the session. A damaged session then rests for a while."""
         log.warning("load_failed", session_id=key.session_id, error=str(error))
-        if isinstance(error, Unreadable):
+        if isinstance(error, SessionUnreadable):
             self.unreadable(key, str(error))
 
     def unreadable(self, key: SessionKey, reason: str, *, rests: bool = True) -> None:

@@ -12,7 +12,7 @@ import structlog
 from server.clock import new_id, new_ids, now_ms
 from server.engine.engine import Engine
 from server.engine.run_step import SPARE_IDS
-from server.errors import ERROR_CODES, CloseCode, ErrorCode, StoreError, Unreadable
+from server.errors import ERROR_CODES, CloseCode, ErrorCode, SessionUnreadable, StoreError
 from server.machines import connection, effects, inputs
 from server.machines.connection import Connection, Cursor
 from server.records import Event, SessionKey
@@ -271,7 +271,7 @@ class Subscriber:
             loaded = await self._engine.store.load(self.key, effect.after, effect.limit)
         except StoreError as error:
             self._log.warning("connect_failed", error=str(error))
-            if isinstance(error, Unreadable):
+            if isinstance(error, SessionUnreadable):
                 self._unreadable(str(error))
                 return
             self._perform(self._machine.read_failed(effect.read_id))
@@ -296,7 +296,7 @@ class Subscriber:
             events = await self._engine.store.read(self.key, effect.after, effect.limit)
         except StoreError as error:
             self._log.warning("replay_failed", error=str(error))
-            if isinstance(error, Unreadable):
+            if isinstance(error, SessionUnreadable):
                 self._unreadable(str(error))
                 return
             self._perform(self._machine.read_failed(effect.read_id))

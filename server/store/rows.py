@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from server.errors import InvalidWrite, Unreadable
+from server.errors import InvalidWrite, SessionUnreadable
 from server.records import Event, Snapshot
 
 EVENT_COLUMNS: Final = "session_id, seq, type, role, message_id, client_id, turn, payload, created_at"
@@ -33,11 +33,11 @@ def encode(value: Any) -> str:
 
 
 def decode(text: str) -> dict[str, Any]:
-    """Decode a JSON object from the text that `encode` made. Raises Unreadable when the text was damaged."""
+    """Decode a JSON object from the text that `encode` made. Raises SessionUnreadable when the text was damaged."""
     try:
         return _decoder.decode(text)
     except _NO_JSON as error:
-        raise Unreadable(f"what is stored is damaged: {error}") from error
+        raise SessionUnreadable(f"what is stored is damaged: {error}") from error
 
 
 def event_rows(logs: Iterable[tuple[str | int, Sequence[Event]]], nothing: Any = None) -> list[tuple[Any, ...]]:
@@ -66,10 +66,10 @@ def event_rows(logs: Iterable[tuple[str | int, Sequence[Event]]], nothing: Any =
 
 
 def event_of(row: Sequence[Any]) -> Event:
-    """The event of a row of EVENT_COLUMNS. Raises Unreadable for a damaged row: wrong types, or a broken payload."""
+    """The event of a row of EVENT_COLUMNS. Raises SessionUnreadable for a damaged row: wrong types, or a broken payload."""
     session_id, seq, kind, role, message_id, client_id, turn, payload, created_at = row
     if not (type(seq) is type(turn) is type(created_at) is int and type(kind) is type(role) is type(message_id) is str):
-        raise Unreadable(f"what is stored is damaged: an event has a column of a wrong type, {seq!r:.20}")
+        raise SessionUnreadable(f"what is stored is damaged: an event has a column of a wrong type, {seq!r:.20}")
     return Event(
         session_id=session_id,
         seq=seq,
@@ -84,12 +84,12 @@ def event_of(row: Sequence[Any]) -> Event:
 
 
 def snapshot_of(row: Sequence[Any]) -> Snapshot:
-    """The snapshot of a row of SESSION_COLUMNS. Raises Unreadable for a damaged row: wrong types or broken memory."""
+    """The snapshot of a row of SESSION_COLUMNS. Raises SessionUnreadable for a damaged row: wrong types or broken memory."""
     session_id, user_id, workflow, state, memory, *rest = row
     version, seq, cursor, lined, visible, card, created_at, updated_at = rest
     numbers = (version, seq, cursor, lined, visible, created_at, updated_at)
     if {*map(type, numbers)} != {int} or {type(workflow), type(state)} != {str} or type(card) not in (str, type(None)):
-        raise Unreadable("what is stored is damaged: a session has a column of a wrong type")
+        raise SessionUnreadable("what is stored is damaged: a session has a column of a wrong type")
     return Snapshot(
         session_id=session_id,
         user_id=user_id,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from msgspec import structs
 
-from server.errors import InvalidWrite, StoreUnavailable, Unreadable
+from server.errors import InvalidWrite, SessionUnreadable, StoreUnavailable
 from server.records import Committed, Conflict, Failed, SessionKey, Write
 from server.store.redis.store import RedisStore
 from tests.conformance.opened_redis import calls, opened, restarted
@@ -171,7 +171,7 @@ async def test_what_was_damaged_is_never_taken_for_an_answer(server: RedisServer
     async with opened(server) as store:
         before, other = await open_session(store), await open_session(store)
         server.command(*(word.replace("{}", before.session_id) for word in command))
-        with pytest.raises((StoreUnavailable, Unreadable)):
+        with pytest.raises((StoreUnavailable, SessionUnreadable)):
             await store.load(SessionKey(USER, before.session_id), 0, 10)
         assert await snapshot(store, other.session_id) == other
 

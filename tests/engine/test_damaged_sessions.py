@@ -1,4 +1,4 @@
-"""A session that the store cannot read, or not in part: its user hears of it, and the others do not notice."""
+"""A session that the store cannot read, or only in part: its user hears of it, and the others do not notice."""
 
 import asyncio
 import contextlib

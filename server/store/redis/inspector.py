@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import msgspec
 from msgspec import Raw, Struct
 
-from server.errors import StoreUnavailable, Unreadable
+from server.errors import SessionUnreadable, StoreUnavailable
 from server.records import Event, SessionKey, Snapshot
 from server.store.inspect.contract import OWNERS_LIMIT, PAGE_LIMIT, Damaged
 from server.store.inspect.remote import Page
@@ -22,7 +22,7 @@ _KEYS: Final = 1_000
 #: The columns by which a session differs from a later one with the same id.
 _USER_ID, _CREATED_AT = 0, 10
 #: The exceptions of decoding a damaged text.
-_DAMAGES: Final = (Unreadable, ValueError, RecursionError)
+_DAMAGES: Final = (SessionUnreadable, ValueError, RecursionError)
 
 _decoder = msgspec.msgpack.Decoder(str | bool)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from server.errors import InvalidWrite, StoreUnavailable, Unreadable
+from server.errors import InvalidWrite, SessionUnreadable, StoreUnavailable
 from server.records import (
     Committed,
     Conflict,
@@ -79,7 +79,7 @@ def _number(number: int) -> int:
 
 
 def outcome(write: Write, answer: Sequence[Any]) -> Outcome:
-    """The outcome of a write from the script's answer. Raises StoreUnavailable for an unknown answer, Unreadable."""
+    """The outcome of a write from the script's answer. Raises StoreUnavailable for an unknown answer, SessionUnreadable."""
     match answer:
         case ["committed", version, seq, updated_at]:
             return Committed(place(write.events, seq, updated_at), version)
@@ -95,11 +95,11 @@ def outcome(write: Write, answer: Sequence[Any]) -> Outcome:
 
 
 def event_of(session_id: str, text: str) -> Event:
-    """Decode a stored event. Raises Unreadable when it was damaged."""
+    """Decode a stored event. Raises SessionUnreadable when it was damaged."""
     try:
         seq, created_at, turn, kind, role, message_id, client_id, payload = _decoder.decode(text)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreadable(f"what is stored is damaged: {error}") from error
+        raise SessionUnreadable(f"what is stored is damaged: {error}") from error
     return Event(
         session_id=session_id,
         seq=seq,
@@ -114,25 +114,25 @@ def event_of(session_id: str, text: str) -> Event:
 
 
 def page_of(session_id: str, texts: Sequence[str], after: int) -> list[Event]:
-    """Decode the events after `after`. Raises Unreadable when one is damaged or missing: no silent gap (L7)."""
+    """Decode the events after `after`. Raises SessionUnreadable when one is damaged or missing: no silent gap (L7)."""
     events = [event_of(session_id, text) for text in texts]
     if any(event.seq != after + place for place, event in enumerate(events, 1)):
-        raise Unreadable("what is stored is damaged: the log has a gap")
+        raise SessionUnreadable("what is stored is damaged: the log has a gap")
     return events
 
 
 def snapshot_from(session_id: str, user_id: str, columns: Sequence[str | bool]) -> Snapshot:
     """The snapshot from the columns of the script's `load`, which are texts, or False for a missing field.
 
-    Raises Unreadable when the session is damaged.
+    Raises SessionUnreadable when the session is damaged.
     """
     workflow, state, memory, version, seq, cursor, lined, visible, last, *times = columns
     numbers = (version, seq, cursor, lined, visible, *times)
     if any(isinstance(column, bool) for column in (workflow, state, memory, *numbers)):
-        raise Unreadable("what is stored is damaged: a session lacks a field")
+        raise SessionUnreadable("what is stored is damaged: a session lacks a field")
     try:
         whole = [int(number) for number in numbers]
     except ValueError as error:
-        raise Unreadable("what is stored is damaged: a session has a number that is none") from error
+        raise SessionUnreadable("what is stored is damaged: a session has a number that is none") from error
     card = last if isinstance(last, str) else None
     return snapshot_of((session_id, user_id, workflow, state, memory, *whole[:5], card, *whole[5:]))

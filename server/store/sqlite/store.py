@@ -16,7 +16,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import structlog
 
-from server.errors import InvalidWrite, StoreClosed, StoreError, StoreUnavailable, Unreadable
+from server.errors import InvalidWrite, SessionUnreadable, StoreClosed, StoreError, StoreUnavailable
 from server.records import INTEGER_MAX, Event, Loaded, Outcome, SessionKey, Summary, Write
 from server.store.rows import EVENT_COLUMNS, SESSION_COLUMNS, encode, event_of, snapshot_of
 from server.store.sqlite.migrate import MIGRATIONS, Migration, check, migrate, transaction
@@ -272,7 +272,7 @@ def _store_error(error: Exception) -> StoreError:
     if isinstance(error, _INVALID):
         return InvalidWrite(words)
     # SQLite has no code for it: a text column holds bytes that are no UTF-8, and they will be so next time.
-    return Unreadable(words) if "decode to UTF-8" in words else StoreUnavailable(words)
+    return SessionUnreadable(words) if "decode to UTF-8" in words else StoreUnavailable(words)
 
 
 def _load(connection: sqlite3.Connection, key: SessionKey, after: int, limit: int) -> Loaded | None:
