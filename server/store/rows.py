@@ -66,7 +66,7 @@ def event_rows(logs: Iterable[tuple[str | int, Sequence[Event]]], nothing: Any =
 
 
 def event_of(row: Sequence[Any]) -> Event:
-    """The event of a row of EVENT_COLUMNS. Raises SessionUnreadable for a damaged row: wrong types, or a broken payload."""
+    """The event of a row of EVENT_COLUMNS. Raises SessionUnreadable for wrong types or a broken payload."""
     session_id, seq, kind, role, message_id, client_id, turn, payload, created_at = row
     if not (type(seq) is type(turn) is type(created_at) is int and type(kind) is type(role) is type(message_id) is str):
         raise SessionUnreadable(f"what is stored is damaged: an event has a column of a wrong type, {seq!r:.20}")
@@ -84,7 +84,7 @@ def event_of(row: Sequence[Any]) -> Event:
 
 
 def snapshot_of(row: Sequence[Any]) -> Snapshot:
-    """The snapshot of a row of SESSION_COLUMNS. Raises SessionUnreadable for a damaged row: wrong types or broken memory."""
+    """The snapshot of a row of SESSION_COLUMNS. Raises SessionUnreadable for wrong types or broken memory."""
     session_id, user_id, workflow, state, memory, *rest = row
     version, seq, cursor, lined, visible, card, created_at, updated_at = rest
     numbers = (version, seq, cursor, lined, visible, created_at, updated_at)

@@ -79,7 +79,7 @@ def _number(number: int) -> int:
 
 
 def outcome(write: Write, answer: Sequence[Any]) -> Outcome:
-    """The outcome of a write from the script's answer. Raises StoreUnavailable for an unknown answer, SessionUnreadable."""
+    """The outcome of a write, from the answer of the script. Raises StoreUnavailable or SessionUnreadable."""
     match answer:
         case ["committed", version, seq, updated_at]:
             return Committed(place(write.events, seq, updated_at), version)
